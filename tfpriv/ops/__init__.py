@@ -1,0 +1,10 @@
+"""Native TensorFlow ops, each beside a pure-TensorFlow twin that gives the same values.
+
+The twin is used when the native library is missing, and always when the environment
+variable `TFPRIV_PY_OPS=1` is set.
+"""
+
+from tfpriv.ops.loader import native_available, why_not_native
+from tfpriv.ops.noise import gaussian_noise
+
+__all__ = ["gaussian_noise", "native_available", "why_not_native"]

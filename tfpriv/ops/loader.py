@@ -1,0 +1,68 @@
+"""Finds and loads the native ops, once, and remembers why when it cannot."""
+
+import functools
+import os
+import types
+import warnings
+from pathlib import Path
+
+LIBRARY = Path(__file__).with_name("_native.so")
+ENV = "TFPRIV_PY_OPS"
+
+
+@functools.cache
+def _load() -> tuple[types.ModuleType | None, str | None]:
+    """Returns the module of native ops and None, or None and the reason."""
+    if not LIBRARY.exists():
+        return None, (
+            f"{LIBRARY} was not built. Install tfpriv again on a machine with a C++ "
+            "compiler (Debian and Ubuntu: `apt-get install g++`)"
+        )
+    import tensorflow as tf
+
+    try:
+        return tf.load_op_library(str(LIBRARY)), None
+    except (tf.errors.OpError, OSError, AttributeError) as error:
+        return None, f"{LIBRARY} does not load: {error}"
+
+
+def why_not_native() -> str | None:
+    """Says why the native ops are not in use.
+
+    Returns:
+        None when they are in use, otherwise one sentence for a person to read.
+    """
+    if os.environ.get(ENV, "0") not in ("", "0"):
+        return f"the environment variable {ENV} asks for the pure-TensorFlow ops"
+    return _load()[1]
+
+
+def native_available() -> bool:
+    """Says whether ops run natively (loads the library on the first call)."""
+    return why_not_native() is None
+
+
+@functools.cache
+def _warn_once(reason: str) -> None:
+    warnings.warn(
+        "tfpriv runs without its native ops, slower and with the same results: "
+        f"{reason}.",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+
+
+def native_ops() -> types.ModuleType | None:
+    """Returns the native ops, or None where the pure-TensorFlow twin is to be used.
+
+    The first call that falls back warns, unless the twin was asked for.
+
+    Returns:
+        The module that `tf.load_op_library` made, or None.
+    """
+    reason = why_not_native()
+    if reason is None:
+        return _load()[0]
+    if ENV not in reason:
+        _warn_once(reason)
+    return None

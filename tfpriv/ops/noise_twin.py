@@ -1,0 +1,226 @@
+"""Gaussian noise from a ChaCha20 stream, in plain TensorFlow.
+
+This is the readable statement of what `cc/gaussian_noise.cc` computes, operation by
+operation, so that both give the same bits wherever the machine's float64 arithmetic is
+IEEE 754 without fused multiply-adds (TensorFlow on CPU: checked by the tests).
+
+1. The key and the stream number start ChaCha20 with a 64-bit block counter from 0. Its
+   keystream is read as little-endian 64-bit integers w0, w1, w2, ...
+2. Each becomes a uniform of float64: u = (w + 1) / 2^64, rounded, in (0, 1].
+3. Pairs (u, v) go through Box-Muller: sqrt(-2 ln u) * (cos 2 pi v, sin 2 pi v). The
+   smallest u is 2^-64, so values reach 9.4 standard deviations.
+
+Reference: D. J. Bernstein, "ChaCha, a variant of Salsa20", 2008 (64-bit counter and
+nonce); RFC 8439 for the block function; Box and Muller, 1958.
+"""
+
+import math
+
+import tensorflow as tf
+
+# "expand 32-byte k" as four little-endian words.
+CONSTANTS = (0x61707865, 0x3320646E, 0x79622D32, 0x6B206574)
+VALUES_PER_BLOCK = 8
+# Small enough for a chunk's sixteen words to stay in the second-level cache.
+BLOCKS_PER_CHUNK = 8192
+
+# ln 2 in two parts: the first has trailing zeros, so that exponent * LN2_HIGH is exact.
+LN2_HIGH = float.fromhex("0x1.62e42fefap-1")
+LN2_LOW = float.fromhex("0x1.cf79abc9e3b39p-40")
+SQRT_HALF_BITS = 0x3FE6A09E667F3BCD
+ONE_BITS = 0x3FF0000000000000
+# ln((1 + s) / (1 - s)) = 2 s (1 + s^2 / 3 + s^4 / 5 + ...): |s| < 0.1716, so that the
+# first term left out is below 2^-54 of the sum. Taylor's for sin and cos on |x| < pi/4.
+LOG_TERMS = [1.0 / (2 * k + 1) for k in range(1, 11)]
+SIN_TERMS = [(-1.0) ** k / math.factorial(2 * k + 1) for k in range(1, 9)]
+COS_TERMS = [(-1.0) ** k / math.factorial(2 * k) for k in range(1, 9)]
+
+
+def _rotate_left(x: tf.Tensor, bits: int) -> tf.Tensor:
+    left = tf.bitwise.left_shift(x, tf.constant(bits, tf.uint32))
+    right = tf.bitwise.right_shift(x, tf.constant(32 - bits, tf.uint32))
+    return tf.bitwise.bitwise_or(left, right)
+
+
+def _quarter_rounds(a, b, c, d):
+    """ChaCha's quarter round on four columns at once; each argument is (4, n)."""
+    a = a + b
+    d = _rotate_left(tf.bitwise.bitwise_xor(d, a), 16)
+    c = c + d
+    b = _rotate_left(tf.bitwise.bitwise_xor(b, c), 12)
+    a = a + b
+    d = _rotate_left(tf.bitwise.bitwise_xor(d, a), 8)
+    c = c + d
+    b = _rotate_left(tf.bitwise.bitwise_xor(b, c), 7)
+    return a, b, c, d
+
+
+def _turn(rows: tf.Tensor, places: int) -> tf.Tensor:
+    """Moves row i to row i - places (mod 4)."""
+    return tf.concat([rows[places:], rows[:places]], axis=0)
+
+
+def chacha20_blocks(key: tf.Tensor, counter_and_nonce: tf.Tensor) -> tf.Tensor:
+    """The ChaCha20 block function.
+
+    Args:
+        key: uint8 tensor of shape (32,).
+        counter_and_nonce: uint32 tensor of shape (4, n): the last row of the state of
+            each block (RFC 8439: counter and nonce; here: 64-bit counter and stream).
+
+    Returns:
+        uint32 tensor of shape (16, n): the words of n blocks.
+
+    Reference: RFC 8439, section 2.3.
+    """
+    d0 = counter_and_nonce
+    rows = [
+        tf.constant(CONSTANTS, tf.uint32),
+        *tf.unstack(tf.reshape(tf.bitcast(tf.reshape(key, (8, 4)), tf.uint32), (2, 4))),
+    ]
+    a0, b0, c0 = (tf.broadcast_to(row[:, None], tf.shape(d0)) for row in rows)
+
+    def double_round(i, a, b, c, d):
+        a, b, c, d = _quarter_rounds(a, b, c, d)
+        a, b, c, d = _quarter_rounds(a, _turn(b, 1), _turn(c, 2), _turn(d, 3))
+        return i + 1, a, _turn(b, 3), _turn(c, 2), _turn(d, 1)
+
+    _, a, b, c, d = tf.while_loop(
+        lambda i, *_: i < 10, double_round, (0, a0, b0, c0, d0), parallel_iterations=1
+    )
+    return tf.concat([a + a0, b + b0, c + c0, d + d0], axis=0)
+
+
+def uniforms(low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
+    """Makes float64 uniforms in (0, 1] of 64-bit integers.
+
+    Args:
+        low: uint32 tensor, the integers' lower halves.
+        high: uint32 tensor of the same shape, their upper halves.
+
+    Returns:
+        float64 tensor of that shape: (integer + 1) / 2^64, rounded once.
+    """
+    low, high = tf.cast(low, tf.float64), tf.cast(high, tf.float64)
+    return (high * 2.0**32 + (low + 1.0)) * 2.0**-64
+
+
+def _series(z: tf.Tensor, terms: list[float]) -> tf.Tensor:
+    """terms[0] + terms[1] z + terms[2] z^2 + ... by Horner's rule."""
+    total = tf.fill(tf.shape(z), tf.constant(terms[-1], tf.float64))
+    for term in reversed(terms[:-1]):
+        total = total * z + term
+    return total
+
+
+def _log(u: tf.Tensor) -> tf.Tensor:
+    """Natural logarithm of float64 values in (0, 1], to about two units in the last."""
+    bits = tf.bitcast(u, tf.int64)
+    exponent = tf.bitwise.right_shift(
+        bits + (ONE_BITS - SQRT_HALF_BITS), tf.constant(52, tf.int64)
+    )
+    exponent -= 1023
+    # The mantissa lies in [sqrt(1/2), sqrt(2)), so that no digits cancel near u = 1.
+    shifted = tf.bitwise.left_shift(exponent, tf.constant(52, tf.int64))
+    mantissa = tf.bitcast(bits - shifted, tf.float64)
+    s = (mantissa - 1.0) / (mantissa + 1.0)
+    z = s * s
+    s = s + s
+    exponent = tf.cast(exponent, tf.float64)
+    return exponent * LN2_HIGH + (
+        exponent * LN2_LOW + (s + s * (z * _series(z, LOG_TERMS)))
+    )
+
+
+def _cos_sin_turns(v: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """cos(2 pi v) and sin(2 pi v) of float64 values in [0, 1]."""
+    quarter = tf.round(v * 4.0)
+    x = (v - quarter * 0.25) * (2.0 * math.pi)  # exact up to the product
+    z = x * x
+    sin = x + x * (z * _series(z, SIN_TERMS))
+    cos = 1.0 + z * _series(z, COS_TERMS)
+    quarter = tf.bitwise.bitwise_and(
+        tf.cast(quarter, tf.int64), tf.constant(3, tf.int64)
+    )
+    swap = tf.equal(tf.bitwise.bitwise_and(quarter, tf.constant(1, tf.int64)), 1)
+    cos, sin = tf.where(swap, sin, cos), tf.where(swap, cos, sin)
+    cos = tf.where((quarter == 1) | (quarter == 2), -cos, cos)
+    sin = tf.where(quarter >= 2, -sin, sin)
+    return cos, sin
+
+
+def box_muller(u: tf.Tensor, v: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Makes two independent standard normals of two independent uniforms.
+
+    Args:
+        u: float64 tensor, values in (0, 1].
+        v: float64 tensor of the same shape, values in [0, 1].
+
+    Returns:
+        Two float64 tensors of that shape, finite for every such u and v.
+
+    Reference: Box and Muller, "A note on the generation of random normal deviates",
+    1958.
+    """
+    radius = tf.sqrt(-2.0 * _log(u))
+    cos, sin = _cos_sin_turns(v)
+    return radius * cos, radius * sin
+
+
+def _chunk(key, stream, first_block, blocks):
+    """The values of `blocks` blocks from `first_block` on: float64, (8 * blocks,)."""
+    counter = tf.bitcast(first_block + tf.range(blocks), tf.uint32)  # (n, 2): low, high
+    nonce = tf.broadcast_to(tf.bitcast(stream, tf.uint32)[:, None], (2, blocks))
+    words = chacha20_blocks(key, tf.concat([tf.transpose(counter), nonce], axis=0))
+    u = uniforms(words[0::2], words[1::2])  # (8, n)
+    first, second = box_muller(u[0::2], u[1::2])  # (4, n) each
+    return tf.reshape(tf.transpose(tf.stack([first, second]), (2, 1, 0)), (-1,))
+
+
+@tf.function(
+    input_signature=[
+        tf.TensorSpec((32,), tf.uint8),
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((), tf.int64),
+    ],
+    autograph=False,
+)
+def gaussian_noise(key: tf.Tensor, shape: tf.Tensor, stream: tf.Tensor) -> tf.Tensor:
+    """Standard normal noise; see `tfpriv.ops.gaussian_noise`.
+
+    Args:
+        key: uint8 tensor of shape (32,).
+        shape: int64 vector, the shape of the result.
+        stream: int64 scalar, not negative.
+
+    Returns:
+        float64 tensor of the given shape.
+
+    Raises:
+        tf.errors.InvalidArgumentError: for a negative stream, or a shape that is
+            negative somewhere or has more than 2^40 values.
+    """
+    size = tf.reduce_prod(shape)
+    real_size = tf.reduce_prod(tf.cast(shape, tf.float64))  # does not wrap around
+    checks = [
+        tf.debugging.assert_non_negative(
+            shape, "gaussian_noise: shape must not be negative anywhere."
+        ),
+        tf.debugging.assert_less_equal(
+            real_size,
+            tf.constant(2.0**40, tf.float64),
+            "gaussian_noise: shape must have at most 2^40 values.",
+        ),
+        tf.debugging.assert_non_negative(
+            stream, "gaussian_noise: stream must not be negative."
+        ),
+    ]
+    with tf.control_dependencies(checks):
+        blocks = tf.maximum(-(-size // VALUES_PER_BLOCK), 1)  # map_fn wants an element
+        in_chunk = tf.minimum(blocks, BLOCKS_PER_CHUNK)
+    values = tf.map_fn(
+        lambda first: _chunk(key, stream, first, in_chunk),
+        tf.range(0, blocks, in_chunk),
+        fn_output_signature=tf.float64,
+    )
+    return tf.reshape(tf.reshape(values, (-1,))[:size], shape)
