@@ -25,6 +25,9 @@ COMPILE_FLAGS = [
     "-O3",
     # Contraction into fused multiply-adds would make the noise depend on the machine.
     "-ffp-contract=off",
+    # Nobody reads errno or the floating-point flags; without these, sqrt is scalar.
+    "-fno-math-errno",
+    "-fno-trapping-math",
     "-fvisibility=hidden",
     "-Wall",
     "-Wextra",
@@ -71,10 +74,6 @@ class BuildOps(build_ext):
             target_lang="c++",
         )
         return str(folder)
-
-    def copy_extensions_to_source(self) -> None:
-        if all(Path(self.get_ext_fullpath(e.name)).exists() for e in self.extensions):
-            super().copy_extensions_to_source()
 
 
 class PlatformWheel(bdist_wheel):

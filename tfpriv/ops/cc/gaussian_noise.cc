@@ -1,0 +1,197 @@
+// The op TfprivGaussianNoise: (key, shape, stream) -> standard normal tensor.
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+#include <string>
+
+#include "noise.h"
+#include "parallel.h"
+#include "tf_c_api.h"
+
+namespace tfpriv {
+namespace {
+
+constexpr int64_t kKeyBytes = 32;
+constexpr int64_t kMaxDims = 254;               // TensorFlow's own limit
+constexpr double kMaxValues = 0x1p40;           // far from any overflow
+constexpr int64_t kValuesPerThread = 1 << 15;   // less than that is not worth a thread
+
+struct Noise {
+  TF_DataType dtype = TF_FLOAT;
+  int64_t num_threads = 0;
+};
+
+// --- One function per instruction set; the processor decides at run time. ---
+
+template <typename T>
+void FillBaseline(const StreamKey& key, int64_t begin, int64_t end, T* out) {
+  Fill<T, 4>(key, begin, end, out);
+}
+
+#if defined(__x86_64__)
+template <typename T>
+__attribute__((target("avx2"))) void FillAvx2(const StreamKey& key, int64_t begin,
+                                              int64_t end, T* out) {
+  Fill<T, 8>(key, begin, end, out);
+}
+
+template <typename T>
+__attribute__((target("avx512f,avx512dq,avx512vl,prefer-vector-width=512"))) void
+FillAvx512(const StreamKey& key, int64_t begin, int64_t end, T* out) {
+  Fill<T, 16>(key, begin, end, out);
+}
+#endif
+
+template <typename T>
+void (*ChooseFill())(const StreamKey&, int64_t, int64_t, T*) {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    return FillAvx512<T>;
+  }
+  if (__builtin_cpu_supports("avx2")) return FillAvx2<T>;
+#endif
+  return FillBaseline<T>;
+}
+
+template <typename T>
+void FillInParallel(const StreamKey& key, int64_t size, int64_t threads, T* out) {
+  static const auto fill = ChooseFill<T>();
+  ParallelFor(size, kValuesPerThread, threads, [&](int64_t begin, int64_t end) {
+    fill(key, begin, end, out);
+  });
+}
+
+// --- The kernel. ---
+
+// A status and the tensors of one call, released when it ends.
+class Call {
+ public:
+  explicit Call(TF_OpKernelContext* context)
+      : context_(context), status_(TF_NewStatus()) {}
+  ~Call() {
+    if (!ok()) TF_OpKernelContext_Failure(context_, status_);
+    for (TF_Tensor* tensor : tensors_) {
+      if (tensor != nullptr) TF_DeleteTensor(tensor);
+    }
+    TF_DeleteStatus(status_);
+  }
+
+  bool ok() const { return TF_GetCode(status_) == TF_OK; }
+
+  void Require(bool condition, const std::string& message) {
+    if (ok() && !condition) {
+      TF_SetStatus(status_, TF_INVALID_ARGUMENT, ("gaussian_noise: " + message).c_str());
+    }
+  }
+
+  TF_Tensor* Input(int index) {
+    if (ok()) TF_GetInput(context_, index, &tensors_[index], status_);
+    return tensors_[index];
+  }
+
+  TF_Tensor* Output(TF_DataType dtype, const int64_t* dims, int num_dims, size_t bytes) {
+    tensors_[3] = TF_AllocateOutput(context_, 0, dtype, dims, num_dims, bytes, status_);
+    return tensors_[3];
+  }
+
+ private:
+  TF_OpKernelContext* context_;
+  TF_Status* status_;
+  TF_Tensor* tensors_[4] = {};
+};
+
+// Checks the shape and returns its number of values.
+int64_t CheckedSize(Call* call, TF_Tensor* shape) {
+  const int64_t num_dims = TF_TensorElementCount(shape);
+  const int64_t* dims = static_cast<const int64_t*>(TF_TensorData(shape));
+  call->Require(TF_NumDims(shape) == 1, "shape must be a vector.");
+  call->Require(num_dims <= kMaxDims, "shape must have at most 254 dimensions.");
+  if (!call->ok()) return 0;
+  double size = 1;  // cannot overflow: 254 factors below 2^64 could, but inf > 2^40
+  for (int64_t i = 0; i < num_dims; ++i) {
+    call->Require(dims[i] >= 0, "shape must not be negative anywhere. Received: " +
+                                    std::to_string(dims[i]) + " in dimension " +
+                                    std::to_string(i));
+    size *= static_cast<double>(dims[i]);
+  }
+  call->Require(size <= kMaxValues, "shape must have at most 2^40 values.");
+  return call->ok() ? static_cast<int64_t>(size) : 0;
+}
+
+void Compute(void* state, TF_OpKernelContext* context) {
+  const Noise& noise = *static_cast<const Noise*>(state);
+  Call call(context);
+  TF_Tensor* key_tensor = call.Input(0);
+  TF_Tensor* shape = call.Input(1);
+  TF_Tensor* stream_tensor = call.Input(2);
+  if (!call.ok()) return;
+  call.Require(TF_NumDims(key_tensor) == 1 &&
+                   TF_TensorElementCount(key_tensor) == kKeyBytes,
+               "key must have shape (32,).");
+  call.Require(TF_NumDims(stream_tensor) == 0, "stream must be a scalar.");
+  if (!call.ok()) return;
+  const int64_t stream = *static_cast<const int64_t*>(TF_TensorData(stream_tensor));
+  call.Require(stream >= 0, "stream must not be negative. Received: " +
+                                std::to_string(stream));
+  const int64_t size = CheckedSize(&call, shape);
+  if (!call.ok()) return;
+
+  const bool wide = noise.dtype == TF_DOUBLE;
+  TF_Tensor* output = call.Output(
+      noise.dtype, static_cast<const int64_t*>(TF_TensorData(shape)),
+      static_cast<int>(TF_TensorElementCount(shape)),
+      size * (wide ? sizeof(double) : sizeof(float)));
+  if (!call.ok() || size == 0) return;
+  StreamKey key;
+  std::memcpy(key.key, TF_TensorData(key_tensor), sizeof key.key);
+  key.stream = static_cast<uint64_t>(stream);
+  void* out = TF_TensorData(output);
+  if (wide) {
+    FillInParallel(key, size, noise.num_threads, static_cast<double*>(out));
+  } else {
+    FillInParallel(key, size, noise.num_threads, static_cast<float*>(out));
+  }
+}
+
+void* Create(TF_OpKernelConstruction* construction) {
+  TF_Status* status = TF_NewStatus();
+  Noise* noise = new (std::nothrow) Noise;
+  TF_OpKernelConstruction_GetAttrType(construction, "dtype", &noise->dtype, status);
+  if (TF_GetCode(status) == TF_OK) {
+    TF_OpKernelConstruction_GetAttrInt64(construction, "num_threads",
+                                         &noise->num_threads, status);
+  }
+  if (TF_GetCode(status) != TF_OK) TF_OpKernelConstruction_Failure(construction, status);
+  TF_DeleteStatus(status);
+  return noise;
+}
+
+void Destroy(void* state) { delete static_cast<Noise*>(state); }
+
+// Runs when the library is loaded; an op that fails to register is missing from the
+// module that tf.load_op_library returns, which the loader checks.
+__attribute__((constructor)) void Register() {
+  TF_Status* status = TF_NewStatus();
+  TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder("TfprivGaussianNoise");
+  TF_OpDefinitionBuilderAddInput(op, "key: uint8");
+  TF_OpDefinitionBuilderAddInput(op, "shape: int64");
+  TF_OpDefinitionBuilderAddInput(op, "stream: int64");
+  TF_OpDefinitionBuilderAddOutput(op, "noise: dtype");
+  TF_OpDefinitionBuilderAddAttr(op, "dtype: {float, double} = DT_FLOAT");
+  TF_OpDefinitionBuilderAddAttr(op, "num_threads: int >= 0 = 0");
+  TF_OpDefinitionBuilderSetShapeInferenceFunction(
+      op, TF_ShapeInferenceContextSetUnknownShape);
+  TF_RegisterOpDefinition(op, status);
+  if (TF_GetCode(status) == TF_OK) {
+    TF_RegisterKernelBuilder(
+        "TfprivGaussianNoise",
+        TF_NewKernelBuilder("TfprivGaussianNoise", "CPU", Create, Compute, Destroy),
+        status);
+  }
+  TF_DeleteStatus(status);
+}
+
+}  // namespace
+}  // namespace tfpriv
