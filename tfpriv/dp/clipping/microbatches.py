@@ -1,0 +1,82 @@
+"""Any logical batch in bounded memory: clipped sums, chunk by chunk."""
+
+import tensorflow as tf
+
+from tfpriv.dp.clipping.problem import Chunk, example_seeds
+
+
+def sum_over_chunks(engine, problem, batch, l2_norm_clip, microbatch_size, on_chunk):
+    """Clipped sum over a batch of any size, empty included.
+
+    Args:
+        engine: Function `(problem, chunk, l2_norm_clip) -> (sums, norms, losses,
+            y_pred)`.
+        problem: `Problem`.
+        batch: Dict with `x`, and where given `y`, `sample_weight`, `present`.
+            Leading axis: units; for groups `present` is `(units, k)` and the other
+            entries have leading axes `(units, k)`.
+        l2_norm_clip: Positive float.
+        microbatch_size: Int, examples that are differentiated together.
+        on_chunk: `None` or a function `(chunk, losses, y_pred)` called for each.
+
+    Returns:
+        `(sums, norms)`: gradients shaped like the variables, norms `(units,)`.
+    """
+    units = tf.shape(tf.nest.flatten(batch["x"])[0])[0]
+    group_size = _group_size(batch)
+    step = max(1, microbatch_size // (group_size or 1))
+    chunks = -(-units // step)
+    dtype = max((v.dtype for v in problem.variables), key=lambda d: d.size)
+    none_yet = tf.zeros([0], dtype)
+    zeros = [tf.zeros(v.shape, v.dtype) for v in problem.variables]
+
+    def body(i, sums, norms):
+        chunk = _slice(problem, batch, i * step, step, group_size)
+        part, chunk_norms, losses, y_pred = engine(problem, chunk, l2_norm_clip)
+        if on_chunk is not None:
+            on_chunk(chunk, losses, y_pred)
+        sums = [a + b for a, b in zip(sums, part)]
+        return i + 1, sums, tf.concat([norms, chunk_norms], axis=0)
+
+    _, sums, norms = tf.while_loop(
+        lambda i, *_: i < chunks,
+        body,
+        (tf.constant(0), zeros, none_yet),
+        shape_invariants=(
+            tf.TensorShape([]),
+            [v.shape for v in problem.variables],
+            tf.TensorShape([None]),
+        ),
+        parallel_iterations=1,
+    )
+    return sums, norms
+
+
+def _group_size(batch):
+    present = batch.get("present")
+    if present is None or present.shape.rank == 1:
+        return None
+    return present.shape[1]
+
+
+def _slice(problem, batch, start, step, group_size):
+    part = tf.nest.map_structure(lambda t: t[start : start + step], batch)
+    present = part.pop("present", None)
+    units = tf.shape(tf.nest.flatten(part["x"])[0])[0]
+    if group_size is not None:
+        part = tf.nest.map_structure(_merge_first_axes, part)
+        unit_present = tf.reduce_any(present, axis=1)
+    else:
+        unit_present = tf.fill([units], True) if present is None else present
+    seeds = example_seeds(problem.seed_generators, units * (group_size or 1))
+    return Chunk(
+        data={**part, "seeds": seeds},
+        unit_present=unit_present,
+        group_size=group_size,
+        example_present=present if group_size is not None else None,
+    )
+
+
+def _merge_first_axes(tensor):
+    """(units, k, ...) -> (units * k, ...)."""
+    return tf.reshape(tensor, tf.concat([[-1], tf.shape(tensor)[2:]], axis=0))

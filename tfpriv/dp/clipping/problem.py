@@ -1,0 +1,91 @@
+"""What a clipping engine works on: a model with its loss, and a chunk of units."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfpriv.dp import keras_internals
+
+
+@dataclasses.dataclass
+class Problem:
+    """A model and the loss of one example, ready to be differentiated.
+
+    Args:
+        model: Keras model.
+        compile_loss: Keras' compiled loss, without trackers.
+        loss_scale: Float by which the loss is multiplied before differentiation and
+            the gradients divided after it (mixed precision).
+        map_examples: Function that maps over examples; chosen by the probe.
+    """
+
+    model: Any
+    compile_loss: Any
+    loss_scale: float = 1.0
+    map_examples: Callable | None = None
+
+    @property
+    def keras_variables(self):
+        return list(self.model.trainable_variables)
+
+    @property
+    def variables(self):
+        return [v.value for v in self.keras_variables]
+
+    @property
+    def seed_generators(self):
+        return keras_internals.seed_generators(self.model)
+
+    def loss(self, batch, y_pred):
+        """The scalar that Keras would minimise for this batch (a dict)."""
+        with keras_internals.compiled_with(self.model, self.compile_loss):
+            return keras_internals.total_loss(self.model, batch, y_pred)
+
+    def refuse_unreached(self, gradients):
+        """Raises `ValueError` naming trainable weights that the loss ignores."""
+        unreached = [
+            v.path for v, g in zip(self.keras_variables, gradients) if g is None
+        ]
+        if unreached:
+            raise ValueError(
+                "The loss does not depend on some trainable weights; they would be "
+                "trained on noise alone. Set `trainable = False` on their layers, or "
+                f"use their output. Received: unreached weights {unreached}"
+            )
+
+
+@dataclasses.dataclass
+class Chunk:
+    """Units of one batch; leading axis of every tensor: examples.
+
+    Args:
+        data: Dict of nested tensors: `x`, where given `y` and `sample_weight`, and
+            `seeds`, a list of `(examples, 2)` tensors, one per seed generator.
+        unit_present: Boolean `(units,)`; an absent unit contributes exactly zero.
+        group_size: `None` when a unit is one example; else k, with k rows per unit.
+        example_present: Boolean `(units, k)` for groups, else `None`.
+    """
+
+    data: dict
+    unit_present: tf.Tensor
+    group_size: int | None = None
+    example_present: tf.Tensor | None = None
+
+    @property
+    def example_mask(self):
+        """Boolean `(examples,)`: which rows hold a real example."""
+        if self.group_size is None:
+            return self.unit_present
+        return tf.reshape(self.example_present, [-1])
+
+
+def example_seeds(generators, count):
+    """Fresh seeds for each of `count` examples: `(count, 2)` per generator."""
+    index = tf.range(count, dtype=tf.int64)
+    seeds = []
+    for generator in generators:
+        base = tf.cast(generator.next(), tf.int64)
+        seeds.append(tf.stack([base[0] + index, tf.fill([count], base[1])], axis=1))
+    return seeds

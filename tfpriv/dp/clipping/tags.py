@@ -1,0 +1,66 @@
+"""What a clipped sum says of itself: the proof a DP optimizer asks for.
+
+`clipped_gradients` marks every tensor that it returns. Any operation on such a
+tensor gives a new tensor without the mark, so that a DP optimizer can refuse
+gradients that were rescaled, averaged or never clipped (fail closed).
+"""
+
+import dataclasses
+from typing import Any
+
+_ATTRIBUTE = "_tfpriv_clipped"
+
+
+@dataclasses.dataclass(frozen=True)
+class ClippedSum:
+    """How a sum of per-example gradients was bounded.
+
+    Args:
+        l2_norm_clip: Float. No unit's contribution exceeds this L2 norm, taken over
+            all gradients together.
+        divisor: Float or scalar tensor, a public constant: the sum is divided by it
+            after noise was added.
+        ticket: Scalar int64 tensor that names the ledger event paid for this batch,
+            or `None` when nothing was paid yet.
+    """
+
+    l2_norm_clip: float
+    divisor: Any
+    ticket: Any = None
+
+
+def mark(tensors, clipped_sum):
+    """Marks each tensor as part of `clipped_sum`."""
+    for tensor in tensors:
+        setattr(tensor, _ATTRIBUTE, clipped_sum)
+    return tensors
+
+
+def read(tensors):
+    """The `ClippedSum` that all tensors carry.
+
+    Raises:
+        ValueError: If a tensor carries none, or two carry different ones.
+    """
+    marks = [getattr(tensor, _ATTRIBUTE, None) for tensor in tensors]
+    if not marks or any(m is None for m in marks):
+        raise ValueError(
+            "A DP optimizer only takes gradients that were clipped per example. "
+            "Expected the list returned by `tfpriv.dp.clipped_gradients(...)`, used "
+            "as it is and in the same `tf.function`; train with `model = "
+            "tfpriv.dp.make_private(model)` to have that done for you. Received: "
+            f"gradients without that mark (first: {_first_unmarked(tensors, marks)})"
+        )
+    if any(m is not marks[0] for m in marks):
+        raise ValueError(
+            "A DP optimizer applies the gradients of one batch at a time. Received: "
+            "gradients of several `clipped_gradients` calls in one list."
+        )
+    return marks[0]
+
+
+def _first_unmarked(tensors, marks):
+    for tensor, found in zip(tensors, marks):
+        if found is None:
+            return tensor
+    return "an empty list"

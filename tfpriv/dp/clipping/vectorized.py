@@ -1,0 +1,154 @@
+"""The reference engine: per-example gradients, whole, for any model.
+
+Each example goes through the model alone, as a batch of one, under
+`tf.vectorized_map`; layers therefore cannot mix examples, and a gradient is exactly
+what Keras would compute for a data set of that one example. Where TensorFlow cannot
+vectorise a model (recurrent layers), `tf.map_fn` does the same, one by one.
+"""
+
+import contextlib
+import logging
+
+import tensorflow as tf
+
+from tfpriv.dp import keras_internals
+
+
+def clipped_sum(problem, chunk, l2_norm_clip):
+    """Sum of the clipped gradients of the units in one chunk.
+
+    Args:
+        problem: `Problem`: model, variables, loss and how to map over examples.
+        chunk: `Chunk` of examples that fit in memory together.
+        l2_norm_clip: Positive float, the bound on each unit's gradient.
+
+    Returns:
+        `(sums, norms, losses, y_pred)`: a list of tensors shaped like the variables;
+        unclipped norms, shape `(units,)`, 0 where a unit was absent and infinity
+        where its gradient was not finite; per-example losses, shape `(examples,)`;
+        and predictions with leading axis `(examples,)`.
+    """
+    grads, losses, y_pred = per_example_gradients(problem, chunk)
+    grads = [average_over_groups(g, chunk) for g in grads]
+    norms = gradient_norms(grads)
+    finite = tf.math.is_finite(norms)
+    used = tf.logical_and(finite, chunk.unit_present)
+    # Where a norm is not finite the factor must not be 0 * nan: replace, then scale.
+    safe = tf.where(used, norms, tf.ones_like(norms))
+    scale = tf.where(
+        used, tf.minimum(1.0, l2_norm_clip / tf.maximum(safe, 1e-30)), 0.0 * safe
+    )
+    sums = [weighted_sum(g, scale, used) for g in grads]
+    shown = tf.where(
+        chunk.unit_present, tf.where(finite, norms, float("inf")), 0.0 * safe
+    )
+    return sums, shown, losses, y_pred
+
+
+def per_example_gradients(problem, chunk):
+    """Dense gradients with a leading example axis, losses and predictions."""
+
+    def one(example):
+        batch = {
+            name: tf.nest.map_structure(lambda t: t[tf.newaxis], part)
+            for name, part in example.items()
+            if name != "seeds"
+        }
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(
+                keras_internals.seeds_of_example(
+                    problem.seed_generators, example["seeds"]
+                )
+            )
+            tape = stack.enter_context(
+                tf.GradientTape(watch_accessed_variables=False)
+            )
+            tape.watch(problem.variables)
+            y_pred = keras_internals.call_model(
+                problem.model, batch["x"], training=True
+            )
+            loss = problem.loss(batch, y_pred)
+            scaled = loss * tf.cast(problem.loss_scale, loss.dtype)
+        grads = tape.gradient(scaled, problem.variables)
+        problem.refuse_unreached(grads)
+        return [dense(g) for g in grads], tf.cast(loss, tf.float32), y_pred
+
+    grads, losses, y_pred = problem.map_examples(one, chunk.data)
+    grads = [g / tf.cast(problem.loss_scale, g.dtype) for g in grads]
+    y_pred = tf.nest.map_structure(lambda t: t[:, 0], y_pred)
+    return grads, losses, y_pred
+
+
+def vectorized(function, elements):
+    """Maps by `tf.vectorized_map`."""
+    return tf.vectorized_map(function, elements)
+
+
+def one_by_one(function, elements):
+    """Maps by `tf.map_fn`: for models that TensorFlow cannot vectorise."""
+    spec = tf.nest.map_structure(
+        lambda t: tf.TensorSpec(t.shape[1:], t.dtype), elements
+    )
+    traced = tf.function(function).get_concrete_function(spec)
+    signature = tf.nest.map_structure(
+        lambda s: tf.TensorSpec(s.shape, s.dtype), traced.structured_outputs
+    )
+    return tf.map_fn(function, elements, fn_output_signature=signature)
+
+
+def dense(gradient):
+    """An embedding's `IndexedSlices` as a tensor."""
+    return tf.convert_to_tensor(gradient)
+
+
+def average_over_groups(gradient, chunk):
+    """(groups * k, ...) -> (groups, ...): the mean over a group's present examples.
+
+    The mean of at most k gradients is one vector per group, to be clipped once.
+    """
+    if chunk.group_size is None:
+        return gradient
+    shape = tf.shape(gradient)
+    by_group = tf.reshape(
+        gradient, tf.concat([[-1, chunk.group_size], shape[1:]], axis=0)
+    )
+    present = expand_like(chunk.example_present, by_group)
+    kept = tf.where(present, by_group, tf.zeros_like(by_group))
+    count = tf.reduce_sum(tf.cast(chunk.example_present, gradient.dtype), axis=1)
+    return tf.reduce_sum(kept, axis=1) / expand_like(
+        tf.maximum(count, 1), kept[:, 0]
+    )
+
+
+def gradient_norms(gradients):
+    """L2 norm of each unit's gradient over all variables, shape `(units,)`."""
+    squares = [
+        tf.reduce_sum(tf.square(g), axis=list(range(1, g.shape.rank)))
+        for g in gradients
+    ]
+    dtype = max((s.dtype for s in squares), key=lambda d: d.size)
+    return tf.sqrt(tf.add_n([tf.cast(s, dtype) for s in squares]))
+
+
+def weighted_sum(gradient, scale, used):
+    """sum_i scale_i * gradient_i over the units that are used."""
+    clean = tf.where(expand_like(used, gradient), gradient, tf.zeros_like(gradient))
+    return tf.tensordot(tf.cast(scale, gradient.dtype), clean, axes=1)
+
+
+def expand_like(tensor, reference):
+    """Appends axes of size one until the ranks agree."""
+    rank = reference.shape.rank - tensor.shape.rank
+    return tf.reshape(tensor, tf.concat([tf.shape(tensor), [1] * rank], axis=0))
+
+
+@contextlib.contextmanager
+def quiet_conversion_errors():
+    """Hides TensorFlow's log of a failed vectorisation: the caller handles it."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,60 @@
+"""From a sampler to what `fit` iterates: one element per step, or per replica."""
+
+import tensorflow as tf
+
+# Keys of an element; a dict with TICKET is how `train_step` knows a paid batch.
+BATCH, TICKET, DIVISOR = "batch", "ticket", "divisor"
+
+
+def is_fed(data):
+    """Whether data came from `make_dataset`."""
+    return isinstance(data, dict) and TICKET in data
+
+
+def make_dataset(sampler, pay, randomness, steps, strategy):
+    """An endless-looking data set of exactly `steps` logical batches.
+
+    Each batch is drawn when it is asked for, never ahead (tf.data's own prefetching
+    is off), so that an event is in the ledger before its batch is drawn and no event
+    is paid for a batch that is not used. Several replicas get equal shares of one
+    logical batch and its one ticket.
+    """
+    replicas = strategy.num_replicas_in_sync
+
+    def elements():
+        drawn = sampler.batches(pay, randomness)
+        for _ in range(steps):
+            ticket, batch = next(drawn)
+            size = len(tf.nest.flatten(batch)[0])
+            divisor = sampler.divisor or float(max(size, 1))
+            for replica in range(replicas):
+                share = tf.nest.map_structure(lambda a: a[replica::replicas], batch)
+                yield {BATCH: share, TICKET: ticket, DIVISOR: divisor}
+
+    def build(_=None):
+        dataset = tf.data.Dataset.from_generator(
+            elements, output_signature=_signature(sampler)
+        )
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.deterministic = True
+        return dataset.with_options(options)
+
+    if replicas == 1:
+        return build()
+    return strategy.distribute_datasets_from_function(build)
+
+
+def _signature(sampler):
+    axes = [None, sampler.group_size] if sampler.groups_units else [None]
+    batch = tf.nest.map_structure(
+        lambda s: tf.TensorSpec(tf.TensorShape(axes).concatenate(s.shape), s.dtype),
+        sampler.element_spec(),
+    )
+    if sampler.groups_units:
+        batch["present"] = tf.TensorSpec(axes, tf.bool)
+    return {
+        BATCH: batch,
+        TICKET: tf.TensorSpec([], tf.int64),
+        DIVISOR: tf.TensorSpec([], tf.float32),
+    }

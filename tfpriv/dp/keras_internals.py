@@ -1,0 +1,145 @@
+"""Every private name of Keras that `tfpriv.dp` leans on, in one place.
+
+`tests/dp/test_keras_internals.py` fails when a Keras release moves one of them.
+"""
+
+import contextlib
+
+import keras
+import tensorflow as tf
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
+from keras.src.trainers.compile_utils import CompileLoss
+from keras.src.trainers.data_adapters import data_adapter_utils
+
+unpack_x_y_sample_weight = data_adapter_utils.unpack_x_y_sample_weight
+class_weight_to_sample_weights = data_adapter_utils.class_weight_to_sample_weights
+
+
+def flatten_layers(model):
+    """The model and every layer below it, each once."""
+    return list(model._flatten_layers())
+
+
+def loss_tracker(model):
+    """The `Mean` metric behind the `loss` entry of the logs."""
+    return model._loss_tracker
+
+
+def compiled_loss(model):
+    """The `CompileLoss` made by `compile`, or `None`."""
+    return model._compile_loss
+
+
+def total_loss(model, batch, y_pred):
+    """The scalar that Keras would minimise for a batch (dict of x, y, ...)."""
+    loss = model._compute_loss(
+        x=batch["x"],
+        y=batch.get("y"),
+        y_pred=y_pred,
+        sample_weight=batch.get("sample_weight"),
+        training=True,
+    )
+    return tf.reduce_sum(loss)  # reduction=None gives a vector; Keras sums it too
+
+
+def call_model(model, x, training):
+    """`model(x)`, with `training` where the model takes it."""
+    if model._call_has_training_arg:
+        return model(x, training=training)
+    return model(x)
+
+
+class _UntrackedCompileLoss(CompileLoss):
+    """A compiled loss that updates no per-output metric.
+
+    Keras' own assigns to `Mean` metrics while it computes; inside a map over
+    examples an assignment has no meaning.
+    """
+
+    @property
+    def metrics(self):
+        return [None] * len(self._flat_losses or [None])
+
+
+def quiet_copy(compile_loss):
+    """A `CompileLoss` over the same losses that tracks nothing; `None` for `None`."""
+    if compile_loss is None:
+        return None
+    return _UntrackedCompileLoss(
+        compile_loss._user_loss,
+        compile_loss._user_loss_weights,
+        output_names=compile_loss.output_names,
+    )
+
+
+def wrap_loss(loss, model):
+    """A quiet `CompileLoss` for a loss given by name, instance or structure."""
+    return _UntrackedCompileLoss(
+        loss, None, output_names=getattr(model, "output_names", None)
+    )
+
+
+@contextlib.contextmanager
+def compiled_with(model, compile_loss):
+    """Inside, the model's loss is `compile_loss`."""
+    original = model._compile_loss
+    model._compile_loss = compile_loss
+    try:
+        yield
+    finally:
+        model._compile_loss = original
+
+
+def seed_generators(model):
+    """The seed generators of all layers (dropout and its like)."""
+    generators = []
+    for layer in flatten_layers(model):
+        generators.extend(getattr(layer, "_seed_generators", []))
+    return list({id(g): g for g in generators}.values())
+
+
+@contextlib.contextmanager
+def seeds_of_example(generators, seeds):
+    """Inside, each generator hands out seeds folded from its entry of `seeds`.
+
+    Layers such as `Dropout` draw their mask from a counter that they advance by
+    assignment. In a map over examples that gives every example one mask; here each
+    example brings seeds of its own.
+    """
+
+    def next_seed_of(seed):
+        calls = iter(range(1 << 30))
+
+        def next_seed(ordered=True):
+            del ordered
+            folded = tf.random.experimental.stateless_fold_in(seed, next(calls))
+            return folded
+
+        return next_seed
+
+    for generator, seed in zip(generators, seeds):
+        generator.next = next_seed_of(tf.cast(seed, tf.int32))
+    try:
+        yield
+    finally:
+        for generator in generators:
+            del generator.next
+
+
+def with_mask_of(source, target):
+    """`target`, carrying the Keras mask of `source`."""
+    mask = get_keras_mask(source)
+    if mask is not None:
+        set_keras_mask(target, mask)
+    return target
+
+
+def inner_optimizer_kind(optimizer):
+    """'LossScaleOptimizer' or 'MultiOptimizer' for Keras' wrappers, else `None`."""
+    for name in ("LossScaleOptimizer", "MultiOptimizer"):
+        wrapper = getattr(keras.optimizers, name, None)
+        if wrapper is not None and isinstance(optimizer, wrapper):
+            return name
+    return None
+
+

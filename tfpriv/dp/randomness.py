@@ -1,0 +1,58 @@
+"""Where noise and sampling get their randomness: the operating system.
+
+Keys are drawn fresh, used once and never stored, so that nothing that is saved can
+replay them. `keras.utils.set_random_seed` does not reach them.
+"""
+
+import hashlib
+import os
+import threading
+
+import numpy as np
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
+
+KEY_BYTES = 32
+
+
+class Randomness:
+    """A source of 256-bit keys and of uniform words made from them.
+
+    Args:
+        seed: `None` for the operating system. An integer makes every key a function
+            of the seed and of how many were drawn: for tests only, since whoever
+            knows the seed can take the noise away.
+    """
+
+    def __init__(self, seed=None):
+        self.seed = seed
+        self._drawn = 0
+        self._lock = threading.Lock()
+
+    def key(self):
+        """32 fresh bytes."""
+        if self.seed is None:
+            return os.urandom(KEY_BYTES)
+        with self._lock:
+            self._drawn += 1
+            text = f"tfpriv test key {self.seed} {self._drawn}"
+        return hashlib.sha256(text.encode()).digest()
+
+    def words(self, count):
+        """Independent uniform 64-bit words, shape `(count,)`, dtype uint64."""
+        stream = Cipher(algorithms.ChaCha20(self.key(), bytes(16)), mode=None)
+        zeros = bytes(8 * count)
+        return np.frombuffer(stream.encryptor().update(zeros), dtype="<u8")
+
+    def bernoulli(self, probability, count):
+        """Indices in `range(count)`, each present with `probability`, independently.
+
+        The probability is rounded down to a multiple of 2**-64.
+        """
+        if probability >= 1:
+            return np.arange(count)
+        threshold = np.uint64(int(probability * 2.0**64))
+        return np.flatnonzero(self.words(count) < threshold)
+
+    def subset(self, size, count):
+        """A uniform subset of `range(count)` with exactly `size` members."""
+        return np.argsort(self.words(count), kind="stable")[:size]

@@ -1,0 +1,253 @@
+"""Samplers: who is in a batch, and the accounting event that is true for it."""
+
+import abc
+import itertools
+
+import numpy as np
+import tensorflow as tf
+
+from tfpriv import accounting
+from tfpriv.dp.sources import as_source, name_parts
+
+SIZE_FROM_DATA = "data set size treated as public"
+
+
+class Sampler(abc.ABC):
+    """Draws batches and says what each costs.
+
+    Attributes:
+        steps_per_epoch: Int or `None` where the data decides.
+        divisor: Public constant that the noisy sum is divided by, or `None` for the
+            size of each batch.
+        groups_units: Whether a unit is a group of examples.
+    """
+
+    steps_per_epoch = None
+    divisor = None
+    groups_units = False
+
+    @abc.abstractmethod
+    def mechanism(self, noise_multiplier):
+        """The `Mechanism` of one step with this sampler."""
+
+    @abc.abstractmethod
+    def batches(self, pay, randomness):
+        """Yields `(ticket, batch)`; `pay()` is called before a batch is drawn."""
+
+    @abc.abstractmethod
+    def element_spec(self):
+        """Dict of nested `tf.TensorSpec` of one example, without batch axis."""
+
+
+class _RandomAccessSampler(Sampler):
+    def __init__(self, data, batch_size, steps_per_epoch, population, load):
+        self.source = as_source(data, load)
+        self._set_size(len(self.source), batch_size, steps_per_epoch, population)
+
+    def _set_size(self, found, batch_size, steps_per_epoch, population):
+        if found < 1:
+            raise ValueError("Expected at least one example. Received: empty data")
+        self._notes = () if population is not None else (SIZE_FROM_DATA,)
+        self.found = found
+        self.population = int(population or found)
+        if not 0 < batch_size <= self.population:
+            raise ValueError(
+                "`batch_size` must be positive and at most the number of units. "
+                f"Received: batch_size={batch_size} for {self.population} units"
+            )
+        self.divisor = float(batch_size)
+        self.steps_per_epoch = int(
+            steps_per_epoch or -(-self.population // max(1, int(batch_size)))
+        )
+
+    def batches(self, pay, randomness):
+        while True:
+            ticket = pay()
+            yield ticket, self._draw(randomness)
+
+    @abc.abstractmethod
+    def _draw(self, randomness):
+        """One batch: dict of nested arrays."""
+
+    def element_spec(self):
+        example = self.source.take(np.array([0]))
+        return tf.nest.map_structure(
+            lambda a: tf.TensorSpec(a.shape[1:], tf.as_dtype(a.dtype)), example
+        )
+
+
+class PoissonSampler(_RandomAccessSampler):
+    """Every unit is in a batch independently, with probability `batch_size / n`.
+
+    Args:
+        data: Arrays `(x, y, sample_weight)`, or an object with random access; see
+            `tfpriv.dp.sources.as_source`.
+        batch_size: Expected number of units in a batch; a public constant. Real
+            batches vary in size and may be empty; none is ever cut.
+        steps_per_epoch: Int; `None` takes n / batch_size, rounded up.
+        population: Public number of units n. `None` takes it from the data, which
+            the ledger notes.
+        groups: `None`, or one label per example: a unit is then all examples with
+            the same label (a person's pictures), and groups are what is drawn.
+        max_examples_per_group: With `groups`: at most so many examples of a drawn
+            group, chosen at random, make its one clipped vector.
+        load: Function from an item of `data` to `(x, y)`, for lists of files.
+
+    Reference:
+        Abadi et al., CCS 2016; Mironov et al., "Renyi Differential Privacy of the
+        Sampled Gaussian Mechanism", 2019.
+    """
+
+    def __init__(
+        self,
+        data,
+        batch_size,
+        *,
+        steps_per_epoch=None,
+        population=None,
+        groups=None,
+        max_examples_per_group=None,
+        load=None,
+    ):
+        self._members = None
+        if groups is None:
+            super().__init__(data, batch_size, steps_per_epoch, population, load)
+            return
+        if max_examples_per_group is None or max_examples_per_group < 1:
+            raise ValueError(
+                "With `groups`, say how many examples of one group are used at most. "
+                f"Received: max_examples_per_group={max_examples_per_group}"
+            )
+        self.source = as_source(data, load)
+        groups = np.asarray(groups)
+        if groups.shape != (len(self.source),):
+            raise ValueError(
+                "`groups` needs one label per example. Received: "
+                f"groups of shape {groups.shape} for {len(self.source)} examples"
+            )
+        self.groups_units = True
+        self.group_size = int(max_examples_per_group)
+        _, labels = np.unique(groups, return_inverse=True)
+        order = np.argsort(labels, kind="stable")
+        self._members = np.split(order, np.cumsum(np.bincount(labels))[:-1])
+        self._set_size(len(self._members), batch_size, steps_per_epoch, population)
+
+    @property
+    def sampling_probability(self):
+        """Probability q of a unit to be in a batch."""
+        return min(1.0, self.divisor / self.population)
+
+    def mechanism(self, noise_multiplier):
+        return accounting.poisson(
+            self.sampling_probability,
+            noise_multiplier,
+            population=self.population,
+            notes=self._notes,
+        )
+
+    def _draw(self, randomness):
+        drawn = randomness.bernoulli(self.sampling_probability, self.found)
+        if self._members is None:
+            return self.source.take(drawn)
+        return self._take_groups(drawn, randomness)
+
+    def _take_groups(self, drawn, randomness):
+        """(groups, k, ...) with a mask `present` for groups smaller than k."""
+        k = self.group_size
+        index = np.zeros((len(drawn), k), dtype=np.int64)
+        present = np.zeros((len(drawn), k), dtype=bool)
+        for row, group in enumerate(drawn):
+            members = self._members[group]
+            size = min(k, len(members))
+            index[row, :size] = members[randomness.subset(size, len(members))]
+            present[row, :size] = True
+        flat = self.source.take(index.reshape(-1))
+        batch = tf.nest.map_structure(
+            lambda a: a.reshape((len(drawn), k) + a.shape[1:]), flat
+        )
+        return {**batch, "present": present}
+
+
+class FixedSizeSampler(_RandomAccessSampler):
+    """Batches of exactly `batch_size` units, without replacement within a batch.
+
+    Neighbours differ in one unit's data (REPLACE_ONE), which moves the sum by up to
+    2C; at the same noise multiplier it costs more than Poisson sampling.
+
+    Args:
+        data, batch_size, steps_per_epoch, load: As for `PoissonSampler`.
+    """
+
+    def __init__(self, data, batch_size, *, steps_per_epoch=None, load=None):
+        super().__init__(data, int(batch_size), steps_per_epoch, None, load)
+
+    def mechanism(self, noise_multiplier):
+        return accounting.fixed_size(
+            self.population, int(self.divisor), noise_multiplier, notes=self._notes
+        )
+
+    def _draw(self, randomness):
+        size = int(self.divisor)
+        return self.source.take(randomness.subset(size, self.population))
+
+
+class Stream(Sampler):
+    """A `tf.data.Dataset` of batches as it comes: no amplification is claimed.
+
+    Args:
+        dataset: Batched `tf.data.Dataset` of `x`, `(x, y)` or
+            `(x, y, sample_weight)`.
+        max_occurrences: How often one unit can appear in one batch, declared by
+            you: 1 for a pipeline that neither repeats within a batch nor
+            oversamples.
+        steps_per_epoch: Int, or `None` to run the data set to its end each epoch.
+
+    Raises:
+        ValueError: If `max_occurrences` is not declared.
+    """
+
+    def __init__(self, dataset, max_occurrences=None, *, steps_per_epoch=None):
+        if not isinstance(dataset, tf.data.Dataset):
+            raise ValueError(
+                "`Stream` takes a `tf.data.Dataset`. "
+                f"Received: {type(dataset).__name__}"
+            )
+        if max_occurrences is None or max_occurrences < 1:
+            raise ValueError(
+                "Declare how often one unit (with everything made from it) can "
+                "appear in one batch: `Stream(dataset, max_occurrences=1)`. "
+                f"Received: max_occurrences={max_occurrences}"
+            )
+        self.dataset = dataset
+        self.max_occurrences = max_occurrences
+        self.steps_per_epoch = steps_per_epoch
+        if steps_per_epoch is None:
+            self.steps_per_epoch = _finite_length(dataset)
+
+    def mechanism(self, noise_multiplier):
+        return accounting.stream(
+            noise_multiplier, max_occurrences=self.max_occurrences
+        )
+
+    def batches(self, pay, randomness):
+        del randomness
+        for element in itertools.chain.from_iterable(itertools.repeat(self.dataset)):
+            batch = name_parts(element)
+            yield pay(), tf.nest.map_structure(lambda t: t.numpy(), batch)
+
+    def element_spec(self):
+        return tf.nest.map_structure(
+            lambda s: tf.TensorSpec(s.shape[1:], s.dtype),
+            name_parts(self.dataset.element_spec),
+        )
+
+
+def _finite_length(dataset):
+    length = int(dataset.cardinality())
+    if length < 0:
+        raise ValueError(
+            "The length of the data set is unknown or infinite. "
+            "Say `Stream(dataset, ..., steps_per_epoch=...)`. "
+            f"Received: cardinality {length}"
+        )
+    return length

@@ -1,0 +1,125 @@
+"""Refuses what would make an epsilon untrue, and names the fix."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpriv.dp import keras_internals
+
+
+def check_layers(model):
+    """Raises `ValueError` for layers that share statistics or state across examples.
+
+    A `BatchNormalization` with `trainable = False` passes: Keras runs it in inference
+    mode, where it is a fixed function of one example.
+    """
+    for layer in keras_internals.flatten_layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+            raise ValueError(
+                "BatchNormalization mixes the examples of a batch and stores their "
+                "statistics, so that no bound per example holds. Use "
+                "`tfpriv.dp.replace_batchnorm(model)` to put GroupNormalization "
+                "there, or freeze it with `layer.trainable = False`. "
+                f"Received: layer '{layer.name}' in model '{model.name}'"
+            )
+        if isinstance(layer, keras.layers.SpectralNormalization):
+            raise ValueError(
+                "SpectralNormalization updates a weight in every forward pass. "
+                "Remove the wrapper; per-example clipping already bounds the update. "
+                f"Received: layer '{layer.name}' in model '{model.name}'"
+            )
+        if getattr(layer, "stateful", False) is True:
+            raise ValueError(
+                "A stateful recurrent layer carries one example's state into the "
+                "next. Build it with `stateful=False`. "
+                f"Received: layer '{layer.name}' in model '{model.name}'"
+            )
+
+
+def check_no_state_updates(model, traced):
+    """Raises `ValueError` if one example's forward pass assigns to a variable."""
+    graph = traced.graph
+    handles = {id(inner): outer for outer, inner in graph.captures}
+    names = {
+        id(v.value.handle): v.path for v in model.variables if hasattr(v.value, "handle")
+    }
+    for operation in graph.get_operations():
+        if _assigns(operation.type):
+            source = handles.get(id(operation.inputs[0]))
+            raise ValueError(_state_message(model, names.get(id(source), "a variable")))
+    for function in graph.as_graph_def().library.function:
+        if any(_assigns(node.op) for node in function.node_def):
+            raise ValueError(_state_message(model, "a variable in a nested function"))
+
+
+def _assigns(op_type):
+    return op_type.startswith(("Assign", "ResourceScatter", "ResourceApply"))
+
+
+def _state_message(model, name):
+    return (
+        "The model updates state from the data it sees (moving statistics, counters "
+        "or metrics inside `call` or the loss); such state is released without noise. "
+        "Remove the update, or freeze the layer with `trainable = False`. "
+        f"Received: model '{model.name}' assigns to {name}"
+    )
+
+
+def check_examples_do_not_mix(problem, two):
+    """Raises `ValueError` if outputs or loss of two examples depend on each other."""
+    together = keras_internals.call_model(problem.model, two["x"], training=False)
+    _check_outputs(problem.model, two["x"], together)
+    _check_loss(problem, two, together)
+
+
+def _check_outputs(model, x, together):
+    for i in range(2):
+        row = tf.nest.map_structure(lambda t: t[i : i + 1], x)
+        alone = keras_internals.call_model(model, row, training=False)
+        pairs = zip(tf.nest.flatten(together), tf.nest.flatten(alone))
+        if not all(_close(t[i], s[0]) for t, s in pairs):
+            raise ValueError(
+                "The model mixes the examples of a batch: its output for an example "
+                "changes with the others beside it. Compute statistics over one "
+                "example only (for instance LayerNormalization or "
+                f"GroupNormalization). Received: model '{model.name}'"
+            )
+
+
+def _check_loss(problem, two, y_pred):
+    """A loss per example is additive: one row's effect ignores the other row."""
+
+    def loss(*moved):
+        rows = tf.constant(moved)
+        outputs = tf.nest.map_structure(lambda t: _move_rows(t, rows), y_pred)
+        return float(problem.loss(two, outputs))
+
+    beside_old = loss(True, False) - loss(False, False)
+    beside_new = loss(True, True) - loss(False, True)
+    scale = max(abs(beside_old), abs(beside_new), 1e-3)
+    if abs(beside_old - beside_new) > 2e-2 * scale:
+        raise ValueError(
+            "The loss compares the examples of a batch with each other, so that no "
+            "bound per example holds. Use a loss that is a sum or a mean over "
+            f"examples. Received: loss {problem.model.loss!r} of model "
+            f"'{problem.model.name}': moving one output changes it by {beside_old} "
+            f"or by {beside_new}, depending on the other example"
+        )
+
+
+def _move_rows(outputs, rows):
+    """Other, still positive, values in the rows where `rows` is true."""
+    if not outputs.dtype.is_floating:
+        return outputs
+    pattern = tf.cast(
+        tf.linspace(0.01, 0.3, tf.size(outputs)), outputs.dtype
+    )
+    moved = 0.7 * outputs + tf.reshape(pattern, tf.shape(outputs))
+    mask = tf.reshape(rows, [2] + [1] * (outputs.shape.rank - 1))
+    return keras_internals.with_mask_of(outputs, tf.where(mask, moved, outputs))
+
+
+def _close(a, b):
+    return np.allclose(
+        np.asarray(a, "float64"), np.asarray(b, "float64"), 1e-2, 1e-3, equal_nan=True
+    )
