@@ -1,0 +1,5 @@
+"""The error of ledgers and journals."""
+
+
+class LedgerError(ValueError):
+    """A ledger that cannot be read, does not fit, or speaks for something else."""

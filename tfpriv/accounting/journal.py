@@ -1,0 +1,241 @@
+"""The journal: a private file in which each step is written before it happens."""
+
+import fcntl
+import json
+import os
+import re
+import time
+import weakref
+import zlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from tfpriv.accounting import serialization
+from tfpriv.accounting.entry import Entry
+from tfpriv.accounting.errors import LedgerError
+from tfpriv.accounting.ledger import Ledger
+from tfpriv.accounting.mechanisms import Mechanism
+
+_TORN = rb"m.*|s( \d*){0,3}( [0-9a-f]{0,7})?|"
+_HEADER = '{"format":"tfpriv-journal","version":1}'
+
+
+class Journal:
+    """A write-ahead record of spent privacy, for one process at a time.
+
+    `spend` returns when the step is on the disk. After a crash, opening the same file
+    gives all that was spent, and goes on from there. The file is private (mode 0600):
+    it is state for resuming, to be deleted when training is complete, and not a thing
+    to release.
+
+    Each line is a text, a blank and a checksum of the text and of all lines before
+    it: `m` lines name a mechanism once, `s` lines count its uses. A last line that a
+    crash cut off is ignored, since its step did not begin; any other damage raises.
+
+    Args:
+        path: the file. It is created if it does not exist; its folder must.
+
+    Raises:
+        LedgerError: if the file is damaged, or another process has it open.
+        OSError: if it cannot be read or written.
+
+    >>> with Journal("training.journal") as journal:          # doctest: +SKIP
+    ...     for batch in batches:
+    ...         journal.spend(mechanism, unit="image", purpose="training")
+    ...         step(batch)
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._descriptor = _open_private(self.path)
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+        self._ledger = Ledger()
+        self._ids: dict[tuple[Mechanism, str, str], int] = {}
+        self._chain = 0
+        self._end = 0
+        try:
+            self._replay()
+            os.fchmod(self._descriptor, 0o600)  # it may have been there before
+        except BaseException:
+            self.close()
+            raise
+
+    def spend(
+        self, mechanism: Mechanism, *, unit: str, purpose: str, count: int = 1
+    ) -> None:
+        """Writes uses of a mechanism to the disk, before they happen.
+
+        Args:
+            mechanism: what one use costs.
+            unit: whose presence is protected.
+            purpose: what it is for.
+            count: number of uses, at least 1.
+
+        Raises:
+            LedgerError: if the journal is about another unit or relation, or closed.
+            OSError: if it cannot be written; then nothing was spent.
+            ValueError: if an argument is out of range.
+        """
+        if not self._close.alive:
+            raise LedgerError(f"The journal {self.path} is closed.")
+        self._ledger.check(mechanism, unit=unit, purpose=purpose, count=count)
+        key = mechanism, unit, purpose
+        number = self._ids.get(key, len(self._ids))
+        lines = []
+        if key not in self._ids:
+            names = {"unit": unit, "purpose": purpose}
+            document = {**serialization.mechanism_to_json(mechanism), **names}
+            lines.append(f"m {serialization.canonical(document)}")
+        seconds = int(time.time())
+        lines.append(f"s {number} {int(count)} {seconds}")
+        self._append(lines)
+        self._ids[key] = number
+        self._count(key, int(count), seconds)
+
+    def ledger(self) -> Ledger:
+        """Returns a ledger of all that the journal holds."""
+        return self._ledger.copy()
+
+    def close(self) -> None:
+        """Closes the file and lets other processes have it."""
+        self._close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _count(self, key: tuple[Mechanism, str, str], count: int, seconds: int) -> None:
+        when = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+        self._ledger.add(Entry(*key, count, when, when))
+
+    def _append(self, lines: list[str]) -> None:
+        """Writes lines durably, or none of them."""
+        data, chain = b"", self._chain
+        for line in lines:
+            sealed, chain = _seal(line, chain)
+            data += sealed
+        try:
+            _write_at(self._descriptor, data, self._end)
+            os.fsync(self._descriptor)
+        except BaseException:
+            # What was written in part must not stand before the next line. If it
+            # cannot be removed either, this journal is at its end.
+            try:
+                os.ftruncate(self._descriptor, self._end)
+            except OSError:
+                self.close()
+            raise
+        self._chain, self._end = chain, self._end + len(data)
+
+    def _replay(self) -> None:
+        """Reads the file, cuts off a torn last line, and writes a missing header."""
+        data = _read_all(self._descriptor)
+        *lines, rest = data.split(b"\n")
+        chain = zlib.crc32(lines[-1]) if lines else 0
+        if rest and _unseal(rest, chain) is not None:
+            lines.append(rest)  # all but its end of line: it counts
+        elif rest and not _is_torn(rest, first=not lines):
+            raise self._damage(len(lines))
+        for number, line in enumerate(lines):
+            text = _unseal(line, self._chain)
+            if text is None:
+                raise self._damage(number)
+            try:
+                self._replay_line(number, text)
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
+                raise self._damage(number) from error
+            self._chain = zlib.crc32(line)
+            self._end += len(line) + 1
+        if self._end > len(data):
+            _write_at(self._descriptor, b"\n", len(data))
+        elif self._end < len(data):
+            os.ftruncate(self._descriptor, self._end)
+        if not lines:
+            self._append([_HEADER])
+            serialization.sync_folder(self.path.resolve().parent)
+
+    def _replay_line(self, number: int, text: str) -> None:
+        if number == 0:
+            if text != _HEADER:
+                raise ValueError(text)
+            return
+        kind, _, content = text.partition(" ")
+        if kind == "m":
+            document: dict[str, Any] = json.loads(content)
+            unit, purpose = document.pop("unit"), document.pop("purpose")
+            key = serialization.mechanism_from_json(document), unit, purpose
+            self._ledger.check(key[0], unit=unit, purpose=purpose)
+            self._ids[key] = len(self._ids)
+            return
+        if kind != "s":
+            raise ValueError(text)
+        index, count, seconds = map(int, content.split(" "))
+        key = list(self._ids)[index]
+        self._ledger.check(key[0], unit=key[1], purpose=key[2], count=count)
+        self._count(key, count, seconds)
+
+    def _damage(self, number: int) -> LedgerError:
+        return LedgerError(
+            f"The journal {self.path} is damaged in line {number + 1}. What was spent "
+            "is not known for certain any more: restore the file from a copy, or "
+            "start again from fresh weights."
+        )
+
+
+def _open_private(path: Path) -> int:
+    """Opens a file that only its owner may read, and locks it."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise LedgerError(
+            f"The journal {path} is open in another process. One process at a time "
+            "may spend from it."
+        ) from error
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _read_all(descriptor: int) -> bytes:
+    with open(descriptor, "rb", closefd=False) as file:
+        return file.read()
+
+
+def _write_at(descriptor: int, data: bytes, offset: int) -> None:
+    while data:
+        written = os.pwrite(descriptor, data, offset)
+        data, offset = data[written:], offset + written
+
+
+def _seal(text: str, chain: int) -> tuple[bytes, int]:
+    """One line with its checksum, and the checksum that the next one builds on."""
+    body = text.encode()
+    line = body + b" %08x" % zlib.crc32(body, chain)
+    return line + b"\n", zlib.crc32(line)
+
+
+def _is_torn(rest: bytes, *, first: bool) -> bool:
+    """Whether the end of a file is the beginning of a line that was being written.
+
+    A whole line with a wrong checksum and other files' content are not. Some file
+    systems fill up with zeros what a power cut left unwritten.
+    """
+    rest = rest.rstrip(b"\0")
+    if first:
+        return _seal(_HEADER, 0)[0].startswith(rest)
+    return re.fullmatch(_TORN, rest, re.DOTALL) is not None
+
+
+def _unseal(line: bytes, chain: int) -> str | None:
+    """The text of a line, or None if its checksum is wrong."""
+    body, blank, checksum = line.rpartition(b" ")
+    if not blank or checksum != b"%08x" % zlib.crc32(body, chain):
+        return None
+    return body.decode()

@@ -1,0 +1,435 @@
+"""The ledger: the append-only record of everything that spent privacy."""
+
+import os
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import dp_accounting as dpa
+
+from tfpriv.accounting import checks, serialization, statement
+from tfpriv.accounting import epsilon as bounds
+from tfpriv.accounting.entry import Entry, now
+from tfpriv.accounting.errors import LedgerError
+from tfpriv.accounting.mechanisms import Mechanism
+
+_KIND = "tfpriv-ledger"
+_VERSION = 1
+
+
+class Ledger:
+    """An append-only record of everything that spent privacy.
+
+    Epsilon is computed from the recorded events, never stored. Entries of different
+    units or neighbouring relations do not compose: recording one raises. Equal entries
+    are counted together, so a million steps cost no more than one.
+
+    Two ledgers are equal if they hold the same entries with the same counts, the same
+    marks and the same digest, whenever they were recorded.
+
+    >>> from tfpriv.accounting import Ledger, mechanisms
+    >>> ledger = Ledger()
+    >>> ledger.record(
+    ...     mechanisms.poisson(0.01, 1.1), unit="image", purpose="training", count=1000
+    ... )
+    >>> round(ledger.epsilon(delta=1e-5), 2)
+    1.71
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[Mechanism, str, str], Entry] = {}
+        self._not_for_release: list[str] = []
+        self._weights_digest: str | None = None
+
+    # What it holds.
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All entries, in the order in which each was first recorded."""
+        return tuple(self._entries.values())
+
+    def __len__(self) -> int:
+        """Number of recorded steps and releases."""
+        return sum(entry.count for entry in self.entries)
+
+    def __bool__(self) -> bool:
+        """True: an empty ledger is a ledger."""
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Ledger):
+            return NotImplemented
+        return (
+            {entry.key: entry.count for entry in self.entries}
+            == {entry.key: entry.count for entry in other.entries}
+            and set(self._not_for_release) == set(other._not_for_release)
+            and self._weights_digest == other._weights_digest
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        unit = f", unit={self.unit!r}" if self.unit else ""
+        return f"<Ledger of {len(self)} steps in {len(self.entries)} entries{unit}>"
+
+    def _leading(self) -> Entry | None:
+        """The entry whose unit and relation all others must share."""
+        private = (e for e in self.entries if e.mechanism.is_private)
+        return next(private, next(iter(self.entries), None))
+
+    @property
+    def unit(self) -> str | None:
+        """The privacy unit, or None while nothing is recorded."""
+        leading = self._leading()
+        return leading.unit if leading else None
+
+    @property
+    def relation(self) -> dpa.NeighboringRelation | None:
+        """The neighbouring relation, or None while nothing private is recorded."""
+        leading = self._leading()
+        private = leading and leading.mechanism.is_private
+        return leading.mechanism.relation if leading and private else None
+
+    @property
+    def population(self) -> int | None:
+        """The smallest data set that an entry names, or None if none does."""
+        sizes = [e.mechanism.population for e in self.entries]
+        return min((n for n in sizes if n is not None), default=None)
+
+    # Recording.
+
+    def record(
+        self, mechanism: Mechanism, *, unit: str, purpose: str, count: int = 1
+    ) -> None:
+        """Adds uses of a mechanism.
+
+        Args:
+            mechanism: what one use costs.
+            unit: whose presence is protected, e.g. "image".
+            purpose: what it was for, e.g. "training".
+            count: number of uses, at least 1.
+
+        Raises:
+            LedgerError: if the ledger is about another unit or relation. Nothing has
+                changed then. What is not private at all composes with everything.
+            ValueError: if an argument is out of range.
+        """
+        self.check(mechanism, unit=unit, purpose=purpose, count=count)
+        time = now()
+        self.add(Entry(mechanism, unit, purpose, int(count), time, time))
+
+    def check(
+        self, mechanism: Mechanism, *, unit: str, purpose: str, count: int = 1
+    ) -> None:
+        """Raises what `record` would raise, and changes nothing.
+
+        Args:
+            mechanism: as for `record`.
+            unit: as for `record`.
+            purpose: as for `record`.
+            count: as for `record`.
+
+        Raises:
+            LedgerError: if it cannot be recorded.
+            ValueError: if an argument is out of range.
+        """
+        if not isinstance(mechanism, Mechanism):
+            raise ValueError(
+                "`mechanism` must come from `tfpriv.accounting.mechanisms`. "
+                f"Received: mechanism={mechanism!r}"
+            )
+        checks.text("unit", unit)
+        checks.text("purpose", purpose)
+        checks.whole("count", count)
+        checks.whole("count", len(self) + int(count))
+        leading = self._leading()
+        if leading is None or not leading.mechanism.is_private:
+            return
+        if mechanism.is_private:
+            _check_composable(leading, mechanism, unit)
+
+    def add(self, entry: Entry) -> None:
+        """Adds an entry that `check` has let pass."""
+        known = self._entries.get(entry.key)
+        if known is not None:
+            entry = replace(
+                known,
+                count=known.count + entry.count,
+                first=min(known.first, entry.first),
+                last=max(known.last, entry.last),
+            )
+        self._entries[entry.key] = entry
+
+    def merge(self, other: "Ledger") -> Self:
+        """Adds all that another ledger about the same unit holds.
+
+        The result speaks for no weights unless both spoke for the same.
+
+        Args:
+            other: the ledger to add. It is not changed.
+
+        Returns:
+            This ledger.
+
+        Raises:
+            LedgerError: if the other is about another unit or relation. Nothing has
+                changed then.
+        """
+        if not isinstance(other, Ledger):
+            raise ValueError(f"`other` must be a Ledger. Received: other={other!r}")
+        for entry in other.entries:
+            self.check(
+                entry.mechanism,
+                unit=entry.unit,
+                purpose=entry.purpose,
+                count=entry.count,
+            )
+        checks.whole("count", len(self) + len(other), low=0)
+        for entry in other.entries:
+            self.add(entry)
+        for reason in tuple(other._not_for_release):
+            self.mark_not_for_release(reason)
+        if self._weights_digest != other._weights_digest:
+            self._weights_digest = None
+        return self
+
+    def copy(self) -> "Ledger":
+        """Returns a ledger that holds the same and changes by itself."""
+        twin = Ledger()
+        twin._entries = dict(self._entries)
+        twin._not_for_release = list(self._not_for_release)
+        twin._weights_digest = self._weights_digest
+        return twin
+
+    # Epsilon.
+
+    def epsilon(self, delta: float, accountant: str = "rdp") -> float:
+        """Computes an upper bound of epsilon from the recorded events.
+
+        Args:
+            delta: the target delta, in [0, 1).
+            accountant: "rdp" (Renyi divergences) or "pld" (privacy loss
+                distributions: tighter, slower). Where "pld" cannot resolve the
+                figure, a warning says so and the RDP bound is returned.
+
+        Returns:
+            The bound; infinity where there is none.
+
+        Raises:
+            ValueError: if an argument is out of range, or "pld" is asked about
+                fixed-size sampling, for which there is no such distribution.
+
+        Warns:
+            UserWarning: if delta is 1/n or more for a data set of n units, since such
+                a delta allows to publish one of them.
+        """
+        bound = bounds.epsilon(self.steps(), delta, accountant)
+        for caution in self.cautions(delta, bound):
+            warnings.warn(caution, UserWarning, stacklevel=2)
+        return bound.value
+
+    def delta(self, epsilon: float, accountant: str = "rdp") -> float:
+        """Computes an upper bound of delta from the recorded events.
+
+        Args:
+            epsilon: the target epsilon, finite and at least 0.
+            accountant: as for `epsilon`.
+
+        Returns:
+            The bound, at most 1.
+
+        Raises:
+            ValueError: as for `epsilon`.
+        """
+        bound = bounds.delta(self.steps(), epsilon, accountant)
+        for caution in self.cautions(bound.value if bound.value < 1 else 0, bound):
+            warnings.warn(caution, UserWarning, stacklevel=2)
+        return bound.value
+
+    def steps(self) -> list[tuple[dpa.DpEvent, int]]:
+        """Returns the recorded events with their counts."""
+        return [(entry.mechanism.event, entry.count) for entry in self.entries]
+
+    def cautions(self, delta: float, bound: bounds.Bound) -> list[str]:
+        """Returns what a reader of a bound at some delta should be warned of."""
+        cautions = []
+        n = self.population
+        if n is not None and delta >= 1 / n:
+            cautions.append(
+                f"delta={delta:g} is not below 1/n for n={n}: such a delta would allow "
+                f"one {self.unit} to be published. Choose a delta well below {1 / n:g}."
+            )
+        if bound.fallback:
+            cautions.append(
+                "The privacy loss distribution cannot resolve this: "
+                f"{bound.fallback}. The RDP bound is given instead."
+            )
+        return cautions
+
+    def statement(
+        self, delta: float = 1e-5, format: str = "text", accountant: str = "rdp"
+    ) -> str:
+        """Says what was protected, from what, and how well.
+
+        Args:
+            delta: the delta of the claim, in [0, 1).
+            format: "text" for people, "json" for programs; docs/accounting.md lists
+                the keys.
+            accountant: as for `epsilon`.
+
+        Returns:
+            The statement.
+
+        Raises:
+            ValueError: if an argument is out of range.
+        """
+        return statement.write(self, delta, format, accountant)
+
+    # Release.
+
+    def mark_not_for_release(self, reason: str) -> None:
+        """Marks whatever this ledger speaks for as not to be released.
+
+        Args:
+            reason: why, e.g. "noise from a fixed seed".
+        """
+        checks.text("reason", reason)
+        if reason not in self._not_for_release:
+            self._not_for_release.append(reason)
+
+    @property
+    def not_for_release(self) -> tuple[str, ...]:
+        """Why it must not be released; empty if it may."""
+        return tuple(self._not_for_release)
+
+    @property
+    def releasable(self) -> bool:
+        """Whether no mark speaks against a release."""
+        return not self._not_for_release
+
+    @property
+    def weights_digest(self) -> str | None:
+        """The digest of the weights that this ledger speaks for, if any."""
+        return self._weights_digest
+
+    def speak_for(self, digest: str) -> None:
+        """States which weights the ledger speaks for.
+
+        Args:
+            digest: a digest of the weights.
+        """
+        self._weights_digest = checks.text("digest", digest)
+
+    def check_weights(self, digest: str) -> None:
+        """Refuses weights that the ledger does not speak for.
+
+        Args:
+            digest: the digest of the weights at hand.
+
+        Raises:
+            LedgerError: if the ledger speaks for others, or for none.
+        """
+        if digest != self._weights_digest:
+            raise LedgerError(
+                "The ledger does not speak for these weights: they were changed "
+                "without it, or it belongs to others. Record what changed them, then "
+                "call `speak_for`. "
+                f"Expected digest {self._weights_digest}. Received: digest={digest!r}"
+            )
+
+    # Bytes and files.
+
+    def to_bytes(self) -> bytes:
+        """Returns the ledger as JSON with a checksum."""
+        return serialization.seal(
+            _KIND,
+            _VERSION,
+            {
+                "entries": [entry.to_json() for entry in self.entries],
+                "not_for_release": list(self._not_for_release),
+                "weights_digest": self._weights_digest,
+            },
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Ledger":
+        """Reads what `to_bytes` wrote.
+
+        Args:
+            data: the bytes, or anything `bytes()` takes, such as a uint8 array.
+
+        Returns:
+            The ledger.
+
+        Raises:
+            LedgerError: if they are truncated, edited, or of another version.
+        """
+        content = serialization.unseal(data, _KIND, _VERSION)
+        ledger = cls()
+        try:
+            for document in content["entries"]:
+                entry = Entry.from_json(document)
+                if entry.key in ledger._entries:
+                    raise LedgerError("An entry of the ledger stands there twice.")
+                ledger.check(
+                    entry.mechanism,
+                    unit=entry.unit,
+                    purpose=entry.purpose,
+                    count=entry.count,
+                )
+                ledger.add(entry)
+            for reason in content["not_for_release"]:
+                ledger.mark_not_for_release(reason)
+            if content["weights_digest"] is not None:
+                ledger.speak_for(content["weights_digest"])
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, LedgerError):
+                raise
+            raise LedgerError(f"The ledger is damaged: {error}") from error
+        return ledger
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the ledger to a file, atomically.
+
+        Args:
+            path: the file; its folder must exist.
+
+        Raises:
+            OSError: if it cannot be written. An older file then stands unchanged.
+        """
+        serialization.write_atomically(path, self.to_bytes())
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Ledger":
+        """Reads a ledger from a file.
+
+        Args:
+            path: the file.
+
+        Returns:
+            The ledger.
+
+        Raises:
+            LedgerError: if the file is truncated, edited, or of another version.
+            OSError: if it cannot be read.
+        """
+        try:
+            return cls.from_bytes(Path(path).read_bytes())
+        except LedgerError as error:
+            raise LedgerError(f"{os.fspath(path)}: {error}") from error
+
+
+def _check_composable(leading: Entry, mechanism: Mechanism, unit: str) -> None:
+    if unit != leading.unit:
+        raise LedgerError(
+            "Losses about different units do not compose; keep one ledger for each. "
+            f"Expected unit={leading.unit!r}. Received: unit={unit!r}"
+        )
+    if mechanism.relation is not leading.mechanism.relation:
+        raise LedgerError(
+            "Losses under different neighbouring relations do not compose; use one "
+            "kind of sampler throughout, or keep one ledger for each. "
+            f"Expected {leading.mechanism.relation.name}. "
+            f"Received: {mechanism.relation.name}"
+        )

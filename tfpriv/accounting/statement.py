@@ -1,0 +1,162 @@
+"""The privacy statement of a ledger, for people and for programs."""
+
+import json
+import math
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+from tfpriv.accounting import epsilon as bounds
+from tfpriv.accounting import events
+from tfpriv.accounting.serialization import event_to_json
+
+if TYPE_CHECKING:
+    from tfpriv.accounting.ledger import Ledger
+
+NOT_COVERED = (
+    "training loss, metrics, gradient norms and their curves: exact functions of "
+    "private batches",
+    "validation data: must be public",
+)
+_FORMATS = ("text", "json")
+
+
+def number(value: float) -> float | str:
+    """Returns a figure as standard JSON has it: infinity becomes a string."""
+    return "infinity" if math.isinf(value) else value
+
+
+def rounded_up(value: float) -> str:
+    """Writes a figure with four significant digits, never below the truth.
+
+    A last digit that only stems from the representation (1e-9 of the figure) does not
+    push it up.
+    """
+    if math.isinf(value):
+        return "infinity"
+    if value == 0:
+        return "0"
+    unit = 10.0 ** (math.floor(math.log10(value)) - 3)
+    return f"{math.ceil(value / unit * (1 - 1e-9)) * unit:.4g}"
+
+
+def describe(ledger: "Ledger", delta: float, accountant: str) -> dict[str, Any]:
+    """Returns the statement as a JSON document; docs/accounting.md lists its keys.
+
+    Args:
+        ledger: what to speak about.
+        delta: the delta of the claim, in [0, 1).
+        accountant: "rdp" or "pld".
+    """
+    bound = bounds.epsilon(ledger.steps(), delta, accountant)
+    plain_steps = [
+        (events.without_amplification(event), count) for event, count in ledger.steps()
+    ]
+    plain = bounds.epsilon(plain_steps, delta, accountant)
+    relation = ledger.relation
+    words = events.RELATION_WORDS[relation] if relation else None
+    notes = dict.fromkeys(n for e in ledger.entries for n in e.mechanism.notes)
+    return {
+        "format": "tfpriv-privacy-statement",
+        "version": 1,
+        "unit": ledger.unit,
+        "relation": relation.name if relation else None,
+        "relation_in_words": words.format(unit=ledger.unit) if words else None,
+        "epsilon": number(bound.value),
+        "epsilon_without_amplification": number(plain.value),
+        "delta": float(delta),
+        "accountant": bound.accountant,
+        "steps": len(ledger),
+        "mechanisms": [
+            {
+                "purpose": entry.purpose,
+                "unit": entry.unit,
+                "sampler": entry.mechanism.sampler,
+                "event": event_to_json(entry.mechanism.event),
+                "steps": entry.count,
+                "population": entry.mechanism.population,
+                "first": entry.first,
+                "last": entry.last,
+            }
+            for entry in ledger.entries
+        ],
+        "notes": list(notes),
+        "warnings": ledger.cautions(delta, bound),
+        "releasable": ledger.releasable,
+        "not_for_release": list(ledger.not_for_release),
+        "not_covered": list(NOT_COVERED),
+        "weights_digest": ledger.weights_digest,
+    }
+
+
+def write(ledger: "Ledger", delta: float, format: str, accountant: str) -> str:
+    """Returns the statement as text or as a JSON string.
+
+    Args:
+        ledger: what to speak about.
+        delta: the delta of the claim, in [0, 1).
+        format: "text" or "json".
+        accountant: "rdp" or "pld".
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    if format not in _FORMATS:
+        raise ValueError(
+            f"Unknown format. Expected one of {_FORMATS}. Received: format={format!r}"
+        )
+    document = describe(ledger, delta, accountant)
+    if format == "json":
+        return json.dumps(document, indent=1, allow_nan=False)
+    return _text(document)
+
+
+def _text(document: dict[str, Any]) -> str:
+    if not document["steps"]:
+        return "Nothing private was used so far: epsilon = 0.\n"
+    lines = [_headline(document)]
+    if document["relation_in_words"]:
+        lines.append(f"Compared are {document['relation_in_words']}.")
+    lines.append("")
+    lines += [
+        f"- {m['purpose']}: {m['steps']} x {_noise(m['event'])}; {m['sampler']}"
+        for m in document["mechanisms"]
+    ]
+    plain = float(document["epsilon_without_amplification"])
+    lines += [
+        "",
+        f"Without amplification by sampling: epsilon = {rounded_up(plain)}.",
+        f"Accountant: {document['accountant']}.",
+    ]
+    lines += [f"Note: {note}." for note in document["notes"]]
+    lines += [f"WARNING: {warning}" for warning in document["warnings"]]
+    lines += [f"NOT FOR RELEASE: {why}." for why in document["not_for_release"]]
+    lines += [f"Not covered by epsilon: {what}." for what in document["not_covered"]]
+    return "\n".join(_wrapped(line) for line in lines) + "\n"
+
+
+def _headline(document: dict[str, Any]) -> str:
+    value = float(document["epsilon"])
+    unit = document["unit"]
+    if math.isinf(value):
+        return f"No differential privacy for any {unit}: epsilon = infinity."
+    return (
+        f"Differential privacy for each {unit}: epsilon = {rounded_up(value)} at "
+        f"delta = {document['delta']:g}."
+    )
+
+
+def _noise(event: dict[str, Any]) -> str:
+    """What was done to the data, in a few words."""
+    inner = event.get("event", event)
+    match inner["type"]:
+        case "GaussianDpEvent":
+            return f"Gaussian noise, {inner['noise_multiplier']:.6g} of the sensitivity"
+        case "RandomizedResponseDpEvent":
+            return "a release with pure epsilon"
+        case "ApproximateDpEvent":
+            return "a release with stated epsilon and delta"
+    return "no privacy"
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, 88, subsequent_indent="  ", break_on_hyphens=False)
