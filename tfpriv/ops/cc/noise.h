@@ -46,14 +46,14 @@ TFPRIV_INLINE double Uniform(uint32_t low, uint32_t high) {
   return (ToDouble(high) * 0x1p32 + (ToDouble(low) + 1.0)) * 0x1p-64;
 }
 
-TFPRIV_INLINE double Log(double u) {
+TFPRIV_INLINE double MinusLog(double u) {
   constexpr uint64_t kSqrtHalf = 0x3FE6A09E667F3BCD, kOne = 0x3FF0000000000000;
   const uint64_t biased = (Bits(u) + (kOne - kSqrtHalf)) >> 52;
-  const double exponent = ToDouble(biased) - 1023.0;
+  const double halvings = 1023.0 - ToDouble(biased);
   const double mantissa = FromBits(Bits(u) - (biased << 52) + kOne);
   double s = (mantissa - 1.0) / (mantissa + 1.0);
   const double z = s * s;
-  s = s + s;
+  s = 2.0 * s;
   double sum = 1.0 / 21;
   sum = sum * z + 1.0 / 19;
   sum = sum * z + 1.0 / 17;
@@ -65,7 +65,7 @@ TFPRIV_INLINE double Log(double u) {
   sum = sum * z + 1.0 / 5;
   sum = sum * z + 1.0 / 3;
   constexpr double kLn2High = 0x1.62e42fefap-1, kLn2Low = 0x1.cf79abc9e3b39p-40;
-  return exponent * kLn2High + (exponent * kLn2Low + (s + s * (z * sum)));
+  return halvings * kLn2High - ((s + s * (z * sum)) - halvings * kLn2Low);
 }
 
 TFPRIV_INLINE void CosSinTurns(double v, double* cos_out, double* sin_out) {
@@ -153,7 +153,7 @@ TFPRIV_INLINE void FillGroup(const StreamKey& key, uint64_t first_block, T* out)
   for (int pair = 0; pair < 4; ++pair) {
     const uint32_t(*w)[LANES] = words + 4 * pair;
     for (int l = 0; l < LANES; ++l) {
-      const double radius = std::sqrt(-2.0 * Log(Uniform(w[0][l], w[1][l])));
+      const double radius = std::sqrt(2.0 * MinusLog(Uniform(w[0][l], w[1][l])));
       double cos, sin;
       CosSinTurns(Uniform(w[2][l], w[3][l]), &cos, &sin);
       values[2 * pair][l] = static_cast<T>(radius * cos);
