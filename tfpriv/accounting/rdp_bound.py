@@ -5,12 +5,14 @@ where those formulas are sound in floating point, and caches each event's curve,
 that a million equal steps cost a multiplication.
 """
 
+import contextlib
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import dp_accounting as dpa
 import numpy as np
+from absl import logging
 from dp_accounting.rdp import RdpAccountant
 from dp_accounting.rdp.rdp_privacy_accountant import compute_delta, compute_epsilon
 
@@ -103,6 +105,18 @@ def _relation(event: dpa.DpEvent) -> dpa.NeighboringRelation:
     return Relation.REPLACE_ONE
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Mutes numerical remarks: what overflows or does not converge becomes infinite."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
 def _affordable(event: dpa.DpEvent, orders: np.ndarray) -> np.ndarray:
     """At which orders a divergence is computed; at the others it is called infinite."""
     match event:
@@ -124,11 +138,13 @@ def _curve(event: dpa.DpEvent, orders: tuple[float, ...]) -> np.ndarray:
     known = _affordable(safe, at)
     if not known.any():
         return np.full(len(at), np.inf)
-    with np.errstate(all="ignore"):  # what overflows is infinite, and handled below
+    with _quiet():
         accountant = RdpAccountant(at[known], _relation(safe))
         exact = accountant.compose(safe).rdp
     curve = np.full(len(at), np.inf)
     curve[known] = np.where(np.isnan(exact), np.inf, np.maximum(exact, 0.0))
+    # Divergences grow with the order: what is known of a higher one bounds a lower.
+    curve = np.minimum.accumulate(curve[::-1])[::-1]
     curve = curve * (1 + 1e-9) + _rounding(at)
     curve.flags.writeable = False
     return curve

@@ -1,0 +1,169 @@
+"""`tfpriv budget`: epsilon from noise, noise from epsilon, and a ledger shown."""
+
+import argparse
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tfpriv.accounting import mechanisms, statement
+from tfpriv.accounting.calibration import calibrate_noise
+from tfpriv.accounting.epsilon import ACCOUNTANTS
+from tfpriv.accounting.errors import LedgerError
+from tfpriv.accounting.ledger import Ledger
+from tfpriv.accounting.mechanisms import PUBLIC_SIZE, Mechanism
+
+LEDGER_NAME = "privacy_ledger.json"
+_LARGEST_LEDGER = 64 * 2**20  # bytes; a member of an archive beyond it is no ledger
+
+
+def add_parser(subparsers) -> None:
+    """Adds `budget` to the parsers of the `tfpriv` command.
+
+    Args:
+        subparsers: what `ArgumentParser.add_subparsers` returned.
+    """
+    budget = subparsers.add_parser("budget", help="turn noise into epsilon, and back")
+    actions = budget.add_subparsers(dest="action", metavar="action", required=True)
+
+    epsilon = actions.add_parser("epsilon", help="epsilon from noise")
+    _add_plan(epsilon)
+    epsilon.add_argument("--noise-multiplier", type=float, required=True)
+    epsilon.set_defaults(handler=_epsilon)
+
+    noise = actions.add_parser("noise", help="the least noise for an epsilon")
+    _add_plan(noise)
+    noise.add_argument("--epsilon", type=float, required=True)
+    noise.set_defaults(handler=_noise)
+
+    show = actions.add_parser("show", help="the statement of a ledger")
+    show.add_argument(
+        "file", type=Path, help="a ledger, or a .keras file or SavedModel with one"
+    )
+    _add_claim(show)
+    show.set_defaults(handler=_show)
+
+
+def _add_claim(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--delta", type=float, default=1e-5, help="default: 1e-5")
+    parser.add_argument("--accountant", choices=ACCOUNTANTS, default="rdp")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def _add_plan(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--population", type=int, help="number of units in the data set"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, help="units in a batch; the expected number (poisson)"
+    )
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument(
+        "--sampler",
+        choices=("poisson", "fixed", "stream"),
+        default="poisson",
+        help="how batches are drawn (stream: by your own pipeline; no amplification)",
+    )
+    parser.add_argument(
+        "--max-occurrences",
+        type=int,
+        default=1,
+        help="how often a unit can be in one batch of a stream",
+    )
+    parser.add_argument("--unit", default="example", help="what is protected")
+    _add_claim(parser)
+
+
+def _plan(args: argparse.Namespace) -> Callable[[float], Mechanism]:
+    """The mechanism of one step as a function of its noise multiplier."""
+    if args.sampler == "stream":
+        return lambda z: mechanisms.stream(z, max_occurrences=args.max_occurrences)
+    for name in ("population", "batch_size"):
+        if getattr(args, name) is None:
+            raise ValueError(
+                f"--{name.replace('_', '-')} is needed with --sampler {args.sampler}."
+            )
+    if not 1 <= args.batch_size <= args.population:
+        raise ValueError(
+            "--batch-size must lie between 1 and --population. Received: "
+            f"--batch-size {args.batch_size} --population {args.population}"
+        )
+    if args.sampler == "fixed":
+        return lambda z: mechanisms.fixed_size(args.population, args.batch_size, z)
+    return lambda z: mechanisms.poisson(
+        args.batch_size / args.population,
+        z,
+        population=args.population,
+        notes=(PUBLIC_SIZE,),
+    )
+
+
+def _print_plan(args: argparse.Namespace, noise: float, mechanism: Mechanism) -> int:
+    ledger = Ledger()
+    ledger.record(mechanism, unit=args.unit, purpose="planned", count=args.steps)
+    if args.format == "json":
+        document = statement.describe(ledger, args.delta, args.accountant)
+        print(json.dumps({"noise_multiplier": noise, **document}, indent=1))
+    else:
+        print(f"noise multiplier = {noise:.6g}")
+        print(ledger.statement(args.delta, accountant=args.accountant), end="")
+    return 0
+
+
+def _epsilon(args: argparse.Namespace) -> int:
+    mechanism = _plan(args)(args.noise_multiplier)
+    return _print_plan(args, args.noise_multiplier, mechanism)
+
+
+def _noise(args: argparse.Namespace) -> int:
+    plan = _plan(args)
+    noise = calibrate_noise(
+        args.epsilon,
+        args.delta,
+        mechanism=plan,
+        steps=args.steps,
+        accountant=args.accountant,
+    )
+    return _print_plan(args, noise, plan(noise))
+
+
+def _show(args: argparse.Namespace) -> int:
+    ledger = find_ledger(args.file)
+    print(ledger.statement(args.delta, args.format, args.accountant).rstrip("\n"))
+    return 0
+
+
+def find_ledger(path: Path) -> Ledger:
+    """Reads the ledger that a file or folder is or carries.
+
+    Args:
+        path: a ledger's JSON file; a folder (SavedModel) with `privacy_ledger.json`
+            in it or in its `assets.extra`; or a zip archive (`.keras`) with such a
+            member.
+
+    Returns:
+        The ledger.
+
+    Raises:
+        LedgerError: if there is none, or it is damaged.
+        OSError: if it cannot be read.
+    """
+    if path.is_dir():
+        for folder in (path, path / "assets.extra", path / "assets"):
+            if (folder / LEDGER_NAME).is_file():
+                return Ledger.load(folder / LEDGER_NAME)
+        raise LedgerError(f"There is no {LEDGER_NAME} in the folder {path}.")
+    if not zipfile.is_zipfile(path):
+        return Ledger.load(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [
+                m for m in archive.infolist() if m.filename.endswith(LEDGER_NAME)
+            ]
+            if len(members) != 1 or members[0].file_size > _LARGEST_LEDGER:
+                raise LedgerError(
+                    f"Expected one {LEDGER_NAME} in {path}. Received: {len(members)}"
+                )
+            return Ledger.from_bytes(archive.read(members[0]))
+    except zipfile.BadZipFile as error:
+        raise LedgerError(f"The archive {path} is damaged: {error}") from error
