@@ -9,7 +9,7 @@ post-processing that costs no privacy.
 import keras
 import tensorflow as tf
 
-from tfpriv import accounting
+from tfpriv.accounting import calibrate_noise, mechanisms
 from tfpriv.dp import noise
 from tfpriv.dp.clipping import check_l2_norm_clip, tags
 from tfpriv.dp.privacy import NO_TICKET, Privacy
@@ -27,9 +27,7 @@ class PrivateOptimizer:
         budget: `None`, or `(epsilon, delta)`: training stops before it is passed.
     """
 
-    def __init__(
-        self, *args, l2_norm_clip, noise_multiplier, budget=None, **kwargs
-    ):
+    def __init__(self, *args, l2_norm_clip, noise_multiplier, budget=None, **kwargs):
         check_l2_norm_clip(l2_norm_clip)
         if not 0 <= float(noise_multiplier) < float("inf"):
             raise ValueError(
@@ -149,10 +147,10 @@ class PrivateOptimizer:
             ValueError: If the budget cannot be met.
         """
         probability = batch_size / population
-        noise_multiplier = accounting.calibrate_noise(
+        noise_multiplier = calibrate_noise(
             epsilon,
             delta,
-            mechanism=lambda z: accounting.poisson(probability, z),
+            mechanism=lambda z: mechanisms.poisson(probability, z),
             steps=steps,
             ledger=ledger,
             accountant=accountant,

@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 
-from tfpriv import accounting
+from tfpriv.accounting import Journal, Ledger, mechanisms
 from tfpriv.dp.randomness import Randomness
 
 NO_TICKET = -1
@@ -41,7 +41,7 @@ class Privacy:
         self.unit = unit
         self.max_occurrences = max_occurrences
         self.randomness = Randomness(seed)
-        self._ledger = accounting.Ledger()
+        self._ledger = Ledger()
         self._journal = None
         self._weights = weights
         self._tickets = {}
@@ -95,7 +95,7 @@ class Privacy:
 
         Args:
             mechanism: `tfpriv.accounting.Mechanism`, for instance
-                `accounting.non_private("fine-tuned without privacy")`.
+                `mechanisms.non_private("fine-tuned without privacy")`.
             purpose: Words for the ledger.
             count: How often it was applied.
         """
@@ -137,16 +137,18 @@ class Privacy:
                 "with `make_private(model, max_occurrences=1)`, or let `fit` sample.",
                 stacklevel=2,
             )
-        return accounting.stream(
-            noise_multiplier, max_occurrences=self.max_occurrences
-        )
+        return mechanisms.stream(noise_multiplier, max_occurrences=self.max_occurrences)
+
+    def metric_key(self):
+        """A fresh noise key for a metric whose event a ticket has paid."""
+        return np.frombuffer(self.randomness.key(), dtype=np.uint8)
 
     def _write(self, mechanism, purpose, count=1):
+        entry = {"unit": self.unit, "purpose": purpose, "count": count}
+        self._ledger.check(mechanism, **entry)
         if self._journal is not None:
-            self._journal.spend(
-                mechanism, unit=self.unit, purpose=purpose, count=count
-            )
-        self._ledger.record(mechanism, unit=self.unit, purpose=purpose, count=count)
+            self._journal.spend(mechanism, **entry)
+        self._ledger.record(mechanism, **entry)
 
     def _mark_seed(self):
         if self.randomness.seed is not None:
@@ -200,8 +202,9 @@ class Privacy:
 
     def _open_journal(self, path):
         """Continues the journal of a killed run, or starts one from the ledger."""
-        journal = accounting.Journal(path)
-        if journal.is_new:
+        journal = Journal(path)
+        survived = journal.ledger()
+        if len(survived) == 0:
             for entry in self._ledger.entries:
                 journal.spend(
                     entry.mechanism,
@@ -210,12 +213,17 @@ class Privacy:
                     count=entry.count,
                 )
         else:
-            survived = journal.ledger()
-            if not survived.covers(self._ledger):
-                survived = survived.merge(self._ledger)
+            if not _covers(survived, self._ledger):
+                survived.merge(self._ledger)  # counts too much rather than too little
             self._ledger = survived
             self._mark_seed()
         self._journal = journal
+
+
+def _covers(whole, part):
+    """Whether `whole` holds every entry of `part` at least as often."""
+    counts = {entry.key: entry.count for entry in whole.entries}
+    return all(counts.get(e.key, 0) >= e.count for e in part.entries)
 
 
 def digest_of(variables):

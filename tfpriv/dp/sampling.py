@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from tfpriv import accounting
+from tfpriv.accounting import mechanisms
 from tfpriv.dp.sources import as_source, name_parts
 
 SIZE_FROM_DATA = "data set size treated as public"
@@ -138,7 +138,7 @@ class PoissonSampler(_RandomAccessSampler):
         return min(1.0, self.divisor / self.population)
 
     def mechanism(self, noise_multiplier):
-        return accounting.poisson(
+        return mechanisms.poisson(
             self.sampling_probability,
             noise_multiplier,
             population=self.population,
@@ -182,7 +182,7 @@ class FixedSizeSampler(_RandomAccessSampler):
         super().__init__(data, int(batch_size), steps_per_epoch, None, load)
 
     def mechanism(self, noise_multiplier):
-        return accounting.fixed_size(
+        return mechanisms.fixed_size(
             self.population, int(self.divisor), noise_multiplier, notes=self._notes
         )
 
@@ -225,9 +225,7 @@ class Stream(Sampler):
             self.steps_per_epoch = _finite_length(dataset)
 
     def mechanism(self, noise_multiplier):
-        return accounting.stream(
-            noise_multiplier, max_occurrences=self.max_occurrences
-        )
+        return mechanisms.stream(noise_multiplier, max_occurrences=self.max_occurrences)
 
     def batches(self, pay, randomness):
         del randomness

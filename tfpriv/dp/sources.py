@@ -20,21 +20,18 @@ def as_source(data, load=None):
     Raises:
         ValueError: If the leading axes disagree or the data has no random access.
     """
-    if isinstance(data, (tf.data.Dataset, keras.utils.Sequence)) or not (
-        hasattr(data, "__len__") and hasattr(data, "__getitem__")
-    ):
-        if not isinstance(data, keras.utils.PyDataset):
-            raise ValueError(
-                "Poisson and fixed-size sampling need random access to examples. "
-                "Expected arrays, or an object with `__len__` and `__getitem__`; "
-                "give a `tf.data.Dataset` to `tfpriv.dp.Stream`. "
-                f"Received: data of type {type(data).__name__}"
-            )
     if isinstance(data, keras.utils.PyDataset):
         return ItemSource(data, load or _single_example)
-    if load is not None or isinstance(data, list) or not _is_arrays(data):
-        return ItemSource(data, load)
-    return ArraySource(data)
+    if load is None and (isinstance(data, (tuple, dict)) or hasattr(data, "shape")):
+        return ArraySource(data)
+    if isinstance(data, tf.data.Dataset) or not hasattr(data, "__getitem__"):
+        raise ValueError(
+            "Poisson and fixed-size sampling need random access to examples. "
+            "Expected arrays, or an object with `__len__` and `__getitem__`; "
+            "give a `tf.data.Dataset` to `tfpriv.dp.Stream`. "
+            f"Received: data of type {type(data).__name__}"
+        )
+    return ItemSource(data, load)
 
 
 def name_parts(data):
@@ -55,7 +52,9 @@ class ArraySource:
 
     def __init__(self, data):
         parts = name_parts(data)
-        self._parts = {k: tf.nest.map_structure(np.asarray, v) for k, v in parts.items()}
+        self._parts = {
+            k: tf.nest.map_structure(np.asarray, v) for k, v in parts.items()
+        }
         lengths = {len(leaf) for leaf in tf.nest.flatten(self._parts)}
         if len(lengths) != 1:
             raise ValueError(
@@ -100,11 +99,6 @@ class ItemSource:
             name: tf.nest.map_structure(np.asarray, part)
             for name, part in name_parts(item).items()
         }
-
-
-def _is_arrays(data):
-    leaves = tf.nest.flatten(data)
-    return bool(leaves) and all(hasattr(leaf, "shape") for leaf in leaves)
 
 
 def _single_example(batch):

@@ -41,7 +41,9 @@ def check_no_state_updates(model, traced):
     graph = traced.graph
     handles = {id(inner): outer for outer, inner in graph.captures}
     names = {
-        id(v.value.handle): v.path for v in model.variables if hasattr(v.value, "handle")
+        id(v.value.handle): v.path
+        for v in model.variables
+        if hasattr(v.value, "handle")
     }
     for operation in graph.get_operations():
         if _assigns(operation.type):
@@ -111,9 +113,7 @@ def _move_rows(outputs, rows):
     """Other, still positive, values in the rows where `rows` is true."""
     if not outputs.dtype.is_floating:
         return outputs
-    pattern = tf.cast(
-        tf.linspace(0.01, 0.3, tf.size(outputs)), outputs.dtype
-    )
+    pattern = tf.cast(tf.linspace(0.01, 0.3, tf.size(outputs)), outputs.dtype)
     moved = 0.7 * outputs + tf.reshape(pattern, tf.shape(outputs))
     mask = tf.reshape(rows, [2] + [1] * (outputs.shape.rank - 1))
     return keras_internals.with_mask_of(outputs, tf.where(mask, moved, outputs))

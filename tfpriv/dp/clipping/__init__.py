@@ -83,7 +83,7 @@ def clipped_gradients(
     batch = as_batch(x, y, sample_weight)
     problem, plan = _plan_for_call(model, loss, batch, microbatch_size)
     problem.map_examples = plan.map_examples
-    gradients, norms = sum_over_chunks(
+    gradients, norms, _ = sum_over_chunks(
         run, problem, batch, l2_norm_clip, plan.microbatch_size, on_chunk=None
     )
     divisor = tf.maximum(tf.shape(tf.nest.flatten(batch["x"])[0])[0], 1)

@@ -17,39 +17,42 @@ def sum_over_chunks(engine, problem, batch, l2_norm_clip, microbatch_size, on_ch
             entries have leading axes `(units, k)`.
         l2_norm_clip: Positive float.
         microbatch_size: Int, examples that are differentiated together.
-        on_chunk: `None` or a function `(chunk, losses, y_pred)` called for each.
+        on_chunk: `None` or a function `(chunk, y_pred)` called for each.
 
     Returns:
-        `(sums, norms)`: gradients shaped like the variables, norms `(units,)`.
+        `(sums, norms, losses)`: gradients shaped like the variables, norms
+        `(units,)`, and the losses of the examples that are present, `(examples,)`.
     """
     units = tf.shape(tf.nest.flatten(batch["x"])[0])[0]
     group_size = _group_size(batch)
     step = max(1, microbatch_size // (group_size or 1))
     chunks = -(-units // step)
     dtype = max((v.dtype for v in problem.variables), key=lambda d: d.size)
-    none_yet = tf.zeros([0], dtype)
     zeros = [tf.zeros(v.shape, v.dtype) for v in problem.variables]
 
-    def body(i, sums, norms):
+    def body(i, sums, norms, losses):
         chunk = _slice(problem, batch, i * step, step, group_size)
-        part, chunk_norms, losses, y_pred = engine(problem, chunk, l2_norm_clip)
+        part, chunk_norms, chunk_losses, y_pred = engine(problem, chunk, l2_norm_clip)
         if on_chunk is not None:
-            on_chunk(chunk, losses, y_pred)
+            on_chunk(chunk, y_pred)
         sums = [a + b for a, b in zip(sums, part)]
-        return i + 1, sums, tf.concat([norms, chunk_norms], axis=0)
+        norms = tf.concat([norms, chunk_norms], axis=0)
+        shown = tf.boolean_mask(chunk_losses, chunk.example_mask)
+        return i + 1, sums, norms, tf.concat([losses, shown], axis=0)
 
-    _, sums, norms = tf.while_loop(
+    _, sums, norms, losses = tf.while_loop(
         lambda i, *_: i < chunks,
         body,
-        (tf.constant(0), zeros, none_yet),
+        (tf.constant(0), zeros, tf.zeros([0], dtype), tf.zeros([0], tf.float32)),
         shape_invariants=(
             tf.TensorShape([]),
             [v.shape for v in problem.variables],
             tf.TensorShape([None]),
+            tf.TensorShape([None]),
         ),
         parallel_iterations=1,
     )
-    return sums, norms
+    return sums, norms, losses
 
 
 def _group_size(batch):

@@ -60,9 +60,7 @@ def per_example_gradients(problem, chunk):
                     problem.seed_generators, example["seeds"]
                 )
             )
-            tape = stack.enter_context(
-                tf.GradientTape(watch_accessed_variables=False)
-            )
+            tape = stack.enter_context(tf.GradientTape(watch_accessed_variables=False))
             tape.watch(problem.variables)
             y_pred = keras_internals.call_model(
                 problem.model, batch["x"], training=True
@@ -115,9 +113,7 @@ def average_over_groups(gradient, chunk):
     present = expand_like(chunk.example_present, by_group)
     kept = tf.where(present, by_group, tf.zeros_like(by_group))
     count = tf.reduce_sum(tf.cast(chunk.example_present, gradient.dtype), axis=1)
-    return tf.reduce_sum(kept, axis=1) / expand_like(
-        tf.maximum(count, 1), kept[:, 0]
-    )
+    return tf.reduce_sum(kept, axis=1) / expand_like(tf.maximum(count, 1), kept[:, 0])
 
 
 def gradient_norms(gradients):

@@ -1,0 +1,150 @@
+"""Callbacks: epsilon in the logs, the stop before a budget, safe backups."""
+
+import os
+import pathlib
+import time
+
+import keras
+import tensorflow as tf
+
+from tfpriv.accounting import LedgerError
+from tfpriv.dp import keras_internals
+from tfpriv.dp.budget import steps_within_budget
+
+NOT_COVERED = "not covered by epsilon"
+
+
+class PrivacyLogger(keras.callbacks.Callback):
+    """Shows epsilon while training and stops before the budget is passed.
+
+    Added by `fit` of a private model, before all other callbacks, so that they find
+    `epsilon` in their logs.
+
+    Args:
+        model: Private model.
+        mechanism: What one step costs.
+        budget: `(epsilon, delta)` or `None`.
+    """
+
+    SECONDS_BETWEEN_UPDATES = 1.0
+
+    def __init__(self, model, mechanism, budget):
+        super().__init__()
+        self._privacy = model.privacy
+        self._private_loss = model._private_loss
+        self._mechanism = mechanism
+        self._budget = budget
+        self._next_update = 0.0
+        self._shown = None
+        self._steps_left = None
+        self.not_covered = ()
+
+    def refuse_spent_budget(self):
+        """Raises `LedgerError` if not even one more step fits the budget."""
+        if self._budget is not None and self._count_steps_left() < 1:
+            epsilon, delta = self._budget
+            raise LedgerError(
+                "The privacy budget is spent: one more step would pass it. Expected "
+                f"epsilon <= {epsilon} at delta={delta}. Received: a ledger with "
+                f"epsilon={self._privacy.ledger.epsilon(delta):.4g} after "
+                f"{len(self._privacy.ledger)} steps"
+            )
+
+    def _count_steps_left(self):
+        return steps_within_budget(
+            *self._budget,
+            mechanism=self._mechanism,
+            ledger=self._privacy.ledger,
+        )
+
+    def on_train_begin(self, logs=None):
+        if self._budget is not None:
+            # Counted here because a backup may just have been restored.
+            self._steps_left = self._count_steps_left()
+            if self._steps_left < 1:
+                keras_internals.skip_all_epochs(self.model, self.params["epochs"])
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self._private_loss is not None:
+            self._private_loss[0].reset_state()
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._steps_left is not None:
+            self._steps_left -= 1
+            if self._steps_left < 1:
+                self.model.stop_training = True
+        now = time.monotonic()
+        if now >= self._next_update:
+            self._update()
+            self._next_update = now + self.SECONDS_BETWEEN_UPDATES
+        if logs is not None:
+            logs["epsilon"] = self._shown
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._update()
+        if logs is None:
+            return
+        covered = ("epsilon", "private_loss")
+        self.not_covered = tuple(
+            k for k in logs if k not in covered and not k.startswith("val_")
+        )
+        logs["epsilon"] = self._shown
+
+    def on_train_end(self, logs=None):
+        if self.not_covered and self.params.get("verbose"):
+            print(
+                f"epsilon = {self._shown:.4g} at delta = {self._privacy.delta:g}, for "
+                f"the weights; {', '.join(self.not_covered)}: {NOT_COVERED}."
+            )
+
+    def _update(self):
+        self._shown = self._privacy.ledger.epsilon(self._privacy.delta)
+
+
+class TensorBoard(keras.callbacks.TensorBoard):
+    """`keras.callbacks.TensorBoard` that labels what epsilon does not cover.
+
+    `epoch_epsilon` is among its scalars; a text beside them says that the others are
+    exact functions of private data.
+    """
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        with self._train_writer.as_default():
+            tf.summary.text(
+                "privacy",
+                f"Scalars other than epoch_epsilon and private_loss: {NOT_COVERED}.",
+                step=0,
+            )
+
+
+class BackupAndRestore(keras.callbacks.BackupAndRestore):
+    """`keras.callbacks.BackupAndRestore` whose files are private and whole.
+
+    What it keeps is what is needed to resume, for nobody else's eyes: files are
+    readable by their owner alone, replaced atomically, and deleted when training
+    completes. A journal of every step started lies beside them, so that a killed run
+    loses no event. Only whole epochs are resumed.
+
+    Args:
+        backup_dir: Folder of its own for one training run.
+        delete_checkpoint: As in Keras.
+    """
+
+    def __init__(self, backup_dir, delete_checkpoint=True):
+        super().__init__(backup_dir, "epoch", False, delete_checkpoint)
+
+    def _save_model(self):
+        folder = pathlib.Path(self.backup_dir)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        final = self._weights_path, self._training_metadata_path
+        fresh = str(folder / "next.weights.h5"), str(folder / "next.json")
+        self._weights_path, self._training_metadata_path = fresh
+        try:
+            super()._save_model()
+        finally:
+            self._weights_path, self._training_metadata_path = final
+        # Weights first: an epoch that is done again costs budget, never hides it.
+        for new, old in zip(fresh, final):
+            os.chmod(new, 0o600)
+            os.replace(new, old)

@@ -1,0 +1,312 @@
+"""What `fit` of a private model does around Keras' own."""
+
+import contextlib
+import pathlib
+
+import keras
+import tensorflow as tf
+
+from tfpriv import ops
+from tfpriv.dp import callbacks as dp_callbacks
+from tfpriv.dp import feeding, keras_internals
+from tfpriv.dp.noise import key_from
+from tfpriv.dp.optimizers import PrivateOptimizer
+from tfpriv.dp.sampling import PoissonSampler, Sampler
+
+JOURNAL_NAME = "privacy_journal.jsonl"
+LOSS_BOUND = 10.0  # per-example losses are cut here before a private release
+LOSS_NOISE_RATIO = 10.0  # noise on the loss, relative to that on the gradients
+
+
+class Public:
+    """Declares data public: its exact metrics may be shown.
+
+    Args:
+        data: `(x, y)` or `(x, y, sample_weight)`, or a `tf.data.Dataset`.
+    """
+
+    def __init__(self, data):
+        self.data = data
+
+
+def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
+    """See `PrivateModel.fit`."""
+    model._assert_compile_called("fit")
+    strategy = model.distribute_strategy
+    check_strategy(strategy)
+    _check_fit_arguments(kwargs)
+    sampler = _sampler_for(x, y, batch_size, kwargs)
+    _check_units(model, sampler)
+    callbacks = list(kwargs.pop("callbacks", None) or [])
+    _check_callbacks(callbacks)
+    validation_data = kwargs.pop("validation_data", None)
+    model._prepare(sampler.element_spec())
+    noise_multiplier = step_noise_multiplier(model)
+    mechanism = sampler.mechanism(noise_multiplier)
+    own_noise = model.optimizer.noise_multiplier
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(no_half_built_step(model))
+        stack.enter_context(model.privacy.training(_journal_path(callbacks)))
+        watch = dp_callbacks.PrivacyLogger(model, mechanism, model.optimizer.budget)
+        watch.refuse_spent_budget()
+        epochs_left = epochs - kwargs.get("initial_epoch", 0)
+        dataset = feeding.make_dataset(
+            sampler,
+            lambda: model.privacy.pay(mechanism, own_noise),
+            model.privacy.randomness,
+            steps=max(1, epochs_left * sampler.steps_per_epoch),
+            strategy=strategy,
+        )
+        history = keras_fit(
+            dataset,
+            epochs=epochs,
+            steps_per_epoch=sampler.steps_per_epoch,
+            callbacks=[watch, *callbacks],
+            shuffle=False,
+            validation_data=_public(validation_data),
+            **kwargs,
+        )
+    keras_internals.forget_resumed_epoch(model)
+    history.not_covered_by_epsilon = watch.not_covered
+    return history
+
+
+# Arguments.
+
+
+def check_compile(model, optimizer, steps_per_execution, jit_compile):
+    """Raises `ValueError` for what a private model cannot be compiled with."""
+    wrapper = keras_internals.inner_optimizer_kind(optimizer)
+    if wrapper is not None:
+        raise ValueError(
+            f"`{wrapper}` hides the gradients from the noise. Use a DP optimizer "
+            "directly; for mixed precision give it `loss_scale_factor`. "
+            f"Received: optimizer={optimizer}"
+        )
+    if not isinstance(optimizer, PrivateOptimizer):
+        raise ValueError(
+            "A private model needs an optimizer that adds noise. Expected one of "
+            "`tfpriv.dp`, for instance `dp.DPAdam(1e-3, l2_norm_clip=1.0, "
+            f"noise_multiplier=1.1)`. Received: optimizer={optimizer}"
+        )
+    if steps_per_execution != 1:
+        raise ValueError(
+            "Private steps are written into the ledger one at a time. Expected "
+            f"steps_per_execution=1. Received: {steps_per_execution}"
+        )
+    if jit_compile is True:
+        raise ValueError(
+            "Noise keys come from the operating system, which XLA cannot call. "
+            "Expected jit_compile=False or 'auto'. Received: True"
+        )
+    check_strategy(model.distribute_strategy)
+
+
+def check_strategy(strategy):
+    """Raises `ValueError` for strategies under which noise would be wrong."""
+    multi_worker = tf.distribute.MultiWorkerMirroredStrategy
+    parameter_server = tf.distribute.experimental.ParameterServerStrategy
+    if isinstance(strategy, (multi_worker, parameter_server)):
+        raise ValueError(
+            "Keras 3 does not train with this strategy in `fit` (keras issue 20585). "
+            "Use `tf.distribute.MirroredStrategy`. "
+            f"Received: {type(strategy).__name__}"
+        )
+
+
+def check_own_batches(model):
+    """Raises `ValueError` where `train_on_batch` would count a unit twice."""
+    model._assert_compile_called("train_on_batch")
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    if replicas > 1:
+        raise ValueError(
+            "Under several replicas Keras gives the whole batch to each of them, so "
+            "that every example would count more than once. Use `fit`. "
+            f"Received: train_on_batch with {replicas} replicas"
+        )
+
+
+def _check_fit_arguments(kwargs):
+    if kwargs.pop("validation_split", 0.0):
+        raise ValueError(
+            "`validation_split` takes validation data from the private data, whose "
+            "metrics would be shown without noise. Pass "
+            "`validation_data=dp.Public((x_val, y_val))`."
+        )
+    if not kwargs.pop("shuffle", True):
+        raise ValueError(
+            "The order of batches is the sampler's, at random. For a data set as it "
+            "comes use `dp.Stream`. Received: shuffle=False"
+        )
+
+
+def _public(validation_data):
+    if validation_data is None:
+        return None
+    if not isinstance(validation_data, Public):
+        raise ValueError(
+            "Validation metrics are exact functions of the validation data. If that "
+            "data is public, say so: `validation_data=dp.Public((x_val, y_val))`. "
+            f"Received: validation_data of type {type(validation_data).__name__}"
+        )
+    return validation_data.data
+
+
+def _sampler_for(x, y, batch_size, kwargs):
+    sample_weight = kwargs.pop("sample_weight", None)
+    class_weight = kwargs.pop("class_weight", None)
+    steps_per_epoch = kwargs.pop("steps_per_epoch", None)
+    if isinstance(x, Sampler):
+        given = {
+            "y": y,
+            "batch_size": batch_size,
+            "sample_weight": sample_weight,
+            "class_weight": class_weight,
+            "steps_per_epoch": steps_per_epoch,
+        }
+        twice = [name for name, value in given.items() if value is not None]
+        if twice:
+            raise ValueError(
+                f"A sampler brings {twice} itself; give them to the sampler."
+            )
+        return x
+    if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)) or hasattr(x, "send"):
+        raise ValueError(
+            "`fit` cannot sample from batches that are already made. For Poisson "
+            "batches pass arrays or `dp.PoissonSampler(...)`; for a pipeline as it "
+            "comes, `dp.Stream(dataset, max_occurrences=1)`. "
+            f"Received: x of type {type(x).__name__}"
+        )
+    if class_weight is not None:
+        if sample_weight is not None:
+            raise ValueError(
+                "`sample_weight` and `class_weight` cannot be given together."
+            )
+        sample_weight = keras_internals.class_weight_to_sample_weights(y, class_weight)
+    return PoissonSampler(
+        (x, y, sample_weight), batch_size or 32, steps_per_epoch=steps_per_epoch
+    )
+
+
+def _check_units(model, sampler):
+    if sampler.groups_units and model.privacy.unit == "example":
+        raise ValueError(
+            "The sampler draws groups; say what a group is, so that the statement "
+            "can: `make_private(model, unit='person')`. Received: unit='example'"
+        )
+
+
+def _check_callbacks(callbacks):
+    """Refuses callbacks that act on exact functions of private data."""
+    for callback in callbacks:
+        monitor = getattr(callback, "monitor", None)
+        chooses = monitor is not None and not isinstance(
+            callback, keras.callbacks.ModelCheckpoint
+        )
+        if isinstance(callback, keras.callbacks.ModelCheckpoint):
+            chooses = callback.save_best_only
+        public = str(monitor).startswith(("val_", "private_", "epsilon"))
+        if isinstance(callback, keras.callbacks.TerminateOnNaN) or (
+            chooses and not public
+        ):
+            raise ValueError(
+                "A callback that acts on the training loss or metrics makes a choice "
+                "that epsilon does not cover. Monitor 'val_...' of public validation "
+                "data, or 'private_loss' (`private_metrics=True`). Received: "
+                f"{type(callback).__name__}(monitor={monitor!r})"
+            )
+
+
+def _journal_path(callbacks):
+    for callback in callbacks:
+        if isinstance(callback, keras.callbacks.BackupAndRestore):
+            folder = pathlib.Path(callback.backup_dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.chmod(0o700)  # what is needed to resume is private
+            return folder / JOURNAL_NAME
+    return None
+
+
+@contextlib.contextmanager
+def no_half_built_step(model):
+    """A step whose first trace failed is built anew next time."""
+    try:
+        yield
+    except BaseException:
+        model.train_function = None
+        raise
+
+
+# What training shows.
+
+
+def build_metrics(model, spec):
+    """Creates metric variables eagerly, from made-up data."""
+    two = {
+        name: tf.nest.map_structure(
+            lambda s: tf.ones([2] + [d or 4 for d in s.shape], s.dtype), part
+        )
+        for name, part in spec.items()
+    }
+    y_pred = keras_internals.call_model(model, two["x"], training=False)
+    _update_keras_metrics(model, two, y_pred)
+    model.reset_metrics()
+
+
+def update_metrics(model, chunk, y_pred):
+    """Feeds compiled metrics with the examples that are really there."""
+    mask = chunk.example_mask
+    batch = {name: part for name, part in chunk.data.items() if name != "seeds"}
+    _update_keras_metrics(
+        model,
+        *tf.nest.map_structure(lambda t: tf.boolean_mask(t, mask), (batch, y_pred)),
+    )
+
+
+def _update_keras_metrics(model, batch, y_pred):
+    compiled = keras_internals.compiled_loss(model)
+    if compiled is not None and compiled.metrics:
+        compiled(batch.get("y"), y_pred, batch.get("sample_weight"))
+    model.compute_metrics(
+        batch["x"], batch.get("y"), y_pred, batch.get("sample_weight")
+    )
+
+
+def update_loss_tracker(model, losses):
+    """Mean of the losses that are finite."""
+    finite = tf.math.is_finite(losses)
+    weights = tf.cast(finite, losses.dtype)
+    safe = tf.where(finite, losses, tf.zeros_like(losses))
+    keras_internals.loss_tracker(model).update_state(safe, sample_weight=weights)
+
+
+def private_loss_metric(model):
+    """The metric behind `private_loss`, or `None`."""
+    if not model._private_options["private_metrics"]:
+        return None
+    return [keras.metrics.Mean(name="private_loss")]  # in a list: not tracked
+
+
+def step_noise_multiplier(model):
+    """The noise of one step as the accountant sees it.
+
+    A private loss is released from the same batch: gradient and loss together are
+    one Gaussian with z = (z1**-2 + z2**-2) ** -0.5.
+    """
+    z = model.optimizer.noise_multiplier
+    if not model._private_options["private_metrics"] or z == 0:
+        return z
+    return (z**-2 + (LOSS_NOISE_RATIO * z) ** -2) ** -0.5
+
+
+def update_private_loss(model, losses, divisor):
+    """Releases the sum of bounded losses with noise; returns the running mean."""
+    bounded = tf.where(
+        tf.math.is_finite(losses), tf.clip_by_value(losses, 0.0, LOSS_BOUND), 0.0
+    )
+    key = key_from(lambda _: model.privacy.metric_key(), tf.constant(0, tf.int64))
+    stddev = LOSS_NOISE_RATIO * model.optimizer.noise_multiplier * LOSS_BOUND
+    total = tf.reduce_sum(bounded) + stddev * ops.gaussian_noise(key, [])
+    metric = model._private_loss[0]
+    metric.update_state(total / tf.cast(divisor, total.dtype))
+    return {"private_loss": metric.result()}

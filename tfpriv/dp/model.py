@@ -1,0 +1,316 @@
+"""`make_private`: any Keras model, trained by DP-SGD through `fit`."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpriv.accounting import Ledger
+from tfpriv.dp import clipping, exporting, feeding, fitting, keras_internals, validate
+from tfpriv.dp.clipping import tags
+from tfpriv.dp.clipping.microbatches import sum_over_chunks
+from tfpriv.dp.privacy import NO_TICKET, Privacy
+
+LEDGER_KEY = "privacy_ledger"
+
+
+def make_private(
+    model,
+    unit="example",
+    *,
+    max_occurrences=None,
+    private_metrics=False,
+    engine="auto",
+    microbatch_size=None,
+    seed=None,
+):
+    """Turns a Keras model, in place, into one that trains with differential privacy.
+
+    Compile it with an optimizer of `tfpriv.dp` and call `fit` as ever; batches are
+    then Poisson-sampled, gradients clipped per example, and `model.privacy` knows
+    the epsilon. To load a saved private model, `import tfpriv.dp` first.
+
+    Args:
+        model: `keras.Model`: Sequential, Functional or subclassed.
+        unit: What one neighbour more or less means, in a word: `"example"`, or, for
+            samplers that draw groups, what a group is (`"person"`).
+        max_occurrences: For `train_on_batch` and batches of your own: how often one
+            unit can be in one batch. Undeclared, such a step makes epsilon infinite.
+        private_metrics: If `True`, `fit` shows `private_loss`, a noised loss that
+            epsilon covers, in place of the exact loss and metrics.
+        engine: Clipping engine, `"auto"` or `"vectorized"`.
+        microbatch_size: Examples differentiated together; `None` fits memory.
+        seed: Integer for tests; marks the ledger as not for release.
+
+    Returns:
+        The same object, now also a `PrivateModel`.
+
+    Raises:
+        TypeError: If it is not a Keras 3 model.
+        ValueError: If the model overrides `train_step`, or has layers for which no
+            bound per example holds.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            "`make_private` takes a Keras 3 model (`keras.Model`); models of "
+            "`tf_keras` (TF_USE_LEGACY_KERAS=1) are not supported. "
+            f"Received: {type(model).__module__}.{type(model).__name__}"
+        )
+    clipping.get_engine(engine)
+    if not isinstance(model, PrivateModel):
+        _refuse_own_train_step(model)
+        model.__class__ = _private_class(type(model))
+    validate.check_layers(model)
+    model._private_options = {
+        "unit": unit,
+        "max_occurrences": max_occurrences,
+        "private_metrics": bool(private_metrics),
+        "engine": engine,
+        "microbatch_size": microbatch_size,
+    }
+    model.privacy = Privacy(unit, max_occurrences, seed, lambda: model.weights)
+    model._forget_plan()
+    return model
+
+
+def _refuse_own_train_step(model):
+    if type(model).train_step is not keras.Model.train_step:
+        raise ValueError(
+            "This model has a `train_step` of its own, which DP training cannot "
+            "look into. Write its loop with `tfpriv.dp.clipped_gradients` and DP "
+            "optimizers; docs/dp.md has an example with two optimizers. "
+            f"Received: {type(model).__name__}.train_step"
+        )
+
+
+class PrivateModel:
+    """What `make_private` mixes into a model's class."""
+
+    # Compiling: everything that can be refused is refused here, before any trace.
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile="auto",
+        auto_scale_loss=True,
+        **kwargs,
+    ):
+        """As in Keras, with a DP optimizer.
+
+        `auto_scale_loss` is not followed: set `loss_scale_factor` on the optimizer.
+
+        Raises:
+            ValueError: If the optimizer is not one of `tfpriv.dp`, or an argument
+                has no meaning that keeps the guarantee.
+        """
+        del auto_scale_loss
+        optimizer = keras.optimizers.get(optimizer)
+        fitting.check_compile(self, optimizer, steps_per_execution, jit_compile)
+        validate.check_layers(self)
+        super().compile(
+            optimizer=optimizer,
+            loss=loss,
+            loss_weights=loss_weights,
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+            run_eagerly=run_eagerly,
+            steps_per_execution=1,
+            jit_compile=False,
+            auto_scale_loss=False,
+            **kwargs,
+        )
+        optimizer.track(self.privacy)
+        self._forget_plan()
+
+    def _forget_plan(self):
+        self._private_problem = None
+        self._private_plan = None
+        self._private_spec = None
+        self._private_loss = None
+
+    def _prepare(self, spec):
+        """Probes the model for data of this shape, once per `compile`."""
+        if self._private_plan is not None and self._private_spec == repr(spec):
+            return
+        problem = clipping.Problem(
+            self,
+            keras_internals.quiet_copy(keras_internals.compiled_loss(self)),
+            loss_scale=self.optimizer.loss_scale_factor or 1.0,
+        )
+        plan = clipping.probe(
+            problem,
+            spec,
+            self._private_options["microbatch_size"],
+            self.distribute_strategy,
+        )
+        problem.map_examples = plan.map_examples
+        with self.distribute_strategy.scope():
+            fitting.build_metrics(self, spec)
+            self._private_loss = fitting.private_loss_metric(self)
+            if not self.optimizer.built:
+                self.optimizer.build(self.trainable_variables)
+        self.train_function = None
+        self._private_problem, self._private_plan = problem, plan
+        self._private_spec = repr(spec)
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        """Nothing to do: `_prepare` has built everything, without private data."""
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """As above; Keras' own would draw a batch that is then thrown away."""
+        if self._private_plan is None:  # evaluate or predict before any training
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+
+    # Training.
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
+        """Trains privately; arguments as in Keras.
+
+        Args:
+            x: Arrays (Poisson-sampled with expected size `batch_size`, default 32),
+                or a sampler of `tfpriv.dp`.
+            y, sample_weight, class_weight: As in Keras, for arrays.
+            epochs, initial_epoch, steps_per_epoch, verbose, callbacks,
+                validation_freq, validation_steps, validation_batch_size: As in Keras.
+            validation_data: `tfpriv.dp.Public((x_val, y_val))`: its metrics are
+                shown as they are, so that it must be declared public.
+
+        Returns:
+            Keras' `History`, with `epsilon` among its keys and an attribute
+            `not_covered_by_epsilon` that names the exact functions of private data.
+
+        Raises:
+            ValueError: For arguments that would break the guarantee, and when the
+                budget is spent already.
+        """
+        return fitting.fit(self, super().fit, x, y, batch_size, epochs, **kwargs)
+
+    def train_on_batch(
+        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
+    ):
+        """One private step on a batch of your own, without amplification.
+
+        The batch size is a public constant. See `max_occurrences` in `make_private`.
+        """
+        fitting.check_own_batches(self)
+        if class_weight is not None:
+            sample_weight = keras_internals.class_weight_to_sample_weights(
+                y, class_weight
+            )
+        batch = clipping.as_batch(x, y, sample_weight)
+        self._prepare(clipping.spec_of(batch))
+        with fitting.no_half_built_step(self), self.privacy.training():
+            return super().train_on_batch(
+                batch["x"],
+                batch.get("y"),
+                batch.get("sample_weight"),
+                return_dict=return_dict,
+            )
+
+    def train_step(self, data):
+        """One step of DP-SGD on a logical batch: clip, sum, add noise, update."""
+        batch, ticket, divisor = _read(data)
+        private = self._private_options["private_metrics"]
+        optimizer = self.optimizer
+        sums, _, losses = sum_over_chunks(
+            clipping.get_engine(self._private_options["engine"]),
+            self._private_problem,
+            batch,
+            optimizer.l2_norm_clip,
+            self._private_plan.microbatch_size,
+            on_chunk=None if private else self._show_chunk,
+        )
+        tags.mark(sums, tags.ClippedSum(optimizer.l2_norm_clip, divisor, ticket))
+        optimizer.apply(sums, self.trainable_variables)
+        if private:
+            return fitting.update_private_loss(self, losses, divisor)
+        fitting.update_loss_tracker(self, losses)
+        return self.get_metrics_result()
+
+    def _show_chunk(self, chunk, y_pred):
+        """Feeds Keras' metrics: exact functions of private data."""
+        fitting.update_metrics(self, chunk, y_pred)
+
+    # Saving: weights, optimizer and ledger travel together, randomness never.
+
+    def get_config(self):
+        return {
+            "model": self._plain_config(),
+            "privacy": self._private_options,
+            "privacy_statement": self.privacy.statement(format="json"),
+        }
+
+    def _plain_config(self):
+        private_class = type(self)
+        self.__class__ = private_class.plain_class
+        try:
+            config = keras.saving.serialize_keras_object(self)
+        finally:
+            self.__class__ = private_class
+        config.pop("compile_config", None)  # holds the DP optimizer; kept outside
+        return config
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        model = keras.saving.deserialize_keras_object(
+            config["model"], custom_objects=custom_objects
+        )
+        return make_private(model, **config["privacy"])
+
+    def compile_from_config(self, config):
+        """As in Keras, whose own gives up on models with a `compile` of their own."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built and not self.optimizer.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def save_own_variables(self, store):
+        super().save_own_variables(store)
+        store[LEDGER_KEY] = np.frombuffer(
+            self.privacy.ledger_to_save().to_bytes(), dtype=np.uint8
+        )
+
+    def load_own_variables(self, store):
+        variables = {k: store[k] for k in store.keys() if k != LEDGER_KEY}
+        super().load_own_variables(variables)
+        if LEDGER_KEY in store.keys():
+            ledger = Ledger.from_bytes(bytes(np.asarray(store[LEDGER_KEY])))
+            self.privacy.adopt(ledger)
+
+    def export(self, filepath, *args, **kwargs):
+        """As in Keras; the ledger and its statement lie beside the SavedModel."""
+        ledger = self.privacy.ledger_to_save()
+        exporting.export(
+            super().export, ledger, self.privacy.delta, filepath, *args, **kwargs
+        )
+
+
+def _read(data):
+    """Batch, ticket and public divisor, from a sampler or from the user."""
+    if feeding.is_fed(data):
+        return data[feeding.BATCH], data[feeding.TICKET], data[feeding.DIVISOR]
+    parts = keras_internals.unpack_x_y_sample_weight(data)
+    batch = clipping.as_batch(*parts)
+    size = tf.shape(tf.nest.flatten(batch["x"])[0])[0]
+    return batch, tf.constant(NO_TICKET, tf.int64), tf.maximum(size, 1)
+
+
+def _private_class(plain_class):
+    """The subclass of a model class that trains privately; one for each class."""
+    if plain_class not in _PRIVATE_CLASSES:
+        name = f"Private{plain_class.__name__}"
+        body = {"plain_class": plain_class, "__module__": plain_class.__module__}
+        private_class = type(name, (PrivateModel, plain_class), body)
+        # All are saved under one name, whose `from_config` makes the right one again.
+        register = keras.saving.register_keras_serializable("tfpriv", "PrivateModel")
+        register(private_class)
+        register(PrivateModel)
+        _PRIVATE_CLASSES[plain_class] = private_class
+    return _PRIVATE_CLASSES[plain_class]
+
+
+_PRIVATE_CLASSES: dict = {}
