@@ -1,0 +1,1 @@
+"""System 1: image captioning trained with differential privacy."""

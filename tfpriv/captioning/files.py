@@ -1,0 +1,58 @@
+"""Results appear whole or not at all."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from tfpriv import images
+
+
+@contextlib.contextmanager
+def new_directory(path: str | os.PathLike):
+    """A folder that takes its name only when it is complete.
+
+    Args:
+        path: The folder to make; it must not exist yet, or be empty.
+
+    Yields:
+        A temporary folder beside it, to be filled.
+
+    Raises:
+        FileExistsError: There is something in `path` already.
+    """
+    path = Path(path)
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise FileExistsError(
+            f"The output exists already; name another folder. Received: {path}"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    work.chmod(0o755)
+    try:
+        yield work
+        if path.is_dir():
+            path.rmdir()
+        work.rename(path)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def write_json(path: str | os.PathLike, data) -> None:
+    """Writes readable JSON, whole or not at all; infinity is written as a string."""
+    text = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)
+    with images.atomic_file(path) as file:
+        file.write((text + "\n").encode())
+
+
+def _plain(data):
+    if isinstance(data, dict):
+        return {str(k): _plain(v) for k, v in data.items()}
+    if isinstance(data, list | tuple):
+        return [_plain(v) for v in data]
+    if isinstance(data, float) and data in (float("inf"), float("-inf")):
+        return "infinity" if data > 0 else "-infinity"
+    return data

@@ -1,0 +1,224 @@
+"""The one door for pictures: files to arrays, arrays to files, contact sheets."""
+
+import contextlib
+import os
+import tempfile
+import textwrap
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+# A picture of more pixels than this is refused before it is decoded, so that a small
+# file cannot fill the memory. Pillow's own limit lies a little higher.
+MAX_PIXELS = 80_000_000
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+
+
+def load(
+    path: str | os.PathLike,
+    size: int | tuple[int, int] | None = None,
+    *,
+    fit: str = "crop",
+    dtype: str = "uint8",
+) -> np.ndarray:
+    """Decodes a picture to RGB, upright as its EXIF orientation says.
+
+    Args:
+        path: File in any format that Pillow reads.
+        size: `None` (keep), one int (square) or `(height, width)` in pixels.
+        fit: `"crop"` scales the shorter side and cuts the middle out; `"pad"` scales
+            the longer side and adds black margins.
+        dtype: `"uint8"`, or a float type (values 0 to 255, unscaled).
+
+    Returns:
+        Array of shape `(height, width, 3)`.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: Not a picture, damaged, cut short, or too large; names the file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no picture at this path. Received: {path}")
+    return to_array(_open(path), size, fit=fit, dtype=dtype)
+
+
+def _open(path):
+    """The decoded picture; every way in which a file can be bad is one ValueError."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns up to twice its limit; for us the limit is the limit.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as picture:
+                if picture.width * picture.height > MAX_PIXELS:
+                    raise ValueError(
+                        f"The picture is too large: at most {MAX_PIXELS} pixels. "
+                        f"Received: {path} ({picture.width}x{picture.height})"
+                    )
+                return ImageOps.exif_transpose(picture).convert("RGB")
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(
+            f"The picture is too large: at most {MAX_PIXELS} pixels. Received: {path}"
+        ) from error
+    except (OSError, SyntaxError, EOFError, IndexError, TypeError) as error:
+        # Pillow reports damage by whatever its decoder happened to raise.
+        raise ValueError(
+            "The picture cannot be decoded: the file is damaged, cut short or not a "
+            f"picture. Received: {path} ({error})"
+        ) from error
+
+
+def to_array(
+    picture: Image.Image,
+    size: int | tuple[int, int] | None = None,
+    *,
+    fit: str = "crop",
+    dtype: str = "uint8",
+) -> np.ndarray:
+    """Brings a Pillow picture to a size and returns it as an array."""
+    if fit not in ("crop", "pad"):
+        raise ValueError(f"`fit` must be 'crop' or 'pad'. Received: fit={fit!r}")
+    if size is not None:
+        height, width = (size, size) if isinstance(size, int) else size
+        if min(height, width) < 1:
+            raise ValueError(f"`size` must be positive. Received: size={size}")
+        if picture.size != (width, height):
+            function = ImageOps.fit if fit == "crop" else ImageOps.pad
+            picture = function(
+                picture, (width, height), method=Image.Resampling.BILINEAR
+            )
+    return np.asarray(picture, dtype=dtype)
+
+
+def load_many(
+    paths: Sequence[str | os.PathLike], size: int, *, fit: str = "crop", progress=None
+) -> np.ndarray:
+    """Decodes pictures to one uint8 array of shape `(len(paths), size, size, 3)`.
+
+    Args:
+        paths: Files.
+        size: Height and width in pixels.
+        fit: As in `load`.
+        progress: `None`, or a function called with `(done, total)` now and then.
+    """
+    pictures = np.zeros((len(paths), size, size, 3), "uint8")
+    for i, path in enumerate(paths):
+        pictures[i] = load(path, size, fit=fit)
+        if progress and ((i + 1) % 500 == 0 or i + 1 == len(paths)):
+            progress(i + 1, len(paths))
+    return pictures
+
+
+def from_array(array: np.ndarray) -> Image.Image:
+    """A Pillow picture of an array `(height, width, 3)`, values 0 to 255."""
+    array = np.asarray(array)
+    if array.ndim != 3 or array.shape[-1] != 3:
+        raise ValueError(
+            "A picture must have the shape (height, width, 3). "
+            f"Received: shape={array.shape}"
+        )
+    if array.dtype != np.uint8:
+        array = np.clip(np.rint(array), 0, 255).astype("uint8")
+    return Image.fromarray(array)
+
+
+def save(
+    path: str | os.PathLike, picture: np.ndarray | Image.Image, *, quality: int = 95
+) -> None:
+    """Writes PNG or JPEG (by the file's ending), whole or not at all.
+
+    Args:
+        path: Where to; ends in .png, .jpg or .jpeg. No metadata is written.
+        picture: Pillow picture, or array `(height, width, 3)`, values 0 to 255.
+        quality: JPEG quality, 1 to 100.
+    """
+    path = Path(path)
+    kind = FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise ValueError(
+            f"A picture's file must end in one of {sorted(FORMATS)}. Received: {path}"
+        )
+    if not isinstance(picture, Image.Image):
+        picture = from_array(picture)
+    options = {"quality": quality, "subsampling": 0} if kind == "JPEG" else {}
+    with atomic_file(path) as file:
+        picture.convert("RGB").save(file, kind, **options)
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike):
+    """A binary file that appears under its name only when it is complete."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(name, 0o666 & ~umask)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
+
+
+def contact_sheet(
+    pictures: Sequence[np.ndarray],
+    captions: Sequence[str],
+    *,
+    columns: int = 4,
+    cell: int = 200,
+    title: str | None = None,
+) -> Image.Image:
+    """One picture of many, each with its caption below.
+
+    Args:
+        pictures: Arrays `(height, width, 3)`, values 0 to 255.
+        captions: One text per picture; its own line breaks are kept.
+        columns: Pictures in a row.
+        cell: Width of a picture on the sheet, in pixels.
+        title: Line above the sheet.
+    """
+    if len(pictures) != len(captions) or not len(pictures):
+        raise ValueError(
+            "There must be as many captions as pictures, and at least one. "
+            f"Received: {len(pictures)} pictures and {len(captions)} captions"
+        )
+    font, gap, line = ImageFont.load_default(13), 10, 17
+    wrapped = [
+        [
+            row
+            for paragraph in text.split("\n")
+            for row in textwrap.wrap(paragraph, max(10, cell // 7)) or [""]
+        ]
+        for text in captions
+    ]
+    text_height = line * max(len(rows) for rows in wrapped) + 6
+    top = 2 * line if title else 0
+    count = len(pictures)
+    columns = min(columns, count)
+    size = (
+        gap + columns * (cell + gap),
+        top + gap + -(-count // columns) * (cell + text_height + gap),
+    )
+    sheet = Image.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    if title:
+        draw.text((gap, 8), title, fill="black", font=ImageFont.load_default(15))
+    for i, (picture, rows) in enumerate(zip(pictures, wrapped, strict=True)):
+        x = gap + (i % columns) * (cell + gap)
+        y = top + gap + (i // columns) * (cell + text_height + gap)
+        shown = from_array(picture)
+        method = (
+            Image.Resampling.NEAREST
+            if shown.width * 2 <= cell
+            else Image.Resampling.BILINEAR
+        )
+        sheet.paste(ImageOps.pad(shown, (cell, cell), method, "white"), (x, y))
+        for j, row in enumerate(rows):
+            draw.text((x, y + cell + 4 + j * line), row, fill="black", font=font)
+    return sheet
