@@ -12,6 +12,10 @@ import logging
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
+from tfpriv.dp.clipping.batch_matmul import safe_products
+from tfpriv.dp.clipping import broadcast_matmul
+
+broadcast_matmul.install()
 
 
 def clipped_sum(problem, chunk, l2_norm_clip):
@@ -79,7 +83,8 @@ def per_example_gradients(problem, chunk):
 
 def vectorized(function, elements):
     """Maps by `tf.vectorized_map`."""
-    return tf.vectorized_map(function, elements)
+    with safe_products():
+        return tf.vectorized_map(function, elements)
 
 
 def one_by_one(function, elements):
