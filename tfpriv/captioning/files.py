@@ -10,6 +10,16 @@ from pathlib import Path
 from tfpriv import images
 
 
+def check_new(path: str | os.PathLike) -> Path:
+    """Raises `FileExistsError` if there is something in `path` already."""
+    path = Path(path)
+    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+        raise FileExistsError(
+            f"The output exists already; name another folder. Received: {path}"
+        )
+    return path
+
+
 @contextlib.contextmanager
 def new_directory(path: str | os.PathLike):
     """A folder that takes its name only when it is complete.
@@ -23,11 +33,7 @@ def new_directory(path: str | os.PathLike):
     Raises:
         FileExistsError: There is something in `path` already.
     """
-    path = Path(path)
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
-        raise FileExistsError(
-            f"The output exists already; name another folder. Received: {path}"
-        )
+    path = check_new(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     work.chmod(0o755)

@@ -16,6 +16,7 @@ from tfpriv.accounting import Ledger, mechanisms
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.model import Captioner, CaptionLoss
 from tfpriv.captioning.vocabulary import teacher_inputs
+from tfpriv.dp.privacy import digest_of
 
 UNIT = "picture with all its captions"
 LEARNED_VOCABULARY = "vocabulary learned from private captions"
@@ -212,9 +213,33 @@ def train(
     if recipe.freeze_encoder:
         model.encoder.trainable = False
     steps = -(-len(examples) // recipe.batch_size) * recipe.epochs
-    run = _train_clipped if protection.clips else _train_plainly
-    return run(
-        model, examples, recipe, protection, steps, ledger, learned_vocabulary, verbose
+    if protection.clips:
+        optimizer = _optimizer(len(examples), recipe, protection, steps, ledger)
+        _make_private(model, ledger, learned_vocabulary)
+    else:
+        optimizer = keras.optimizers.Adam(_schedule(recipe, steps))
+    model.compile(optimizer, loss=CaptionLoss())
+    start = time.monotonic()
+    history = model.fit(
+        examples.x,
+        examples.y,
+        batch_size=recipe.batch_size,
+        epochs=recipe.epochs,
+        verbose=verbose,
+    )
+    seconds = time.monotonic() - start
+    if protection.clips:
+        spent = model.privacy.ledger
+    else:
+        spent = _plain_ledger(model, ledger)
+    return Trained(
+        model=model,
+        ledger=spent,
+        epsilon=spent.epsilon(protection.delta),
+        delta=protection.delta,
+        losses=history.history["loss"],
+        noise_multiplier=getattr(optimizer, "noise_multiplier", 0.0),
+        seconds=seconds,
     )
 
 
@@ -228,66 +253,7 @@ def _schedule(recipe, steps):
     )
 
 
-def _train_plainly(
-    model, examples, recipe, protection, steps, ledger, learned, verbose
-):
-    model.compile(keras.optimizers.Adam(_schedule(recipe, steps)), loss=CaptionLoss())
-    ledger = Ledger() if ledger is None else ledger.copy()
-    ledger.record(
-        mechanisms.non_private(WITHOUT_PRIVACY), unit=UNIT, purpose="training"
-    )
-    start = time.monotonic()
-    history = model.fit(
-        examples.x,
-        examples.y,
-        batch_size=recipe.batch_size,
-        epochs=recipe.epochs,
-        verbose=verbose,
-    )
-    ledger.speak_for(dp.privacy.digest_of(model.weights))
-    return Trained(
-        model,
-        ledger,
-        ledger.epsilon(protection.delta),
-        protection.delta,
-        history.history["loss"],
-        0.0,
-        time.monotonic() - start,
-    )
-
-
-def _train_clipped(
-    model, examples, recipe, protection, steps, ledger, learned, verbose
-):
-    optimizer = _private_optimizer(len(examples), recipe, protection, steps, ledger)
-    dp.make_private(model, unit=UNIT)
-    if ledger is not None:
-        model.privacy.adopt(ledger.copy())
-    if learned:
-        model.privacy.record(
-            mechanisms.non_private(LEARNED_VOCABULARY), purpose="vocabulary"
-        )
-    model.compile(optimizer, loss=CaptionLoss())
-    start = time.monotonic()
-    history = model.fit(
-        examples.x,
-        examples.y,
-        batch_size=recipe.batch_size,
-        epochs=recipe.epochs,
-        verbose=verbose,
-    )
-    return Trained(
-        model,
-        model.privacy.ledger,
-        model.privacy.epsilon(protection.delta),
-        protection.delta,
-        history.history["loss"],
-        optimizer.noise_multiplier,
-        time.monotonic() - start,
-    )
-
-
-def _private_optimizer(population, recipe, protection, steps, ledger):
+def _optimizer(population, recipe, protection, steps, ledger):
     options = {
         "learning_rate": _schedule(recipe, steps),
         "l2_norm_clip": recipe.l2_norm_clip,
@@ -303,3 +269,21 @@ def _private_optimizer(population, recipe, protection, steps, ledger):
         ledger=ledger,
         **options,
     )
+
+
+def _make_private(model, ledger, learned_vocabulary):
+    dp.make_private(model, unit=UNIT)
+    if ledger is not None:
+        model.privacy.adopt(ledger.copy())
+    if learned_vocabulary:
+        model.privacy.record(
+            mechanisms.non_private(LEARNED_VOCABULARY), purpose="vocabulary"
+        )
+
+
+def _plain_ledger(model, ledger):
+    """What to say of weights that no mechanism protects."""
+    spent = Ledger() if ledger is None else ledger.copy()
+    spent.record(mechanisms.non_private(WITHOUT_PRIVACY), unit=UNIT, purpose="training")
+    spent.speak_for(digest_of(model.weights))
+    return spent

@@ -165,7 +165,7 @@ class Tokenizer:
 
 
 def teacher_inputs(targets: np.ndarray) -> np.ndarray:
-    """What the decoder reads while it must say `targets`: shifted by one, START first."""
+    """What the decoder reads while it says `targets`: START, then all but the last."""
     inputs = np.roll(targets, 1, axis=-1)
     inputs[..., 0] = START_ID
     return inputs

@@ -1,0 +1,224 @@
+"""What `tfpriv caption train` and `sweep` do, from parsed arguments to files."""
+
+import argparse
+import sys
+
+import keras
+
+from tfpriv.captioning import coco, store, tfds_data, vocabulary
+from tfpriv.captioning import sweep as sweeps
+from tfpriv.captioning.arguments import MODEL_ARGUMENTS
+from tfpriv.captioning.coco import CaptionSet
+from tfpriv.captioning.evaluate import as_table
+from tfpriv.captioning.evaluate import evaluate as score
+from tfpriv.captioning.files import check_new, new_directory
+from tfpriv.captioning.model import Captioner
+from tfpriv.captioning.train import Protection, Recipe, prepare
+from tfpriv.captioning.train import train as fit_captioner
+
+DEFAULT_IMAGE_SIZE = 64
+
+
+def load_data(
+    options: argparse.Namespace, split: str, limit: int | None, image_size: int
+) -> CaptionSet:
+    """The data set that `--data` or `--tfds` names."""
+    if options.tfds:
+        return tfds_data.load_tfds(
+            split, image_size=image_size, data_dir=options.tfds_dir, limit=limit
+        )
+    return coco.load_coco(options.data, split).head(limit)
+
+
+def train(options: argparse.Namespace) -> None:
+    """`tfpriv caption train`."""
+    protection = Protection(options.epsilon, options.noise_multiplier, options.delta)
+    recipe = _recipe(options)
+    _check_pretrained(options)
+    check_new(options.output)  # before the work, not after it
+    keras.utils.set_random_seed(options.seed)
+    data = load_data(options, options.split, options.limit, _image_size(options))
+    model, ledger = _start(options, data, private_training=protection.private)
+    if options.compare:
+        trained, report = _compare(options, data, recipe, protection, ledger)
+    else:
+        examples = prepare(model, data, recipe)
+        trained = fit_captioner(
+            model,
+            examples,
+            recipe,
+            protection,
+            ledger=ledger,
+            learned_vocabulary=options.learn_vocabulary,
+            verbose=_verbosity(),
+        )
+        report = _public_figures(options, model)
+    manifest = _manifest(options, data, recipe) | report
+    manifest |= {
+        "epsilon": trained.epsilon,
+        "delta": trained.delta,
+        "noise_multiplier": trained.noise_multiplier,
+        "seconds": round(trained.seconds, 1),
+    }
+    if options.curves:
+        manifest[store.CURVES_LABEL] = {"loss": trained.losses}
+    store.save_run(options.output, trained, manifest)
+    print(trained.ledger.statement(delta=options.delta))
+    print(f"epsilon = {trained.epsilon:.4g} at delta = {trained.delta:g}")
+    print(f"Captioner, ledger and manifest: {options.output}")
+
+
+def sweep(options: argparse.Namespace) -> None:
+    """`tfpriv caption sweep`."""
+    if not options.validation_is_public:
+        raise ValueError(
+            "The table shows figures of --validation-split; say that these data are "
+            "public with --validation-is-public."
+        )
+    try:
+        epsilons = [float(e) for e in options.epsilons.split(",")]
+    except ValueError as error:
+        raise ValueError(
+            "`--epsilons` takes numbers with commas between them. "
+            f"Received: {options.epsilons!r}"
+        ) from error
+    recipe = _recipe(options)
+    variants = sweeps.epsilon_variants(epsilons, options.delta)
+    _check_pretrained(options)
+    data = load_data(options, options.split, options.limit, _image_size(options))
+    with new_directory(options.output) as folder:
+        results = sweeps.run(
+            lambda: _start(options, data, private_training=True)[0],
+            data,
+            recipe,
+            variants,
+            public=_public_data(options),
+            seed=options.seed,
+            verbose=2,
+        )
+        rows = [row for row, _ in results]
+        sweeps.write(folder, rows, _manifest(options, data, recipe))
+    print(sweeps.markdown(rows))
+    print(f"Table and plot: {options.output}")
+
+
+def _compare(options, data, recipe, protection, ledger):
+    if not protection.private:
+        raise ValueError(
+            "`--compare` sets private training beside plain and clip-only: give "
+            "--epsilon or a positive --noise-multiplier."
+        )
+    public = _public_data(options) if options.validation_is_public else None
+    results = sweeps.run(
+        lambda: _start(options, data, private_training=True)[0],
+        data,
+        recipe,
+        sweeps.comparison_variants(protection),
+        public=public,
+        seed=options.seed,
+        verbose=_verbosity(),
+        ledger=ledger,
+        learned_vocabulary=options.learn_vocabulary,
+    )
+    rows = [row for row, _ in results]
+    shown = [row | {"training loss*": trained.losses[-1]} for row, trained in results]
+    print(sweeps.markdown(shown))
+    print("* an exact function of the training data: not covered by epsilon")
+    return results[-1][1], {"comparison": rows}
+
+
+def _recipe(options):
+    return Recipe(
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        l2_norm_clip=options.l2_norm_clip,
+        captions_per_picture=options.captions_per_picture,
+        freeze_encoder=options.freeze_encoder,
+    )
+
+
+def _check_pretrained(options):
+    if options.pretrained is None:
+        if options.pretrained_is_public:
+            raise ValueError("`--pretrained-is-public` needs --pretrained.")
+        if options.freeze_encoder and options.encoder in (None, "cnn"):
+            raise ValueError(
+                "`--freeze-encoder` without --pretrained would freeze random weights."
+            )
+        return
+    given = [a for a in MODEL_ARGUMENTS if getattr(options, a) is not None]
+    if options.learn_vocabulary:
+        given.append("learn_vocabulary")
+    if given:
+        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ValueError(
+            "With --pretrained the model is what was saved; leave these out. "
+            f"Received: {flags}"
+        )
+
+
+def _image_size(options):
+    if options.pretrained is not None:
+        return store.load_captioner(options.pretrained).image_size
+    return options.image_size or DEFAULT_IMAGE_SIZE
+
+
+def _start(options, data, *, private_training):
+    """The model to train, and the ledger that its weights bring along."""
+    if options.pretrained is not None:
+        return store.load_pretrained(
+            options.pretrained,
+            public=options.pretrained_is_public,
+            private_training=private_training,
+        )
+    if options.learn_vocabulary:
+        tokens, name = vocabulary.learn(data.captions), "learned"
+    else:
+        name = options.public_vocabulary or options.vocabulary
+        name = name or data.vocabulary or "english"
+        tokens = vocabulary.load_vocabulary(name)
+    longest = 16 if name == "scenes" else 24
+    model = Captioner(
+        tokens,
+        image_size=_image_size(options),
+        max_tokens=options.max_tokens or longest,
+        encoder=options.encoder or "cnn",
+        decoder=options.decoder or "transformer",
+        width=options.width or 128,
+        layers=options.layers or 1,
+        heads=options.heads or 4,
+        backbone_weights=options.backbone_weights,
+    )
+    return model, None
+
+
+def _public_data(options):
+    split = options.validation_split
+    return load_data(options, split, options.validation_limit, _image_size(options))
+
+
+def _public_figures(options, model):
+    if not options.validation_is_public:
+        return {}
+    public = _public_data(options)
+    figures, _ = score(model, public)
+    print(f"{public.name}, declared public: {len(public)} pictures")
+    print(as_table(figures))
+    return {"figures on data declared public": {"data": public.name} | figures}
+
+
+def _manifest(options, data, recipe):
+    """Command, data and seeds of data and initialisation; nothing of the noise."""
+    return {
+        "command": "tfpriv " + " ".join(sys.argv[1:]),
+        "data": {"name": data.name, "pictures": len(data)},
+        "recipe": vars(recipe),
+        "seed of initialisation": options.seed,
+        "software": store.software(),
+    }
+
+
+def _verbosity():
+    """A progress bar on a terminal, a line an epoch elsewhere."""
+    return 1 if sys.stdout.isatty() else 2

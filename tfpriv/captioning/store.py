@@ -1,0 +1,125 @@
+"""Trained captioners on disk: weights, ledger and manifest, together or not at all."""
+
+import importlib.metadata
+import sys
+from pathlib import Path
+
+import keras
+
+from tfpriv.accounting import Ledger
+from tfpriv.captioning.files import new_directory, write_json
+from tfpriv.captioning.model import Captioner
+from tfpriv.captioning.train import Trained
+
+MODEL, LEDGER, MANIFEST = "model.keras", "ledger.json", "manifest.json"
+CURVES_LABEL = "curves (exact functions of the training data: not covered by epsilon)"
+PACKAGES = ("tensorflow", "keras", "keras-hub", "dp-accounting", "numpy")
+
+
+def save_run(output: str | Path, trained: Trained, manifest: dict) -> Path:
+    """Writes `model.keras`, `ledger.json` and `manifest.json` into a new folder.
+
+    Args:
+        output: Folder to make; it must not exist or be empty.
+        trained: What `train` returned.
+        manifest: What to remember; seeds of data and initialisation only.
+    """
+    with new_directory(output) as folder:
+        trained.model.save(folder / MODEL)
+        trained.ledger.save(folder / LEDGER)
+        write_json(folder / MANIFEST, manifest)
+    return Path(output)
+
+
+def software() -> dict[str, str]:
+    """Versions that a result depends on."""
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return versions | {"python": sys.version.split()[0]}
+
+
+def load_captioner(path: str | Path) -> Captioner:
+    """Loads a captioner, private or plain.
+
+    Args:
+        path: A `.keras` file, or the folder that `save_run` made.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is not a captioner, or damaged.
+    """
+    import tfpriv.dp  # noqa: F401  (registers what private models need to load)
+
+    file = model_file(path)
+    try:
+        model = keras.models.load_model(file)
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ValueError(
+            f"The model cannot be loaded: damaged, or not a captioner of tfpriv. "
+            f"Received: {file} ({error})"
+        ) from error
+    if not isinstance(model, Captioner):
+        raise ValueError(
+            f"Expected a captioner. Received: {type(model).__name__} in {file}"
+        )
+    return model
+
+
+def model_file(path: str | Path) -> Path:
+    """The `.keras` file meant by a file or a folder."""
+    file = Path(path) / MODEL if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no model here. Received: {file}")
+    return file
+
+
+def ledger_of(path: str | Path, model: Captioner) -> Ledger | None:
+    """The ledger inside a private model, or that beside a plain one, or `None`.
+
+    Raises:
+        LedgerError: The ledger is damaged or speaks for other weights.
+    """
+    from tfpriv.dp.privacy import digest_of
+
+    if hasattr(model, "privacy"):
+        model.privacy.check_weights()
+        return model.privacy.ledger
+    file = model_file(path).with_name(LEDGER)
+    if model_file(path).name != MODEL or not file.is_file():
+        return None
+    ledger = Ledger.load(file)
+    ledger.check_weights(digest_of(model.weights))
+    return ledger
+
+
+def load_pretrained(
+    path: str | Path, *, public: bool, private_training: bool
+) -> tuple[Captioner, Ledger | None]:
+    """Weights to start from, and what they have cost already.
+
+    Args:
+        path: As in `load_captioner`.
+        public: They were learned from public data only, so they cost nothing.
+        private_training: Whether an epsilon will be claimed for what follows.
+
+    Returns:
+        A plain `Captioner` and a ledger to continue, `None` for public weights.
+
+    Raises:
+        ValueError: An epsilon is to be claimed, the weights were not declared public,
+            and nothing says that they are private.
+    """
+    loaded = load_captioner(path)
+    model = Captioner(**loaded.arguments)
+    model.set_weights(loaded.get_weights())
+    if public:
+        return model, None
+    ledger = ledger_of(path, loaded)
+    unprotected = ledger is None or ledger.epsilon(1e-5) == float("inf")
+    if private_training and unprotected:
+        raise ValueError(
+            "These weights were trained without privacy, or have no ledger: an epsilon "
+            "for what follows would say nothing about them. If they were learned from "
+            "public data only, say so (--pretrained-is-public). "
+            f"Received: {path}"
+        )
+    return model, ledger
