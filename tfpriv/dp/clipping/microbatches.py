@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfpriv.dp.clipping.problem import Chunk, example_seeds
+from tfpriv.dp.clipping.problem import Chunk, example_seeds, sum_dtype
 
 
 def sum_over_chunks(engine, problem, batch, l2_norm_clip, microbatch_size, on_chunk):
@@ -27,8 +27,8 @@ def sum_over_chunks(engine, problem, batch, l2_norm_clip, microbatch_size, on_ch
     group_size = _group_size(batch)
     step = max(1, microbatch_size // (group_size or 1))
     chunks = -(-units // step)
-    dtype = max((v.dtype for v in problem.variables), key=lambda d: d.size)
-    zeros = [tf.zeros(v.shape, v.dtype) for v in problem.variables]
+    zeros = [tf.zeros(v.shape, sum_dtype(v.dtype)) for v in problem.variables]
+    dtype = max((z.dtype for z in zeros), key=lambda d: d.size)
 
     def body(i, sums, norms, losses):
         chunk = _slice(problem, batch, i * step, step, group_size)
@@ -71,7 +71,7 @@ def _slice(problem, batch, start, step, group_size):
         unit_present = tf.reduce_any(present, axis=1)
     else:
         unit_present = tf.fill([units], True) if present is None else present
-    seeds = example_seeds(problem.seed_generators, units * (group_size or 1))
+    seeds = example_seeds(problem, units * (group_size or 1))
     return Chunk(
         data={**part, "seeds": seeds},
         unit_present=unit_present,

@@ -120,7 +120,7 @@ def _choose_mapper(problem, two):
     problem.map_examples = vectorized.vectorized
     try:
         with vectorized.quiet_conversion_errors():
-            attempt({**two, "seeds": example_seeds(problem.seed_generators, 2)})
+            attempt({**two, "seeds": example_seeds(problem, 2)})
     except _NOT_VECTORIZABLE as error:
         warnings.warn(
             f"TensorFlow cannot vectorise '{problem.model.name}' over examples "

@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
+from tfpriv.dp.randomness import Randomness
 
 
 @dataclasses.dataclass
@@ -19,12 +21,14 @@ class Problem:
         loss_scale: Float by which the loss is multiplied before differentiation and
             the gradients divided after it (mixed precision).
         map_examples: Function that maps over examples; chosen by the probe.
+        randomness: Where the seeds of dropout and its like come from.
     """
 
     model: Any
     compile_loss: Any
     loss_scale: float = 1.0
     map_examples: Callable | None = None
+    randomness: Randomness = dataclasses.field(default_factory=Randomness)
 
     @property
     def keras_variables(self):
@@ -81,11 +85,29 @@ class Chunk:
         return tf.reshape(self.example_present, [-1])
 
 
-def example_seeds(generators, count):
-    """Fresh seeds for each of `count` examples: `(count, 2)` per generator."""
+def example_seeds(problem, count):
+    """Fresh seeds for each of `count` examples: `(count, 2)` per seed generator.
+
+    They are keyed from the operating system. The layers' own generators follow
+    `set_random_seed`, and one more example in a batch would move every later one to
+    another mask, known beforehand: its effect would no longer be one clipped vector.
+    Their counters, which are saved with a model, would also tell batch sizes.
+    """
+    generators = len(problem.seed_generators)
+    if not generators:
+        return []
+    draw = problem.randomness.words
+    words = tf.numpy_function(
+        lambda: draw(2 * generators).view(np.int64), [], tf.int64, stateful=True
+    )
+    words = tf.reshape(tf.ensure_shape(words, [2 * generators]), [generators, 2])
     index = tf.range(count, dtype=tf.int64)
-    seeds = []
-    for generator in generators:
-        base = tf.cast(generator.next(), tf.int64)
-        seeds.append(tf.stack([base[0] + index, tf.fill([count], base[1])], axis=1))
-    return seeds
+    return [
+        tf.stack([pair[0] + index, tf.fill([count], pair[1])], axis=1)
+        for pair in tf.unstack(words)
+    ]
+
+
+def sum_dtype(dtype):
+    """Where gradients are measured and summed: float32 where they come in less."""
+    return tf.float32 if dtype.size < 4 else dtype
