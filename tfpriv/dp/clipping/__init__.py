@@ -1,7 +1,6 @@
 """Per-example clipping: summed gradients, each unit's bounded before the sum."""
 
-import weakref
-
+import keras
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
@@ -10,8 +9,9 @@ from tfpriv.dp.clipping.microbatches import sum_over_chunks
 from tfpriv.dp.clipping.probe import Plan, probe
 from tfpriv.dp.clipping.problem import Problem
 
-# Plans made for `clipped_gradients`, per model, forgotten with it.
-_PLANS: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+# Where a model keeps what `clipped_gradients` prepared for it, and how many of these.
+_PREPARED = "_tfpriv_clipped_gradients"
+_MOST_PREPARED = 8
 
 ENGINES = {"vectorized": vectorized.clipped_sum}
 
@@ -79,13 +79,11 @@ def clipped_gradients(
         Abadi et al., "Deep Learning with Differential Privacy", CCS 2016.
     """
     check_l2_norm_clip(l2_norm_clip)
-    run = get_engine(engine)
     batch = as_batch(x, y, sample_weight)
-    problem, plan = _plan_for_call(model, loss, batch, microbatch_size)
-    problem.map_examples = plan.map_examples
-    gradients, norms, _ = sum_over_chunks(
-        run, problem, batch, l2_norm_clip, plan.microbatch_size, on_chunk=None
-    )
+    if loss is None:
+        loss = keras_internals.compiled_loss(model)
+    run = _prepare(model, loss, batch, get_engine(engine), microbatch_size)
+    gradients, norms = run(batch, tf.constant(l2_norm_clip, tf.float64))
     divisor = tf.maximum(tf.shape(tf.nest.flatten(batch["x"])[0])[0], 1)
     tags.mark(gradients, tags.ClippedSum(float(l2_norm_clip), divisor))
     return gradients, norms
@@ -121,22 +119,53 @@ def check_l2_norm_clip(l2_norm_clip):
         )
 
 
-def _plan_for_call(model, loss, batch, microbatch_size):
-    """Probes once per model, loss and shape; the plan is kept beside the model."""
-    spec = spec_of(batch)
+def _prepare(model, loss, batch, engine, microbatch_size):
+    """A function `(batch, l2_norm_clip) -> (sums, norms)`.
+
+    The model is probed once per loss and shape of examples. What was prepared lies in
+    the model's own dictionary, past Keras' tracking, and is forgotten with it.
+    """
+    prepared = vars(model).setdefault(_PREPARED, {})
+    key = _key_of(model, loss, batch, engine, microbatch_size)
+    if key not in prepared:
+        made = _make_run(model, loss, batch, engine, microbatch_size)
+        while len(prepared) >= _MOST_PREPARED:
+            prepared.pop(next(iter(prepared)))
+        key = _key_of(model, loss, batch, engine, microbatch_size)  # now it is built
+        prepared[key] = made, loss  # the loss lives as long as its id is in the key
+    run, _ = prepared[key]
+    return run
+
+
+def _key_of(model, loss, batch, engine, microbatch_size):
+    losses = keras.tree.map_structure(
+        lambda l: l if isinstance(l, str) else id(l), loss
+    )
     trainable = tuple(id(v) for v in model.trainable_variables)
-    key = (id(loss), repr(spec), trainable, microbatch_size)
-    known = _PLANS.setdefault(model, {})
-    if key not in known:
-        compile_loss = (
-            keras_internals.quiet_copy(keras_internals.compiled_loss(model))
-            if loss is None
-            else keras_internals.wrap_loss(loss, model)
-        )
-        problem = Problem(model, compile_loss)
-        plan = probe(problem, spec, microbatch_size)
-        trainable = tuple(id(v) for v in model.trainable_variables)
-        key = (id(loss), repr(spec), trainable, microbatch_size)
-        known[key] = problem, plan, loss  # keeps the loss, and so its id, alive
-    problem, plan, _ = known[key]
-    return problem, plan
+    return repr(losses), repr(spec_of(batch)), trainable, engine, microbatch_size
+
+
+def _make_run(model, loss, batch, engine, microbatch_size):
+    if isinstance(loss, keras_internals.CompileLoss):
+        compile_loss = keras_internals.quiet_copy(loss)
+    else:
+        compile_loss = keras_internals.wrap_loss(loss, model)
+    problem = Problem(model, compile_loss)
+    plan = probe(problem, spec_of(batch), microbatch_size)
+    problem.map_examples = plan.map_examples
+
+    def run(batch, l2_norm_clip):
+        return sum_over_chunks(
+            engine, problem, batch, l2_norm_clip, plan.microbatch_size, on_chunk=None
+        )[:2]
+
+    any_size = tf.nest.map_structure(
+        lambda s: tf.TensorSpec([None, *s.shape], s.dtype), spec_of(batch)
+    )
+    compiled = tf.function(
+        run,
+        input_signature=[any_size, tf.TensorSpec([], tf.float64)],
+        autograph=False,
+    )
+    # Inside a user's own `tf.function` there is nothing to gain from another one.
+    return lambda *args: compiled(*args) if tf.executing_eagerly() else run(*args)

@@ -56,6 +56,11 @@ def read(tensors):
             "A DP optimizer applies the gradients of one batch at a time. Received: "
             "gradients of several `clipped_gradients` calls in one list."
         )
+    if len({id(tensor) for tensor in tensors}) < len(tensors):
+        raise ValueError(
+            "Each gradient can be applied to one variable only, or an example would "
+            "count more than once. Received: the same gradient twice in one list."
+        )
     return marks[0]
 
 

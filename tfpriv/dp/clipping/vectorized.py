@@ -7,12 +7,14 @@ vectorise a model (recurrent layers), `tf.map_fn` does the same, one by one.
 """
 
 import contextlib
+import functools
 import logging
 
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping.batch_matmul import safe_products
+from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.clipping import broadcast_matmul
 
 broadcast_matmul.install()
@@ -37,15 +39,11 @@ def clipped_sum(problem, chunk, l2_norm_clip):
     norms = gradient_norms(grads)
     finite = tf.math.is_finite(norms)
     used = tf.logical_and(finite, chunk.unit_present)
-    # Where a norm is not finite the factor must not be 0 * nan: replace, then scale.
-    safe = tf.where(used, norms, tf.ones_like(norms))
-    scale = tf.where(
-        used, tf.minimum(1.0, l2_norm_clip / tf.maximum(safe, 1e-30)), 0.0 * safe
-    )
+    bound = tf.cast(l2_norm_clip, norms.dtype)
+    scale = tf.minimum(1.0, bound / tf.maximum(norms, 1e-30))
     sums = [weighted_sum(g, scale, used) for g in grads]
-    shown = tf.where(
-        chunk.unit_present, tf.where(finite, norms, float("inf")), 0.0 * safe
-    )
+    shown = tf.where(finite, norms, float("inf"))
+    shown = tf.where(chunk.unit_present, shown, tf.zeros_like(shown))
     return sums, shown, losses, y_pred
 
 
@@ -76,6 +74,7 @@ def per_example_gradients(problem, chunk):
         return [dense(g) for g in grads], tf.cast(loss, tf.float32), y_pred
 
     grads, losses, y_pred = problem.map_examples(one, chunk.data)
+    grads = [tf.cast(g, sum_dtype(g.dtype)) for g in grads]
     grads = [g / tf.cast(problem.loss_scale, g.dtype) for g in grads]
     y_pred = tf.nest.map_structure(lambda t: t[:, 0], y_pred)
     return grads, losses, y_pred
@@ -122,19 +121,50 @@ def average_over_groups(gradient, chunk):
 
 
 def gradient_norms(gradients):
-    """L2 norm of each unit's gradient over all variables, shape `(units,)`."""
+    """L2 norm of each unit's gradient over all variables, shape `(units,)`.
+
+    Squares leave a float's range long before the gradients do. Where that is near,
+    each unit's gradient is first divided by its largest entry.
+    """
+    norms = _root_of_squares(gradients)
+    in_range = tf.reduce_all(tf.logical_and(norms > 1e-8, norms < 1e18))
+    return tf.cond(in_range, lambda: norms, lambda: _scaled_norms(gradients))
+
+
+def _scaled_norms(gradients):
+    largest = [
+        tf.reduce_max(tf.abs(g), axis=list(range(1, g.shape.rank))) for g in gradients
+    ]
+    largest = functools.reduce(tf.maximum, _to_one_dtype(largest))
+    usable = tf.logical_and(tf.math.is_finite(largest), largest > 0)
+    scale = tf.where(usable, largest, tf.ones_like(largest))
+    scaled = [g / expand_like(tf.cast(scale, g.dtype), g) for g in gradients]
+    return scale * _root_of_squares(scaled)
+
+
+def _root_of_squares(gradients):
     squares = [
         tf.reduce_sum(tf.square(g), axis=list(range(1, g.shape.rank)))
         for g in gradients
     ]
-    dtype = max((s.dtype for s in squares), key=lambda d: d.size)
-    return tf.sqrt(tf.add_n([tf.cast(s, dtype) for s in squares]))
+    return tf.sqrt(tf.add_n(_to_one_dtype(squares)))
+
+
+def _to_one_dtype(tensors):
+    dtype = max((t.dtype for t in tensors), key=lambda d: d.size)
+    return [tf.cast(t, dtype) for t in tensors]
 
 
 def weighted_sum(gradient, scale, used):
-    """sum_i scale_i * gradient_i over the units that are used."""
-    clean = tf.where(expand_like(used, gradient), gradient, tf.zeros_like(gradient))
-    return tf.tensordot(tf.cast(scale, gradient.dtype), clean, axes=1)
+    """sum_i scale_i * gradient_i over the units that are used.
+
+    Not a matrix product: those may be rounded to fewer bits (TensorFloat-32), which
+    would let a contribution exceed its bound.
+    """
+    scaled = gradient * expand_like(tf.cast(scale, gradient.dtype), gradient)
+    # A factor of zero would keep a nan: select.
+    kept = tf.where(expand_like(used, gradient), scaled, tf.zeros_like(scaled))
+    return tf.reduce_sum(kept, axis=0)
 
 
 def expand_like(tensor, reference):

@@ -1,0 +1,9 @@
+"""Every private name of TensorFlow that `tfpriv.dp` leans on, in one place.
+
+`tests/dp/test_keras_internals.py` fails when a release moves one of them.
+"""
+
+from tensorflow.python.ops.parallel_for import pfor
+
+converters = pfor._pfor_converter_registry  # operation type -> function
+wrap = pfor.wrap  # (tensor, whether it has an example axis) -> what converters return
