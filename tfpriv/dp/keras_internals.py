@@ -117,7 +117,7 @@ def seeds_of_example(generators, seeds):
 
         return next_seed
 
-    for generator, seed in zip(generators, seeds):
+    for generator, seed in zip(generators, seeds, strict=True):
         generator.next = next_seed_of(tf.cast(seed, tf.int32))
     try:
         yield

@@ -76,10 +76,10 @@ def check_examples_do_not_mix(problem, two):
 
 def _check_outputs(model, x, together):
     for i in range(2):
-        row = tf.nest.map_structure(lambda t: t[i : i + 1], x)
+        row = tf.nest.map_structure(lambda t, i=i: t[i : i + 1], x)
         alone = keras_internals.call_model(model, row, training=False)
-        pairs = zip(tf.nest.flatten(together), tf.nest.flatten(alone))
-        if not all(_close(t[i], s[0]) for t, s in pairs):
+        flat = tf.nest.flatten(together), tf.nest.flatten(alone)
+        if not all(_close(t[i], s[0]) for t, s in zip(*flat, strict=True)):
             raise ValueError(
                 "The model mixes the examples of a batch: its output for an example "
                 "changes with the others beside it. Compute statistics over one "

@@ -6,7 +6,7 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import tags, vectorized
 from tfpriv.dp.clipping.microbatches import sum_over_chunks
-from tfpriv.dp.clipping.probe import Plan, probe
+from tfpriv.dp.clipping.probe import probe
 from tfpriv.dp.clipping.problem import Problem
 
 # Where a model keeps what `clipped_gradients` prepared for it, and how many of these.
@@ -139,7 +139,7 @@ def _prepare(model, loss, batch, engine, microbatch_size):
 
 def _key_of(model, loss, batch, engine, microbatch_size):
     losses = keras.tree.map_structure(
-        lambda l: l if isinstance(l, str) else id(l), loss
+        lambda one: one if isinstance(one, str) else id(one), loss
     )
     trainable = tuple(id(v) for v in model.trainable_variables)
     return repr(losses), repr(spec_of(batch)), trainable, engine, microbatch_size

@@ -35,7 +35,7 @@ def sum_over_chunks(engine, problem, batch, l2_norm_clip, microbatch_size, on_ch
         part, chunk_norms, chunk_losses, y_pred = engine(problem, chunk, l2_norm_clip)
         if on_chunk is not None:
             on_chunk(chunk, y_pred)
-        sums = [a + b for a, b in zip(sums, part)]
+        sums = [a + b for a, b in zip(sums, part, strict=True)]
         norms = tf.concat([norms, chunk_norms], axis=0)
         shown = tf.boolean_mask(chunk_losses, chunk.example_mask)
         return i + 1, sums, norms, tf.concat([losses, shown], axis=0)

@@ -7,6 +7,7 @@ data: only shapes and dtypes.
 
 import concurrent.futures
 import dataclasses
+import sys
 import warnings
 
 import numpy as np
@@ -62,7 +63,21 @@ def probe(problem: Problem, spec, microbatch_size=None, strategy=None) -> Plan:
         microbatch_size = int(min(max(1, fitting), LARGEST_CHUNK))
     if mapper is vectorized.one_by_one:
         microbatch_size = min(microbatch_size, 64)
+        warnings.warn(
+            f"TensorFlow cannot vectorise '{problem.model.name}' over examples; its "
+            "gradients are computed one example at a time: exact, but slower.",
+            stacklevel=_level_of_caller(),
+        )
     return Plan(mapper, microbatch_size)
+
+
+def _level_of_caller():
+    """The `stacklevel` of the line outside of libraries that led here."""
+    level, frame = 1, sys._getframe(1)
+    libraries = ("tfpriv", "keras", "tensorflow")
+    while frame and frame.f_globals.get("__name__", "").split(".")[0] in libraries:
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _examine(problem, spec, strategy):
@@ -121,13 +136,7 @@ def _choose_mapper(problem, two):
     try:
         with vectorized.quiet_conversion_errors():
             attempt({**two, "seeds": example_seeds(problem, 2)})
-    except _NOT_VECTORIZABLE as error:
-        warnings.warn(
-            f"TensorFlow cannot vectorise '{problem.model.name}' over examples "
-            f"({type(error).__name__}); its gradients are computed one example at a "
-            "time, which is exact but slower.",
-            stacklevel=2,
-        )
+    except _NOT_VECTORIZABLE:
         return vectorized.one_by_one
     return vectorized.vectorized
 

@@ -50,7 +50,9 @@ class Problem:
     def refuse_unreached(self, gradients):
         """Raises `ValueError` naming trainable weights that the loss ignores."""
         unreached = [
-            v.path for v, g in zip(self.keras_variables, gradients) if g is None
+            v.path
+            for v, g in zip(self.keras_variables, gradients, strict=True)
+            if g is None
         ]
         if unreached:
             raise ValueError(
@@ -109,5 +111,9 @@ def example_seeds(problem, count):
 
 
 def sum_dtype(dtype):
-    """Where gradients are measured and summed: float32 where they come in less."""
+    """The dtype that gradients of this dtype are measured and summed in.
+
+    At least float32: in a half-precision sum one example more would move the
+    rounding of all the others, by more than its bound.
+    """
     return tf.float32 if dtype.size < 4 else dtype

@@ -65,7 +65,7 @@ def read(tensors):
 
 
 def _first_unmarked(tensors, marks):
-    for tensor, found in zip(tensors, marks):
+    for tensor, found in zip(tensors, marks, strict=True):
         if found is None:
             return tensor
     return "an empty list"

@@ -15,9 +15,6 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping.batch_matmul import safe_products
 from tfpriv.dp.clipping.problem import sum_dtype
-from tfpriv.dp.clipping import broadcast_matmul
-
-broadcast_matmul.install()
 
 
 def clipped_sum(problem, chunk, l2_norm_clip):
