@@ -1,5 +1,7 @@
 """How many steps a privacy budget still pays for."""
 
+from tfpriv.accounting import LedgerError
+
 MOST_STEPS = 1 << 40
 
 
@@ -16,12 +18,7 @@ def steps_within_budget(epsilon, delta, *, mechanism, ledger):
     """
 
     def fits(steps):
-        planned = ledger.copy()
-        if steps:
-            planned.record(
-                mechanism, unit=ledger.unit or "example", purpose="plan", count=steps
-            )
-        return planned.epsilon(delta) <= epsilon
+        return _planned(mechanism, ledger, steps).epsilon(delta) <= epsilon
 
     if not fits(1):
         return 0
@@ -32,3 +29,29 @@ def steps_within_budget(epsilon, delta, *, mechanism, ledger):
         middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
+
+
+def refuse_spent_budget(budget, mechanism, ledger):
+    """Raises `LedgerError` if not even one more step fits the budget.
+
+    Args:
+        budget: `(epsilon, delta)`, or `None` for no limit.
+        mechanism: `Mechanism` of one step.
+        ledger: What was spent before; it is not changed.
+    """
+    if budget is None:
+        return
+    epsilon, delta = budget
+    if _planned(mechanism, ledger, 1).epsilon(delta) > epsilon:
+        raise LedgerError(
+            "The privacy budget is spent: one more step would pass it. Expected "
+            f"epsilon <= {epsilon} at delta={delta}. Received: a ledger with "
+            f"epsilon={ledger.epsilon(delta):.4g} after {len(ledger)} steps"
+        )
+
+
+def _planned(mechanism, ledger, steps):
+    planned = ledger.copy()
+    unit = ledger.unit or "example"
+    planned.record(mechanism, unit=unit, purpose="plan", count=steps)
+    return planned

@@ -7,9 +7,8 @@ import time
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import LedgerError
-from tfpriv.dp import keras_internals
-from tfpriv.dp.budget import steps_within_budget
+from tfpriv.accounting.statement import rounded_up
+from tfpriv.dp.budget import refuse_spent_budget, steps_within_budget
 
 NOT_COVERED = "not covered by epsilon"
 
@@ -41,32 +40,17 @@ class PrivacyLogger(keras.callbacks.Callback):
 
     def refuse_spent_budget(self):
         """Raises `LedgerError` if not even one more step fits the budget."""
-        if self._budget is not None and self._count_steps_left() < 1:
-            epsilon, delta = self._budget
-            raise LedgerError(
-                "The privacy budget is spent: one more step would pass it. Expected "
-                f"epsilon <= {epsilon} at delta={delta}. Received: a ledger with "
-                f"epsilon={self._privacy.ledger.epsilon(delta):.4g} after "
-                f"{len(self._privacy.ledger)} steps"
-            )
-
-    def _count_steps_left(self):
-        return steps_within_budget(
-            *self._budget,
-            mechanism=self._mechanism,
-            ledger=self._privacy.ledger,
-        )
-
-    def on_train_begin(self, logs=None):
-        if self._budget is not None:
-            # Counted here because a backup may just have been restored.
-            self._steps_left = self._count_steps_left()
-            if self._steps_left < 1:
-                keras_internals.skip_all_epochs(self.model, self.params["epochs"])
+        refuse_spent_budget(self._budget, self._mechanism, self._privacy.ledger)
 
     def on_epoch_begin(self, epoch, logs=None):
         if self._private_loss is not None:
             self._private_loss[0].reset_state()
+        if self._budget is not None and self._steps_left is None:
+            # Not before here: a backup may have brought a ledger of its own.
+            self.refuse_spent_budget()
+            self._steps_left = steps_within_budget(
+                *self._budget, mechanism=self._mechanism, ledger=self._privacy.ledger
+            )
 
     def on_train_batch_end(self, batch, logs=None):
         if self._steps_left is not None:
@@ -93,8 +77,9 @@ class PrivacyLogger(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self.not_covered and self.params.get("verbose"):
             print(
-                f"epsilon = {self._shown:.4g} at delta = {self._privacy.delta:g}, for "
-                f"the weights; {', '.join(self.not_covered)}: {NOT_COVERED}."
+                f"epsilon = {rounded_up(self._shown)} at delta = "
+                f"{self._privacy.delta:g}, for the weights; "
+                f"{', '.join(self.not_covered)}: {NOT_COVERED}."
             )
 
     def _update(self):
@@ -145,6 +130,6 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         finally:
             self._weights_path, self._training_metadata_path = final
         # Weights first: an epoch that is done again costs budget, never hides it.
-        for new, old in zip(fresh, final):
+        for new, old in zip(fresh, final, strict=True):
             os.chmod(new, 0o600)
             os.replace(new, old)

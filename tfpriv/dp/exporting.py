@@ -1,11 +1,42 @@
-"""SavedModels that carry their ledger."""
+"""Files that carry their ledger, written whole or not at all."""
 
+import os
 import pathlib
 import shutil
 import tempfile
 
 LEDGER_NAME = "privacy_ledger.json"
 STATEMENT_NAME = "privacy_statement.json"
+
+
+def save(keras_save, filepath, overwrite, **kwargs):
+    """Saves by Keras into a file beside, then moves it there.
+
+    Args:
+        keras_save: `Model.save` of the plain class.
+        filepath: Where the `.keras` file must be.
+        overwrite, **kwargs: As in Keras.
+
+    Raises:
+        ValueError: If it is the older `.h5` format, which has no room for a ledger.
+    """
+    name = str(filepath)
+    if name.endswith((".h5", ".hdf5")):
+        raise ValueError(
+            "The older HDF5 format would lose the privacy ledger. Expected a file "
+            "name that ends in `.keras`, or `save_weights('....weights.h5')`. "
+            f"Received: filepath={name}"
+        )
+    target = pathlib.Path(name)
+    keeps = target.exists() and not overwrite  # Keras asks the user
+    if keeps or "://" in name or kwargs.get("zipped") is False:
+        return keras_save(filepath, overwrite=overwrite, **kwargs)
+    fresh = target.with_name(f".{os.urandom(6).hex()}.{target.name}")
+    try:
+        keras_save(str(fresh), **kwargs)
+        fresh.replace(target)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def export(keras_export, ledger, delta, filepath, *args, **kwargs):

@@ -11,25 +11,36 @@ def is_fed(data):
     return isinstance(data, dict) and TICKET in data
 
 
-def make_dataset(sampler, pay, randomness, steps, strategy):
+def make_dataset(sampler, pay, randomness, steps, strategy, failures):
     """An endless-looking data set of exactly `steps` logical batches.
 
     Each batch is drawn when it is asked for, never ahead (tf.data's own prefetching
     is off), so that an event is in the ledger before its batch is drawn and no event
     is paid for a batch that is not used. Several replicas get equal shares of one
-    logical batch and its one ticket.
+    logical batch and its one ticket. What goes wrong while drawing is put into the
+    list `failures`, since TensorFlow only passes on its text.
     """
     replicas = strategy.num_replicas_in_sync
 
     def elements():
+        try:
+            yield from draw()
+        except Exception as error:
+            failures.append(error)
+            raise
+
+    def draw():
         drawn = sampler.batches(pay, randomness)
         for _ in range(steps):
             ticket, batch = next(drawn)
             size = len(tf.nest.flatten(batch)[0])
             divisor = sampler.divisor or float(max(size, 1))
             for replica in range(replicas):
-                share = tf.nest.map_structure(lambda a: a[replica::replicas], batch)
-                yield {BATCH: share, TICKET: ticket, DIVISOR: divisor}
+                yield {
+                    BATCH: _share(batch, replica, replicas),
+                    TICKET: ticket,
+                    DIVISOR: divisor,
+                }
 
     def build(_=None):
         dataset = tf.data.Dataset.from_generator(
@@ -42,7 +53,23 @@ def make_dataset(sampler, pay, randomness, steps, strategy):
 
     if replicas == 1:
         return build()
-    return strategy.distribute_datasets_from_function(build)
+    # The least buffer: a batch for every replica, and none of the next step.
+    options = tf.distribute.InputOptions(experimental_per_replica_buffer_size=0)
+    return strategy.distribute_datasets_from_function(build, options)
+
+
+def _share(batch, replica, replicas):
+    return tf.nest.map_structure(lambda a: a[replica::replicas], batch)
+
+
+def own_batch(batch, ticket):
+    """An element for a batch that the user composed; its size is public."""
+    size = len(tf.nest.flatten(batch["x"])[0])
+    return {
+        BATCH: batch,
+        TICKET: tf.constant(ticket, tf.int64),
+        DIVISOR: tf.constant(max(size, 1), tf.float32),
+    }
 
 
 def _signature(sampler):

@@ -1,15 +1,16 @@
 """What `fit` of a private model does around Keras' own."""
 
 import contextlib
+import dataclasses
 import pathlib
 
 import keras
 import tensorflow as tf
 
-from tfpriv import ops
 from tfpriv.dp import callbacks as dp_callbacks
 from tfpriv.dp import feeding, keras_internals
-from tfpriv.dp.noise import key_from
+from tfpriv.dp.lineage import digest_of
+from tfpriv.dp.noise import add_noise, key_from
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
 
@@ -37,16 +38,18 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     _check_fit_arguments(kwargs)
     sampler = _sampler_for(x, y, batch_size, kwargs)
     _check_units(model, sampler)
-    callbacks = list(kwargs.pop("callbacks", None) or [])
+    callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
     _check_callbacks(callbacks)
-    validation_data = kwargs.pop("validation_data", None)
+    validation_data = _public(kwargs.pop("validation_data", None))
+    mechanism = _mechanism(model, sampler)
+    model.privacy.check(mechanism)
     model._prepare(sampler.element_spec())
-    noise_multiplier = step_noise_multiplier(model)
-    mechanism = sampler.mechanism(noise_multiplier)
     own_noise = model.optimizer.noise_multiplier
+    failures = []
     with contextlib.ExitStack() as stack:
-        stack.enter_context(no_half_built_step(model))
+        stack.enter_context(clean_after_failure(model, failures))
         stack.enter_context(model.privacy.training(_journal_path(callbacks)))
+        model.privacy.check(mechanism)  # again: a journal may have come in
         watch = dp_callbacks.PrivacyLogger(model, mechanism, model.optimizer.budget)
         watch.refuse_spent_budget()
         epochs_left = epochs - kwargs.get("initial_epoch", 0)
@@ -56,6 +59,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
             model.privacy.randomness,
             steps=max(1, epochs_left * sampler.steps_per_epoch),
             strategy=strategy,
+            failures=failures,
         )
         history = keras_fit(
             dataset,
@@ -63,12 +67,21 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
             steps_per_epoch=sampler.steps_per_epoch,
             callbacks=[watch, *callbacks],
             shuffle=False,
-            validation_data=_public(validation_data),
+            validation_data=validation_data,
             **kwargs,
         )
-    keras_internals.forget_resumed_epoch(model)
     history.not_covered_by_epsilon = watch.not_covered
     return history
+
+
+def _mechanism(model, sampler):
+    """What one step costs, with what the user declares of the unit noted."""
+    mechanism = sampler.mechanism(step_noise_multiplier(model))
+    unit = model.privacy.unit
+    if sampler.groups_units or unit == "example":
+        return mechanism
+    note = f"each example is one whole {unit}, as declared"
+    return dataclasses.replace(mechanism, notes=(*mechanism.notes, note))
 
 
 # Arguments.
@@ -170,7 +183,8 @@ def _sampler_for(x, y, batch_size, kwargs):
                 f"A sampler brings {twice} itself; give them to the sampler."
             )
         return x
-    if isinstance(x, (tf.data.Dataset, keras.utils.PyDataset)) or hasattr(x, "send"):
+    ready_made = (tf.data.Dataset, keras.utils.PyDataset)
+    if isinstance(x, ready_made) or hasattr(x, "__next__"):
         raise ValueError(
             "`fit` cannot sample from batches that are already made. For Poisson "
             "batches pass arrays or `dp.PoissonSampler(...)`; for a pipeline as it "
@@ -228,13 +242,23 @@ def _journal_path(callbacks):
 
 
 @contextlib.contextmanager
-def no_half_built_step(model):
-    """A step whose first trace failed is built anew next time."""
+def clean_after_failure(model, failures=()):
+    """A step whose first trace failed is built anew next time.
+
+    Args:
+        model: Private model.
+        failures: What Python code under TensorFlow raised, of which TensorFlow passes
+            on no more than the text.
+    """
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         model.train_function = None
+        if failures and isinstance(error, tf.errors.OpError):
+            raise failures[0] from None
         raise
+    finally:
+        keras_internals.forget_resumed_epoch(model)
 
 
 # What training shows.
@@ -299,14 +323,36 @@ def step_noise_multiplier(model):
     return (z**-2 + (LOSS_NOISE_RATIO * z) ** -2) ** -0.5
 
 
-def update_private_loss(model, losses, divisor):
+def update_private_loss(model, losses, batch, divisor):
     """Releases the sum of bounded losses with noise; returns the running mean."""
     bounded = tf.where(
         tf.math.is_finite(losses), tf.clip_by_value(losses, 0.0, LOSS_BOUND), 0.0
     )
-    key = key_from(lambda _: model.privacy.metric_key(), tf.constant(0, tf.int64))
+    total = tf.reduce_sum(_per_unit(bounded, batch.get("present")))
     stddev = LOSS_NOISE_RATIO * model.optimizer.noise_multiplier * LOSS_BOUND
-    total = tf.reduce_sum(bounded) + stddev * ops.gaussian_noise(key, [])
+
+    def draw_key():
+        return key_from(lambda _: model.privacy.metric_key(), tf.constant(0, tf.int64))
+
+    total = add_noise([total], stddev, draw_key)[0]
+    # Each replica has a part of the sum, and Keras averages over replicas.
+    replicas = model.distribute_strategy.num_replicas_in_sync
     metric = model._private_loss[0]
-    metric.update_state(total / tf.cast(divisor, total.dtype))
+    metric.update_state(replicas * total / tf.cast(divisor, total.dtype))
     return {"private_loss": metric.result()}
+
+
+def _per_unit(losses, present):
+    """A group's loss is the mean over its examples: one bound for each unit."""
+    if present is None:
+        return losses
+    groups = tf.where(present)[:, 0]
+    return tf.math.unsorted_segment_mean(losses, groups, tf.shape(present)[0])
+
+
+def moments(model):
+    """A digest of what the optimizer remembers of steps done; `None` before any."""
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is None or not optimizer.built or int(optimizer.iterations) == 0:
+        return None
+    return digest_of(optimizer.variables)

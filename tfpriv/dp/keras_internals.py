@@ -143,11 +143,6 @@ def inner_optimizer_kind(optimizer):
     return None
 
 
-def skip_all_epochs(model, epochs):
-    """Called in `on_train_begin`: `fit` ends without a step."""
-    model._initial_epoch = epochs
-
-
 def forget_resumed_epoch(model):
     """After `fit`: the epoch a backup was resumed from is not the next run's."""
     model._initial_epoch = None

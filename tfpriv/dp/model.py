@@ -1,14 +1,16 @@
 """`make_private`: any Keras model, trained by DP-SGD through `fit`."""
 
+import json
+
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.accounting import Ledger
+from tfpriv.accounting import Ledger, LedgerError
 from tfpriv.dp import clipping, exporting, feeding, fitting, keras_internals, validate
 from tfpriv.dp.clipping import tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks
-from tfpriv.dp.privacy import NO_TICKET, Privacy
+from tfpriv.dp.privacy import Privacy
 
 LEDGER_KEY = "privacy_ledger"
 
@@ -42,7 +44,8 @@ def make_private(
         seed: Integer for tests; marks the ledger as not for release.
 
     Returns:
-        The same object, now also a `PrivateModel`.
+        The same object, now also a `PrivateModel`. What it has learned before is taken
+        as public; a model that is private already keeps its ledger.
 
     Raises:
         TypeError: If it is not a Keras 3 model.
@@ -58,8 +61,11 @@ def make_private(
     clipping.get_engine(engine)
     if not isinstance(model, PrivateModel):
         _refuse_own_train_step(model)
+        validate.check_layers(model)
         model.__class__ = _private_class(type(model))
-    validate.check_layers(model)
+        model.compiled = False  # whatever it was compiled with added no noise
+        model.privacy = Privacy(unit, max_occurrences, seed, lambda: model.weights)
+    model.privacy.declare(unit, max_occurrences, seed)
     model._private_options = {
         "unit": unit,
         "max_occurrences": max_occurrences,
@@ -67,7 +73,6 @@ def make_private(
         "engine": engine,
         "microbatch_size": microbatch_size,
     }
-    model.privacy = Privacy(unit, max_occurrences, seed, lambda: model.weights)
     model._forget_plan()
     return model
 
@@ -125,6 +130,7 @@ class PrivateModel:
             **kwargs,
         )
         optimizer.track(self.privacy)
+        self.privacy.start_from_here()
         self._forget_plan()
 
     def _forget_plan(self):
@@ -135,12 +141,17 @@ class PrivateModel:
 
     def _prepare(self, spec):
         """Probes the model for data of this shape, once per `compile`."""
-        if self._private_plan is not None and self._private_spec == repr(spec):
+        validate.check_layers(self)  # one may have been unfrozen since
+        trained = [v.path for v in self.trainable_variables]
+        if self._private_plan is not None and self._private_spec == repr(
+            (spec, trained)
+        ):
             return
         problem = clipping.Problem(
             self,
             keras_internals.quiet_copy(keras_internals.compiled_loss(self)),
             loss_scale=self.optimizer.loss_scale_factor or 1.0,
+            randomness=self.privacy.randomness,
         )
         plan = clipping.probe(
             problem,
@@ -156,7 +167,8 @@ class PrivateModel:
                 self.optimizer.build(self.trainable_variables)
         self.train_function = None
         self._private_problem, self._private_plan = problem, plan
-        self._private_spec = repr(spec)
+        trained = [v.path for v in self.trainable_variables]
+        self._private_spec = repr((spec, trained))
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Nothing to do: `_prepare` has built everything, without private data."""
@@ -204,18 +216,25 @@ class PrivateModel:
             )
         batch = clipping.as_batch(x, y, sample_weight)
         self._prepare(clipping.spec_of(batch))
-        with fitting.no_half_built_step(self), self.privacy.training():
-            return super().train_on_batch(
-                batch["x"],
-                batch.get("y"),
-                batch.get("sample_weight"),
-                return_dict=return_dict,
+        with fitting.clean_after_failure(self), self.privacy.training():
+            ticket = self.privacy.pay_own_batch(
+                fitting.step_noise_multiplier(self),
+                self.optimizer.noise_multiplier,
+                self.optimizer.budget,
             )
+            fed = feeding.own_batch(batch, ticket)
+            return super().train_on_batch(fed, return_dict=return_dict)
 
     def train_step(self, data):
         """One step of DP-SGD on a logical batch: clip, sum, add noise, update."""
         batch, ticket, divisor = _read(data)
         private = self._private_options["private_metrics"]
+        if private and ticket is None:
+            raise ValueError(
+                "A private loss is paid for in `fit` and `train_on_batch`. Expected "
+                "`private_metrics=False` for a loop of your own. Received: a call of "
+                "`train_step` itself"
+            )
         optimizer = self.optimizer
         sums, _, losses = sum_over_chunks(
             clipping.get_engine(self._private_options["engine"]),
@@ -228,7 +247,7 @@ class PrivateModel:
         tags.mark(sums, tags.ClippedSum(optimizer.l2_norm_clip, divisor, ticket))
         optimizer.apply(sums, self.trainable_variables)
         if private:
-            return fitting.update_private_loss(self, losses, divisor)
+            return fitting.update_private_loss(self, losses, batch, divisor)
         fitting.update_loss_tracker(self, losses)
         return self.get_metrics_result()
 
@@ -260,7 +279,11 @@ class PrivateModel:
         model = keras.saving.deserialize_keras_object(
             config["model"], custom_objects=custom_objects
         )
-        return make_private(model, **config["privacy"])
+        make_private(model, **config["privacy"])
+        statement = json.loads(config["privacy_statement"])
+        if statement["weights_digest"] is not None:
+            model.privacy.expect_ledger_of(statement["weights_digest"])
+        return model
 
     def compile_from_config(self, config):
         """As in Keras, whose own gives up on models with a `compile` of their own."""
@@ -277,12 +300,35 @@ class PrivateModel:
     def load_own_variables(self, store):
         variables = {k: store[k] for k in store.keys() if k != LEDGER_KEY}
         super().load_own_variables(variables)
-        if LEDGER_KEY in store.keys():
+        if LEDGER_KEY not in store.keys():
+            return
+        try:
             ledger = Ledger.from_bytes(bytes(np.asarray(store[LEDGER_KEY])))
-            self.privacy.adopt(ledger)
+        except LedgerError:
+            self.privacy.distrust("the ledger in a file of weights was damaged")
+            raise
+        self.privacy.adopt(ledger)
+
+    def load_weights(self, filepath, *args, **kwargs):
+        """As in Keras; the ledger in the file becomes the model's."""
+        before, moments = self.privacy.ledger.copy(), fitting.moments(self)
+        super().load_weights(filepath, *args, **kwargs)
+        if moments and moments == fitting.moments(self):
+            # The optimizer keeps what it learned from the steps counted before.
+            self.privacy.keep(before)
+
+    def set_weights(self, weights):
+        """As in Keras."""
+        super().set_weights(weights)
+        self.privacy.start_from_here()
+
+    def save(self, filepath, overwrite=True, **kwargs):
+        """As in Keras, to a `.keras` file, which is replaced whole or not at all."""
+        exporting.save(super().save, filepath, overwrite, **kwargs)
 
     def export(self, filepath, *args, **kwargs):
         """As in Keras; the ledger and its statement lie beside the SavedModel."""
+        self.privacy.check_weights()
         ledger = self.privacy.ledger_to_save()
         exporting.export(
             super().export, ledger, self.privacy.delta, filepath, *args, **kwargs
@@ -290,13 +336,15 @@ class PrivateModel:
 
 
 def _read(data):
-    """Batch, ticket and public divisor, from a sampler or from the user."""
+    """Batch, ticket and public divisor; no ticket where the user made the batch."""
+    if isinstance(data, tuple) and feeding.is_fed(data[0]):  # `train_on_batch`
+        data = data[0]
     if feeding.is_fed(data):
         return data[feeding.BATCH], data[feeding.TICKET], data[feeding.DIVISOR]
     parts = keras_internals.unpack_x_y_sample_weight(data)
     batch = clipping.as_batch(*parts)
     size = tf.shape(tf.nest.flatten(batch["x"])[0])[0]
-    return batch, tf.constant(NO_TICKET, tf.int64), tf.maximum(size, 1)
+    return batch, None, tf.maximum(size, 1)
 
 
 def _private_class(plain_class):

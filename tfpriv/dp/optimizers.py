@@ -46,6 +46,7 @@ class PrivateOptimizer:
         self._noise_multiplier = float(noise_multiplier)
         self._budget = None if budget is None else tuple(map(float, budget))
         self.privacy = Privacy()
+        self._tracked = False
 
     # Read-only: a compiled step has them inside, and the ledger counts on them.
 
@@ -65,7 +66,19 @@ class PrivateOptimizer:
         return self._budget
 
     def track(self, privacy):
-        """Charges every step to this `Privacy` (done by a private model)."""
+        """Charges every step to this `Privacy` (done by a private model).
+
+        Raises:
+            ValueError: If another one is charged already: two models cannot share an
+                optimizer, since its moments carry data of one into the other.
+        """
+        if self._tracked and privacy is not self.privacy:
+            raise ValueError(
+                "This optimizer belongs to another private model or ledger already, "
+                "whose data is in its moments. Make a new optimizer. "
+                f"Received: optimizer={self.name!r}"
+            )
+        self._tracked = True
         self.privacy = privacy
         return self
 
@@ -104,8 +117,9 @@ class PrivateOptimizer:
     def _draw_key(self, ticket):
         ticket = tf.constant(NO_TICKET, tf.int64) if ticket is None else ticket
         privacy, noise_multiplier = self.privacy, self._noise_multiplier
+        budget = self._budget
         return noise.key_from(
-            lambda number: privacy.redeem(int(number), noise_multiplier), ticket
+            lambda number: privacy.redeem(int(number), noise_multiplier, budget), ticket
         )
 
     def get_config(self):

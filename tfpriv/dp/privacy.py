@@ -1,14 +1,16 @@
 """`model.privacy`: what private training has spent, and the keys it hands out."""
 
 import contextlib
-import hashlib
 import itertools
 import threading
 import warnings
 
 import numpy as np
 
-from tfpriv.accounting import Journal, Ledger, mechanisms
+from tfpriv.accounting import Journal, Ledger, LedgerError, mechanisms
+from tfpriv.dp import lineage
+from tfpriv.dp.budget import refuse_spent_budget
+from tfpriv.dp.lineage import digest_of
 from tfpriv.dp.randomness import Randomness
 
 NO_TICKET = -1
@@ -33,14 +35,6 @@ class Privacy:
     """
 
     def __init__(self, unit="example", max_occurrences=None, seed=None, weights=None):
-        if max_occurrences is not None and max_occurrences < 1:
-            raise ValueError(
-                "`max_occurrences` must be at least 1, or None. "
-                f"Received: max_occurrences={max_occurrences}"
-            )
-        self.unit = unit
-        self.max_occurrences = max_occurrences
-        self.randomness = Randomness(seed)
         self._ledger = Ledger()
         self._journal = None
         self._weights = weights
@@ -49,6 +43,29 @@ class Privacy:
         self._lock = threading.RLock()
         self._in_training = False
         self._weights_moved = False
+        self._start_digest = None
+        self._foreign_digest = None
+        self.declare(unit, max_occurrences, seed)
+
+    def declare(self, unit, max_occurrences, seed):
+        """Sets what the arguments of the class say; what was spent stays.
+
+        Raises:
+            ValueError: If the ledger speaks of another unit already.
+        """
+        if max_occurrences is not None and max_occurrences < 1:
+            raise ValueError(
+                "`max_occurrences` must be at least 1, or None. "
+                f"Received: max_occurrences={max_occurrences}"
+            )
+        if self._ledger.unit not in (None, unit):
+            raise ValueError(
+                "This model's ledger is about another unit. Expected: "
+                f"unit={self._ledger.unit!r}. Received: unit={unit!r}"
+            )
+        self.unit = unit
+        self.max_occurrences = max_occurrences
+        self.randomness = Randomness(seed)
         self._mark_seed()
 
     @property
@@ -86,9 +103,14 @@ class Privacy:
         return self._ledger.epsilon(delta, accountant=accountant)
 
     def statement(self, delta=None, format="text"):
-        """What was protected, how strongly, and what was not (see `Ledger`)."""
+        """What was protected, how strongly, and what was not (see `Ledger`).
+
+        Raises:
+            tfpriv.accounting.LedgerError: As for `epsilon`.
+        """
+        self.check_weights()
         delta = self.delta if delta is None else delta
-        return self._ledger.statement(delta=delta, format=format)
+        return self.ledger_to_save().statement(delta=delta, format=format)
 
     def record(self, mechanism, purpose, count=1):
         """Writes down privacy spent outside of `fit`, and adopts today's weights.
@@ -100,7 +122,11 @@ class Privacy:
             count: How often it was applied.
         """
         self._write(mechanism, purpose, count)
-        self._weights_moved = True
+        self._expect_weights_to_move()
+
+    def check(self, mechanism, purpose="training step"):
+        """Raises `LedgerError` if such a step cannot be added to what was spent."""
+        self._ledger.check(mechanism, unit=self.unit, purpose=purpose)
 
     def pay(self, mechanism, noise_multiplier, purpose="training step"):
         """Writes a step's event ahead and returns the ticket for its noise key."""
@@ -110,23 +136,36 @@ class Privacy:
             self._tickets[ticket] = noise_multiplier
         return ticket
 
-    def redeem(self, ticket, noise_multiplier):
+    def pay_own_batch(self, step_noise, noise_multiplier, budget=None):
+        """`pay` for a batch that the user composed.
+
+        Args:
+            step_noise: Noise multiplier of all that the step releases.
+            noise_multiplier: That of the gradients, which the ticket is good for.
+            budget: `(epsilon, delta)` that may not be passed, or `None`.
+        """
+        mechanism = self._own_batch_mechanism(step_noise)
+        refuse_spent_budget(budget, mechanism, self._ledger)
+        return self.pay(mechanism, noise_multiplier, "own batch")
+
+    def redeem(self, ticket, noise_multiplier, budget=None):
         """A fresh noise key, uint8 `(32,)`, for a paid ticket or a step paid now.
 
         Raises:
             ValueError: If the ticket is unknown, was used, or paid for other noise.
+            tfpriv.accounting.LedgerError: If a step paid now would pass `budget`.
         """
         with self._lock:
             if ticket == NO_TICKET:
-                self._write(self._own_batch_mechanism(noise_multiplier), "own batch")
-            elif self._tickets.pop(ticket, None) != noise_multiplier:
+                ticket = self.pay_own_batch(noise_multiplier, noise_multiplier, budget)
+            if self._tickets.pop(ticket, None) != noise_multiplier:
                 raise ValueError(
                     "Noise was asked for a batch that was not paid for, or paid at "
                     "another noise multiplier. Expected each batch of a sampler to "
                     f"be used once. Received: ticket={ticket}, "
                     f"noise_multiplier={noise_multiplier}"
                 )
-            self._weights_moved = True
+            self._expect_weights_to_move()
         return np.frombuffer(self.randomness.key(), dtype=np.uint8)
 
     def _own_batch_mechanism(self, noise_multiplier):
@@ -135,7 +174,7 @@ class Privacy:
                 "A training step on a batch of your own: nothing says how often one "
                 "unit can be in it, so epsilon is infinite from here on. Declare it "
                 "with `make_private(model, max_occurrences=1)`, or let `fit` sample.",
-                stacklevel=2,
+                stacklevel=4,
             )
         return mechanisms.stream(noise_multiplier, max_occurrences=self.max_occurrences)
 
@@ -143,12 +182,16 @@ class Privacy:
         """A fresh noise key for a metric whose event a ticket has paid."""
         return np.frombuffer(self.randomness.key(), dtype=np.uint8)
 
-    def _write(self, mechanism, purpose, count=1):
-        entry = {"unit": self.unit, "purpose": purpose, "count": count}
+    def _write(self, mechanism, purpose, count=1, unit=None):
+        entry = {"unit": unit or self.unit, "purpose": purpose, "count": count}
         self._ledger.check(mechanism, **entry)
         if self._journal is not None:
             self._journal.spend(mechanism, **entry)
         self._ledger.record(mechanism, **entry)
+
+    def _write_all(self, entries):
+        for entry in entries:
+            self._write(entry.mechanism, entry.purpose, entry.count, entry.unit)
 
     def _mark_seed(self):
         if self.randomness.seed is not None:
@@ -157,35 +200,118 @@ class Privacy:
     # Ledger and weights travel together.
 
     def adopt(self, ledger):
-        """Takes over a ledger that was saved with the model's weights."""
-        if self._journal is None:
+        """Takes over a ledger that was saved with the model's weights.
+
+        While training, what was spent stays: a backup's ledger is part of it, and any
+        other one is added.
+        """
+        if not self._in_training:
             self._ledger = ledger
             self._mark_seed()
-        self._weights_moved = False
+            self._weights_moved = False
+            self._start_digest = None
+            if self._weights is not None:
+                lineage.mark(self._weights(), ledger, self)
+        else:
+            self.keep(ledger)
+
+    def keep(self, ledger):
+        """Adds what was spent before, unless it is counted already."""
+        if not _covers(self._ledger, ledger):
+            self._write_all(ledger.entries)
+
+    def distrust(self, reason):
+        """What was spent cannot be known any more: epsilon is infinite."""
+        self._write(mechanisms.non_private(reason), "lost ledger")
+
+    def expect_ledger_of(self, digest):
+        """Weights of this digest are private ones, and need their ledger."""
+        self._foreign_digest = digest
 
     def check_weights(self):
         """Raises `LedgerError` if the weights are not those the ledger speaks for."""
-        if self._weights is None or self._in_training or len(self._ledger) == 0:
+        if self._weights is None or self._in_training:
+            return
+        self._check_before_training()
+        if len(self._ledger) or self._start_digest is None:
+            return
+        if digest_of(self._weights()) != self._start_digest:
+            raise LedgerError(
+                "The weights were changed since the model was compiled, by something "
+                "that wrote nothing into the ledger: only `fit`, `train_on_batch` and "
+                "DP optimizers do. If it used no private data, say so with "
+                "`model.privacy.bind_weights()`; if it did, with "
+                "`model.privacy.record(mechanisms.non_private('...'), purpose='...')`."
+                " Received: an empty ledger beside changed weights"
+            )
+
+    def _check_before_training(self):
+        """As above; a model that never trained may start from any public weights."""
+        if self._weights is None:
+            return
+        if len(self._ledger) == 0:
+            self._inherit()
+        if len(self._ledger) == 0:
             return
         if self._weights_moved or self._ledger.weights_digest is None:
             self.bind_weights()
         self._ledger.check_weights(digest_of(self._weights()))
 
+    def _inherit(self):
+        """Weights that other private models trained bring their ledgers."""
+        weights = self._weights()
+        digest = digest_of(weights)
+        relatives = lineage.ledgers_behind(weights, digest)
+        for ledger in relatives:
+            self._write_all(ledger.entries)
+        if digest == self._foreign_digest and len(self._ledger) == 0:
+            raise LedgerError(
+                "These are the weights of a private model, but not its ledger. Load "
+                "the `.keras` or `.weights.h5` file that holds both. Received: an "
+                "empty ledger"
+            )
+
     def bind_weights(self):
-        """Makes the ledger speak for the weights as they are now."""
+        """Makes the ledger speak for the weights as they are now.
+
+        For changes that used no private data: quantisation, pruning, averages.
+        """
         if self._weights is not None:
-            self._ledger.speak_for(digest_of(self._weights()))
+            weights = self._weights()
+            digest = digest_of(weights)
+            self._start_digest = digest if weights else None
+            if len(self._ledger):
+                self._ledger.speak_for(digest)
+                lineage.mark(weights, self._ledger, self)
         self._weights_moved = False
+
+    def start_from_here(self):
+        """A model that spent nothing: its weights of now are what it starts from."""
+        if len(self._ledger) == 0:
+            self.bind_weights()
+
+    def _expect_weights_to_move(self):
+        if not self._weights_moved and self._weights is not None:
+            lineage.mark(self._weights(), self._ledger, self)
+        self._weights_moved = True
 
     def ledger_to_save(self):
         """The ledger as it must travel: bound to the weights beside it."""
-        if self._weights_moved or self._in_training:
+        if len(self._ledger) and (self._weights_moved or self._in_training):
+            moved = self._weights_moved
             self.bind_weights()
+            self._weights_moved = moved and self._in_training
         return self._ledger
 
     @contextlib.contextmanager
     def training(self, journal_path=None):
         """While training: the journal is open and weights are expected to move."""
+        if self._in_training:
+            raise ValueError(
+                "This model is training already. Expected one `fit` or "
+                "`train_on_batch` at a time. Received: another inside of it"
+            )
+        self._check_before_training()
         self._in_training = True
         try:
             if journal_path is not None:
@@ -197,40 +323,20 @@ class Privacy:
             if self._journal is not None:
                 self._journal.close()
                 self._journal = None
-        if len(self._ledger):
-            self.bind_weights()
+            if len(self._ledger):
+                self.bind_weights()
 
     def _open_journal(self, path):
         """Continues the journal of a killed run, or starts one from the ledger."""
-        journal = Journal(path)
-        survived = journal.ledger()
-        if len(survived) == 0:
-            for entry in self._ledger.entries:
-                journal.spend(
-                    entry.mechanism,
-                    unit=entry.unit,
-                    purpose=entry.purpose,
-                    count=entry.count,
-                )
-        else:
-            if not _covers(survived, self._ledger):
-                survived.merge(self._ledger)  # counts too much rather than too little
-            self._ledger = survived
-            self._mark_seed()
-        self._journal = journal
+        before, self._journal = self._ledger, Journal(path)
+        self._ledger = self._journal.ledger()
+        self._mark_seed()
+        for reason in before.not_for_release:
+            self._ledger.mark_not_for_release(reason)
+        self.keep(before)  # counts too much rather than too little
 
 
 def _covers(whole, part):
     """Whether `whole` holds every entry of `part` at least as often."""
     counts = {entry.key: entry.count for entry in whole.entries}
     return all(counts.get(e.key, 0) >= e.count for e in part.entries)
-
-
-def digest_of(variables):
-    """SHA-256 over the values of Keras variables, in order."""
-    digest = hashlib.sha256()
-    for variable in variables:
-        value = np.ascontiguousarray(np.asarray(variable))
-        digest.update(f"{value.dtype.str}{value.shape}".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()

@@ -163,7 +163,7 @@ class PoissonSampler(_RandomAccessSampler):
             present[row, :size] = True
         flat = self.source.take(index.reshape(-1))
         batch = tf.nest.map_structure(
-            lambda a: a.reshape((len(drawn), k) + a.shape[1:]), flat
+            lambda a: a.reshape((len(drawn), k, *a.shape[1:])), flat
         )
         return {**batch, "present": present}
 
@@ -229,9 +229,11 @@ class Stream(Sampler):
 
     def batches(self, pay, randomness):
         del randomness
-        for element in itertools.chain.from_iterable(itertools.repeat(self.dataset)):
-            batch = name_parts(element)
-            yield pay(), tf.nest.map_structure(lambda t: t.numpy(), batch)
+        elements = itertools.chain.from_iterable(itertools.repeat(self.dataset))
+        while True:
+            ticket = pay()
+            batch = name_parts(next(elements))
+            yield ticket, tf.nest.map_structure(lambda t: t.numpy(), batch)
 
     def element_spec(self):
         return tf.nest.map_structure(
@@ -242,6 +244,8 @@ class Stream(Sampler):
 
 def _finite_length(dataset):
     length = int(dataset.cardinality())
+    if length == 0:
+        raise ValueError("Expected at least one batch. Received: an empty data set")
     if length < 0:
         raise ValueError(
             "The length of the data set is unknown or infinite. "

@@ -43,7 +43,7 @@ def name_parts(data):
             "Expected data as (x,), (x, y) or (x, y, sample_weight). "
             f"Received: a tuple of {len(data)}"
         )
-    named = zip(("x", "y", "sample_weight"), data)
+    named = zip(("x", "y", "sample_weight"), data, strict=False)
     return {name: part for name, part in named if part is not None}
 
 
@@ -55,7 +55,14 @@ class ArraySource:
         self._parts = {
             k: tf.nest.map_structure(np.asarray, v) for k, v in parts.items()
         }
-        lengths = {len(leaf) for leaf in tf.nest.flatten(self._parts)}
+        leaves = tf.nest.flatten(self._parts)
+        if not leaves or any(leaf.ndim == 0 for leaf in leaves):
+            raise ValueError(
+                "Expected arrays with one row per example, or nested dicts, tuples "
+                "and lists of such arrays. Received: a structure with leaves of type "
+                f"{sorted({type(v).__name__ for v in tf.nest.flatten(parts)})}"
+            )
+        lengths = {len(leaf) for leaf in leaves}
         if len(lengths) != 1:
             raise ValueError(
                 "All arrays must have the same number of examples. "

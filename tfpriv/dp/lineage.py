@@ -1,0 +1,51 @@
+"""Which ledgers know of a model's weights already: shared, wrapped or copied ones.
+
+A model made private starts with an empty ledger. Where its weights were trained by
+another private model, as a shared encoder or an exact copy, that model's ledger
+belongs to them, and an epsilon of zero would be untrue. Copies that were changed on
+the way are not recognised: what a model starts from is taken as public.
+"""
+
+import hashlib
+import weakref
+
+import numpy as np
+
+_LEDGER = "_tfpriv_ledger"
+_BOUND: weakref.WeakSet = weakref.WeakSet()
+
+
+def digest_of(variables):
+    """SHA-256 over the values of Keras variables, in order."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        value = np.ascontiguousarray(np.asarray(variable))
+        digest.update(f"{value.dtype.str}{value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def mark(variables, ledger, privacy):
+    """Notes that this ledger, of `privacy`, speaks for the variables.
+
+    Frozen ones are left out: they may be public, and shared with other models.
+    """
+    _BOUND.add(privacy)
+    for variable in variables:
+        if variable.trainable:
+            setattr(variable, _LEDGER, ledger)
+
+
+def ledgers_behind(variables, digest):
+    """Ledgers of private models that trained one of the variables, or equal ones.
+
+    Args:
+        variables: Keras variables.
+        digest: `digest_of(variables)`.
+    """
+    if not variables:  # not built yet: equal to every other such model
+        return []
+    shared = [getattr(variable, _LEDGER, None) for variable in variables]
+    copied = [p.ledger for p in _BOUND if p.ledger.weights_digest == digest]
+    found = {id(ledger): ledger for ledger in [*shared, *copied] if ledger is not None}
+    return list(found.values())
