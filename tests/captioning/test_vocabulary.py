@@ -36,10 +36,14 @@ def test_scene_captions_need_a_token_a_word():
 
 
 def test_punctuation_and_case_are_left_out(english):
-    assert (
-        vocabulary.words("A man's hat, on (his) HEAD!")
-        == ["a", "mans", "hat", "on", "his", "head"]
-    )
+    assert vocabulary.words("A man's hat, on (his) HEAD!") == [
+        "a",
+        "mans",
+        "hat",
+        "on",
+        "his",
+        "head",
+    ]
     np.testing.assert_array_equal(
         english.encode(["A red hat."]), english.encode(["a red hat"])
     )
