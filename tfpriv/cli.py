@@ -8,17 +8,32 @@ only when its handler runs, so that help and wrong arguments answer at once.
 
 import argparse
 import importlib
+import os
 import sys
+import tempfile
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import tfpriv
 
-# Command: the module that has add_parser, and the line that the overview shows.
+
+class _Command(NamedTuple):
+    module: str  # has add_parser
+    summary: str  # the line that the overview shows
+    tensorflow: bool  # whether its handlers use TensorFlow
+
+
 COMMANDS = {
-    "info": ("tfpriv.info", "show versions, threads and whether native ops are used"),
-    "budget": ("tfpriv.accounting.commands", "turn noise into epsilon, and back"),
-    "caption": ("tfpriv.captioning.commands", "train and use private captioners"),
-    "demo": ("tfpriv.demo", "train privately on generated pictures and caption them"),
+    "info": _Command("tfpriv.info", "show versions, threads and native ops", True),
+    "budget": _Command(
+        "tfpriv.accounting.commands", "turn noise into epsilon, and back", False
+    ),
+    "caption": _Command(
+        "tfpriv.captioning.commands", "train and use private captioners", True
+    ),
+    "demo": _Command(
+        "tfpriv.demo", "train privately on generated pictures and caption them", True
+    ),
 }
 USAGE_ERROR = 2
 INTERRUPTED = 130
@@ -44,11 +59,33 @@ def _parser(command: str | None) -> argparse.ArgumentParser:
         dest="command", metavar="command", required=True, parser_class=_Parser
     )
     if command is None:
-        for name, (_, summary) in COMMANDS.items():
-            subparsers.add_parser(name, help=summary)
+        for name, known in COMMANDS.items():
+            subparsers.add_parser(name, help=known.summary)
     else:
-        importlib.import_module(COMMANDS[command][0]).add_parser(subparsers)
+        importlib.import_module(COMMANDS[command].module).add_parser(subparsers)
     return parser
+
+
+def _import_tensorflow_quietly() -> None:
+    """Imports TensorFlow without the ten lines that it writes past every log level.
+
+    They come from its libraries while they load, say nothing about the user's work, and
+    some look like errors ("failed call to cuInit"). If the import fails, all is shown.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as noise:
+        os.dup2(noise.fileno(), 2)
+        try:
+            importlib.import_module("tensorflow").config.list_physical_devices()
+        except BaseException:
+            noise.seek(0)
+            os.write(kept, noise.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,6 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has said what it had to say
         return stop.code or 0
     try:
+        if COMMANDS[arguments.command].tensorflow:
+            _import_tensorflow_quietly()
         return arguments.handler(arguments) or 0
     except KeyboardInterrupt:
         print("tfpriv: interrupted", file=sys.stderr)

@@ -9,9 +9,9 @@ def add_parser(subparsers) -> None:
         "demo",
         help="train privately on generated pictures and caption them",
         description=(
-            "Generates captioned pictures, trains a captioner on them with differential "
-            "privacy, prints epsilon and captions of pictures it never saw, and leaves "
-            "a report with pictures."
+            "Generates captioned pictures, trains a captioner on them with "
+            "differential privacy, prints epsilon and captions of pictures it never "
+            "saw, and leaves a report with pictures."
         ),
     )
     parser.add_argument(

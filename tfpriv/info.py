@@ -2,6 +2,7 @@
 
 import argparse
 import importlib.metadata
+import json
 import os
 import platform
 
@@ -24,9 +25,10 @@ def _version(package: str) -> str:
 
 
 def _ledger_format() -> str:
-    from tfpriv.accounting import ledger
+    from tfpriv.accounting import Ledger
 
-    return str(ledger.FORMAT_VERSION)
+    saved = json.loads(Ledger().to_bytes())
+    return f"{saved['format']} {saved['version']}"
 
 
 def _native_ops() -> str:

@@ -7,6 +7,7 @@ import warnings
 from pathlib import Path
 
 LIBRARY = Path(__file__).with_name("_native.so")
+OPS = ("tfpriv_gaussian_noise",)
 ENV = "TFPRIV_PY_OPS"
 
 
@@ -21,9 +22,13 @@ def _load() -> tuple[types.ModuleType | None, str | None]:
     import tensorflow as tf
 
     try:
-        return tf.load_op_library(str(LIBRARY)), None
-    except (tf.errors.OpError, OSError, AttributeError) as error:
+        library = tf.load_op_library(str(LIBRARY))
+    except (tf.errors.OpError, OSError) as error:
         return None, f"{LIBRARY} does not load: {error}"
+    missing = [op for op in OPS if not hasattr(library, op)]
+    if missing:
+        return None, f"{LIBRARY} lacks {missing}: install tfpriv again"
+    return library, None
 
 
 def why_not_native() -> str | None:

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <new>
 #include <string>
 
 #include "noise.h"
@@ -13,9 +12,9 @@ namespace tfpriv {
 namespace {
 
 constexpr int64_t kKeyBytes = 32;
-constexpr int64_t kMaxDims = 254;               // TensorFlow's own limit
-constexpr double kMaxValues = 0x1p40;           // far from any overflow
-constexpr int64_t kValuesPerThread = 1 << 15;   // less than that is not worth a thread
+constexpr int64_t kMaxDims = 254;  // TensorFlow's own limit
+constexpr double kMaxValues = 0x1p40;  // far from any overflow
+constexpr int64_t kValuesPerThread = 1 << 15;  // less than that is not worth a thread
 
 struct Noise {
   TF_DataType dtype = TF_FLOAT;
@@ -109,7 +108,7 @@ int64_t CheckedSize(Call* call, TF_Tensor* shape) {
   call->Require(TF_NumDims(shape) == 1, "shape must be a vector.");
   call->Require(num_dims <= kMaxDims, "shape must have at most 254 dimensions.");
   if (!call->ok()) return 0;
-  double size = 1;  // cannot overflow: 254 factors below 2^64 could, but inf > 2^40
+  double size = 1;  // does not wrap around as an integer would
   for (int64_t i = 0; i < num_dims; ++i) {
     call->Require(dims[i] >= 0, "shape must not be negative anywhere. Received: " +
                                     std::to_string(dims[i]) + " in dimension " +
@@ -157,7 +156,7 @@ void Compute(void* state, TF_OpKernelContext* context) {
 
 void* Create(TF_OpKernelConstruction* construction) {
   TF_Status* status = TF_NewStatus();
-  Noise* noise = new (std::nothrow) Noise;
+  Noise* noise = new Noise;
   TF_OpKernelConstruction_GetAttrType(construction, "dtype", &noise->dtype, status);
   if (TF_GetCode(status) == TF_OK) {
     TF_OpKernelConstruction_GetAttrInt64(construction, "num_threads",
