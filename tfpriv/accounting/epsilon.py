@@ -1,7 +1,7 @@
 """Epsilon and delta of a list of events: always a valid upper bound, or infinity."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import dp_accounting as dpa
@@ -66,7 +66,10 @@ def _dominating(epsilon: float) -> dpa.DpEvent:
 
 def _up(value: Fraction) -> float:
     """The float at or above a fraction."""
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        return math.inf
     return number if Fraction(number) >= value else math.nextafter(number, math.inf)
 
 
@@ -117,6 +120,15 @@ def _check(accountant: str, steps: Steps) -> None:
         )
 
 
+def _better(tight: float, rdp: float) -> Bound:
+    """The lower of two bounds; it is worth a remark if that is clearly not "pld"."""
+    if tight <= rdp:
+        return Bound(tight, "pld")
+    clearly = tight > rdp * (1 + 1e-3)
+    why = f"its figure, {tight:.6g}, is the looser one" if clearly else None
+    return Bound(rdp, "rdp", why)
+
+
 def epsilon(steps: Steps, delta: float, accountant: str = "rdp") -> Bound:
     """Bounds the epsilon of composed events.
 
@@ -145,9 +157,7 @@ def epsilon(steps: Steps, delta: float, accountant: str = "rdp") -> Bound:
         tight = pld_bound.epsilon(steps, delta, rdp)
     except pld_bound.Unresolved as why:
         return Bound(rdp, "rdp", str(why))
-    if tight > rdp:
-        return Bound(rdp, "rdp", f"its figure, {tight:.6g}, is the looser one")
-    return Bound(tight, "pld")
+    return _better(tight, rdp)
 
 
 def delta(steps: Steps, epsilon: float, accountant: str = "rdp") -> Bound:
@@ -174,9 +184,8 @@ def delta(steps: Steps, epsilon: float, accountant: str = "rdp") -> Bound:
     if accountant == "rdp" or rdp == 0:
         return Bound(rdp, "rdp")
     try:
-        tight = pld_bound.delta(steps, epsilon)
+        about = _rdp_epsilon(replace(split, lost=Fraction(0)), 1e-6)
+        tight = pld_bound.delta(steps, epsilon, about)
     except pld_bound.Unresolved as why:
         return Bound(rdp, "rdp", str(why))
-    if tight > rdp:
-        return Bound(rdp, "rdp", f"its figure, {tight:.6g}, is the looser one")
-    return Bound(tight, "pld")
+    return _better(tight, rdp)

@@ -20,9 +20,13 @@ from tfpriv.accounting.rdp_bound import Steps
 # A distribution of losses is a list of multiples of one width. Wider multiples are
 # still a bound, only a looser one: they are what keeps memory and time in hand.
 _FINEST_WIDTH = 1e-5
-_POINTS_OF_ONE_STEP = 400_000
-_POINTS_OF_ALL_STEPS = 4_000_000
+_POINTS_OF_ONE_STEP = 200_000
+_POINTS_OF_ALL_STEPS = 1_000_000
 _LARGEST_LOSS = 600.0
+# The rounding errors of a Fourier transform grow with the power it is raised to.
+_MOST_STEPS = 10**8
+# Distributions of few values are composed one by one, in time that grows with this.
+_MOST_DISCRETE_STEPS = 100_000
 
 # e^-50 of the noise is counted as revealing everything.
 _TAIL = 10.0
@@ -34,7 +38,7 @@ class Unresolved(Exception):  # noqa: N818 - not an error: the RDP bound stands 
 
 def _rounding(steps: Steps) -> float:
     """How much probability the Fourier transforms may have misplaced."""
-    return 1e-12 + 1e-14 * sum(count for _, count in steps)
+    return 1e-12 + 1e-15 * sum(count for _, count in steps)
 
 
 def _reach(event: dpa.DpEvent) -> float:
@@ -103,6 +107,14 @@ def _distribution(steps: Steps, about: float) -> pld.PrivacyLossDistribution:
     reaches = [_reach(event) for event, _ in steps]
     if not about <= _LARGEST_LOSS or max(reaches, default=0.0) > _LARGEST_LOSS:
         raise Unresolved("the privacy loss is too large to tabulate")
+    if sum(count for _, count in steps) > _MOST_STEPS:
+        raise Unresolved("there are too many steps")
+    discrete = dpa.RandomizedResponseDpEvent | ApproximateDpEvent
+    if (
+        sum(n for event, n in steps if isinstance(event, discrete))
+        > _MOST_DISCRETE_STEPS
+    ):
+        raise Unresolved("there are too many releases with a plain epsilon")
     width = max(
         _FINEST_WIDTH,
         1e-4 * min(1.0, about),
@@ -125,7 +137,7 @@ def _resolve(
     try:
         with np.errstate(all="ignore"):
             value = float(ask(_distribution(_merge_gaussians(steps), about)))
-    except (ValueError, ArithmeticError, MemoryError) as error:
+    except (ValueError, LookupError, ArithmeticError, MemoryError) as error:
         raise Unresolved(f"dp-accounting could not build it ({error})") from error
     if math.isnan(value):
         raise Unresolved("rounding errors took over")
@@ -155,13 +167,14 @@ def epsilon(steps: Steps, delta: float, about: float) -> float:
     )
 
 
-def delta(steps: Steps, epsilon: float) -> float:
+def delta(steps: Steps, epsilon: float, about: float) -> float:
     """Bounds the delta of composed events.
 
     Args:
         steps: (event, count) pairs, none of them non-private or sampled without
             replacement.
         epsilon: the target, finite and at least 0.
+        about: an upper bound of epsilon at some usual delta, e.g. from RDP.
 
     Returns:
         An upper bound of delta, at most 1.
@@ -170,7 +183,5 @@ def delta(steps: Steps, epsilon: float) -> float:
         Unresolved: if the distribution is not fine enough to tell.
     """
     rounding = _rounding(steps)
-    value = _resolve(
-        steps, max(epsilon, 0.1), lambda loss: loss.get_delta_for_epsilon(epsilon)
-    )
+    value = _resolve(steps, about, lambda loss: loss.get_delta_for_epsilon(epsilon))
     return min(1.0, value + rounding)

@@ -42,7 +42,7 @@ _BASE_ORDERS = tuple(
 # Tiny epsilons want orders beyond: tried, a piece at a time, while the last order of
 # the piece before was the best. Sampled events take time in proportion to the order.
 _FURTHER_ORDERS = tuple(_geometric(4**k, 4 ** (k + 1), 1.25) for k in range(5, 14))
-_LARGEST_SAMPLED_ORDER = 4.0**8
+_LARGEST_SAMPLED_ORDER = 4.0**7
 # Without replacement it is the square of the order up to 256, and only whole orders
 # matter: the bound between two of them is their chord.
 _FIXED_SIZE_ORDERS = frozenset(
