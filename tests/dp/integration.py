@@ -29,9 +29,7 @@ def mixtures(p, q, noise_multiplier, steps, delta):
         p, q: Dicts from a mean to its weight; both normals have standard deviation
             `noise_multiplier`.
     """
-    both = [
-        _one_way(a, b, noise_multiplier, steps, delta) for a, b in ((p, q), (q, p))
-    ]
+    both = [_one_way(a, b, noise_multiplier, steps, delta) for a, b in ((p, q), (q, p))]
     return max(both)
 
 

@@ -1,0 +1,169 @@
+"""The noise of a training step: z C on the sum, once, fresh, for every weight.
+
+With a loss whose gradient is zero and DP-SGD at rate 1, a step changes the weights by
+the noise alone: normal, standard deviation z C / (expected batch). `assert_noise` holds
+with a false alarm of 1e-6 each time it is called; every planted fault must trip it.
+"""
+
+import os
+
+import keras
+import noise_checks
+import numpy as np
+import pytest
+import small
+
+import tfpriv.dp as dp
+from tfpriv import ops
+from tfpriv.dp import noise
+from tfpriv.dp.randomness import Randomness
+
+Z, C, BATCH = 1.5, 0.7, 2
+STDDEV = Z * C / BATCH
+
+
+def updates_of(steps=3, batch_size=BATCH, population=8):
+    """What each step adds to the weights of a model with zero gradients."""
+    optimizer = small.sgd(1.0, l2_norm_clip=C, noise_multiplier=Z)
+    model = dp.make_private(noise_checks.wide())
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    small.compiled(model, optimizer, loss=noise_checks.zero)
+    updates = noise_checks.Updates()
+    sampler = dp.PoissonSampler(
+        small.data(8, 2), batch_size, steps_per_epoch=steps, population=population
+    )
+    model.fit(sampler, verbose=0, callbacks=[updates])
+    assert len(model.privacy.ledger) == steps == len(updates.steps)
+    return updates.steps
+
+
+def test_noise_is_what_was_promised():
+    noise_checks.assert_noise(updates_of(), STDDEV)
+
+
+def test_empty_batches_get_noise_and_count():
+    updates = updates_of(batch_size=1, population=10**9)  # 8 of 10**9: all are empty
+    noise_checks.assert_noise(updates, Z * C)
+
+
+def test_batch_of_everything():
+    noise_checks.assert_noise(updates_of(batch_size=8), Z * C / 8)
+
+
+real_noise = ops.gaussian_noise
+
+
+def halved(key, shape, dtype="float32", *, stream=0):
+    return real_noise(key, shape, dtype, stream=stream) / 2
+
+
+def one_stream(key, shape, dtype="float32", *, stream=0):
+    return real_noise(key, shape, dtype, stream=0)
+
+
+def not_on_one_variable(key, shape, dtype="float32", *, stream=0):
+    return real_noise(key, shape, dtype, stream=stream) * float(stream != 1)
+
+
+def once_per_replica(key, shape, dtype="float32", *, stream=0):
+    twice = real_noise(key, shape, dtype, stream=stream + 100)
+    return twice + real_noise(key, shape, dtype, stream=stream)
+
+
+def on_the_mean(key, shape, dtype="float32", *, stream=0):
+    return BATCH * real_noise(key, shape, dtype, stream=stream)
+
+
+def one_percent_less(key, shape, dtype="float32", *, stream=0):
+    return 0.99 * real_noise(key, shape, dtype, stream=stream)
+
+
+def uniform(key, shape, dtype="float32", *, stream=0):
+    normal = real_noise(key, shape, dtype, stream=stream)
+    return keras.ops.erf(normal / 2**0.5) * 3**0.5
+
+
+def cut_at_four(key, shape, dtype="float32", *, stream=0):
+    return keras.ops.clip(real_noise(key, shape, dtype, stream=stream), -4.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "finding"),
+    [
+        (halved, "sigma is off"),
+        (one_stream, "correlated"),
+        (not_on_one_variable, "sigma is off"),
+        (once_per_replica, "sigma is off by 1.4"),
+        (on_the_mean, "sigma is off by 2"),
+        (one_percent_less, "sigma is off by 0.99|sigma is off by 0.98"),
+        (uniform, "not normal|extremes"),
+        (cut_at_four, "extremes"),
+    ],
+)
+def test_planted_faults_are_found(fault, finding, monkeypatch):
+    monkeypatch.setattr(noise.ops, "gaussian_noise", fault)
+    with pytest.raises(AssertionError, match=finding):
+        noise_checks.assert_noise(updates_of(), STDDEV)
+
+
+def test_planted_fault_reused_key(monkeypatch):
+    monkeypatch.setattr(
+        Randomness, "key", lambda self: b"always the same key, 32 bytes!!!"
+    )
+    with pytest.raises(AssertionError, match="correlated"):
+        noise_checks.assert_noise(updates_of(), STDDEV)
+
+
+def two_runs_after_the_same_seed():
+    """Updates and batches of two runs that Keras was seeded alike for."""
+    runs = []
+    for _ in range(2):
+        keras.utils.set_random_seed(7)
+        steps = updates_of(steps=1)
+        drawn = Randomness().bernoulli(0.5, 64)
+        runs.append((steps[0][0], drawn))
+    return runs
+
+
+def assert_runs_differ(runs):
+    (noise_a, drawn_a), (noise_b, drawn_b) = runs
+    assert not np.any(noise_a == noise_b)
+    assert not np.array_equal(drawn_a, drawn_b)  # false alarm 2**-64
+
+
+def test_randomness_does_not_follow_the_keras_seed():
+    assert_runs_differ(two_runs_after_the_same_seed())
+
+
+def test_planted_fault_keys_that_follow_the_keras_seed(monkeypatch):
+    monkeypatch.setattr(os, "urandom", np.random.bytes)
+    with pytest.raises(AssertionError):
+        assert_runs_differ(two_runs_after_the_same_seed())
+
+
+def test_dropout_masks_do_not_follow_the_keras_seed():
+    """Known masks would tie the examples of a batch together (see `example_seeds`)."""
+
+    def trained():
+        keras.utils.set_random_seed(7)
+        layers = [keras.Input((50,)), keras.layers.Dropout(0.5), keras.layers.Dense(1)]
+        model = dp.make_private(keras.Sequential(layers))
+        small.compiled(model, small.sgd(1.0, noise_multiplier=0.0))
+        ones = np.ones((4, 50), "float32")
+        model.fit(ones, np.ones((4, 1)), batch_size=4, verbose=0)  # all, every time
+        return model.get_weights()[0]
+
+    assert not np.array_equal(trained(), trained())  # alike by chance: 2**-200
+
+
+def test_a_test_seed_repeats_everything_and_forbids_release():
+    def trained(seed):
+        model = small.private(seed=seed)
+        model.set_weights([np.zeros((3, 1)), np.zeros(1)])
+        model.fit(np.eye(3), np.ones((3, 1)), batch_size=2, verbose=0)
+        assert not model.privacy.ledger.releasable
+        assert "NOT FOR RELEASE" in model.privacy.statement()
+        return model.get_weights()
+
+    np.testing.assert_array_equal(trained(3)[0], trained(3)[0])
+    assert not np.array_equal(trained(3)[0], trained(4)[0])
