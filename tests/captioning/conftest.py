@@ -40,7 +40,7 @@ def build(decoder="transformer", *, seed=0, **changes):
     arguments = {
         "vocabulary": vocabulary.load_vocabulary("scenes"),
         "image_size": 16,
-        "max_tokens": 12,
+        "max_tokens": 7,
         "decoder": decoder,
         "width": 16,
         "heads": 2,

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import keras
 
+from tfpriv import dp
 from tfpriv.accounting import Ledger
 from tfpriv.captioning.files import new_directory, write_json
 from tfpriv.captioning.model import Captioner
-from tfpriv.captioning.train import Trained
+from tfpriv.captioning.train import UNIT, Trained
+from tfpriv.dp.privacy import digest_of
 
 MODEL, LEDGER, MANIFEST = "model.keras", "ledger.json", "manifest.json"
 CURVES_LABEL = "curves (exact functions of the training data: not covered by epsilon)"
@@ -25,10 +27,20 @@ def save_run(output: str | Path, trained: Trained, manifest: dict) -> Path:
         manifest: What to remember; seeds of data and initialisation only.
     """
     with new_directory(output) as folder:
-        trained.model.save(folder / MODEL)
+        released(trained.model).save(folder / MODEL)
         trained.ledger.save(folder / LEDGER)
         write_json(folder / MANIFEST, manifest)
     return Path(output)
+
+
+def released(model: Captioner) -> Captioner:
+    """A copy with weights and ledger only: the optimizer's state is not needed."""
+    copy = Captioner(**model.arguments)
+    copy.set_weights(model.get_weights())
+    if hasattr(model, "privacy"):
+        dp.make_private(copy, unit=UNIT)
+        copy.privacy.adopt(model.privacy.ledger.copy())
+    return copy
 
 
 def software() -> dict[str, str]:
@@ -47,8 +59,6 @@ def load_captioner(path: str | Path) -> Captioner:
         FileNotFoundError: There is no such file.
         ValueError: It is not a captioner, or damaged.
     """
-    import tfpriv.dp  # noqa: F401  (registers what private models need to load)
-
     file = model_file(path)
     try:
         model = keras.models.load_model(file)
@@ -78,8 +88,6 @@ def ledger_of(path: str | Path, model: Captioner) -> Ledger | None:
     Raises:
         LedgerError: The ledger is damaged or speaks for other weights.
     """
-    from tfpriv.dp.privacy import digest_of
-
     if hasattr(model, "privacy"):
         model.privacy.check_weights()
         return model.privacy.ledger

@@ -1,0 +1,182 @@
+"""`tfpriv caption` from the outside: what it prints, writes and refuses."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tfpriv import cli, images
+from tfpriv.captioning import store
+
+SMALL = ["--width", "16", "--heads", "2", "--max-tokens", "7", "--image-size", "16"]
+SHORT = ["--epochs", "1", "--batch-size", "20"]
+
+
+def tfpriv(*words):
+    return cli.main(["caption", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def plain_run(scene_folder, tmp_path_factory):
+    """A captioner trained for one pass without privacy."""
+    output = tmp_path_factory.mktemp("runs") / "plain"
+    arguments = ["train", "--data", scene_folder, "--no-privacy", "--output", output]
+    assert tfpriv(*arguments, *SMALL, *SHORT) == 0
+    return output
+
+
+def test_help_comes_without_tensorflow():
+    code = (
+        "import sys; from tfpriv import cli; cli.main(['caption', 'train', '--help']); "
+        "assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"--noise-multiplier" in done.stdout
+
+
+def test_make_data(tmp_path, capsys):
+    words = ["make-data", "--output", tmp_path / "d", "--pictures", 3, "--size", 16]
+    assert tfpriv(*words, "--validation", 1) == 0
+    assert (tmp_path / "d" / "annotations" / "captions_val2017.json").is_file()
+    assert tfpriv(*words) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_train_evaluate_generate_export(plain_run, scene_folder, tmp_path, capsys):
+    picture = next((scene_folder / "val2017").iterdir())
+    assert tfpriv("generate", picture, "--model", plain_run) == 0
+    (caption,) = capsys.readouterr().out.splitlines()
+    report = tmp_path / "report.json"
+    words = ["evaluate", "--model", plain_run, "--data", scene_folder]
+    assert tfpriv(*words, "--output", report) == 0
+    out = capsys.readouterr().out
+    for name in ("BLEU-4", "ROUGE-L", "CIDEr", "tfpriv (PTB-like", "not covered"):
+        assert name in out
+    captions = json.loads(report.read_text())["captions"]
+    assert captions[str(int(picture.stem))] == caption
+    assert tfpriv("export", "--model", plain_run, "--output", tmp_path / "sm") == 0
+    statement = tmp_path / "sm" / "assets.extra" / "privacy_statement.json"
+    assert "without differential privacy" in statement.read_text()
+    sheet = tmp_path / "sheet.png"
+    words = ["generate", picture, picture, "--model", plain_run, "--sheet", sheet]
+    assert tfpriv(*words) == 0
+    assert images.load(sheet).shape[2] == 3
+
+
+def test_private_training_from_public_weights(
+    plain_run, scene_folder, tmp_path, capsys
+):
+    output = tmp_path / "private"
+    words = ["train", "--data", scene_folder, "--output", output, "--epsilon", 3]
+    words += ["--pretrained", plain_run, "--freeze-encoder", *SHORT]
+    assert tfpriv(*words) == 2
+    assert "--pretrained-is-public" in capsys.readouterr().err
+    assert not output.exists()
+    assert tfpriv(*words, "--pretrained-is-public", "--validation-is-public") == 0
+    out = capsys.readouterr().out
+    assert "picture with all its captions" in out
+    assert "epsilon = " in out
+    manifest = json.loads((output / store.MANIFEST).read_text())
+    assert 2 < manifest["epsilon"] <= 3
+    assert "figures on data declared public" in manifest
+    assert store.CURVES_LABEL not in manifest  # exact functions of private data
+    assert "loss" not in json.dumps({k: manifest[k] for k in ("recipe", "data")})
+
+
+def test_compare_sets_three_side_by_side(plain_run, scene_folder, tmp_path, capsys):
+    words = ["train", "--data", scene_folder, "--output", tmp_path / "out"]
+    words += ["--noise-multiplier", 1.0, "--pretrained", plain_run]
+    words += ["--pretrained-is-public", "--freeze-encoder", "--compare", *SHORT]
+    assert tfpriv(*words) == 0
+    out = capsys.readouterr().out
+    for name in ("| plain |", "| clip only |", "| private |", "not covered by epsilon"):
+        assert name in out
+    rows = json.loads((tmp_path / "out" / store.MANIFEST).read_text())["comparison"]
+    assert [row["epsilon"] == "infinity" for row in rows] == [True, True, False]
+    assert all("loss" not in key for row in rows for key in row)
+
+
+def test_sweep_writes_table_and_plot(plain_run, scene_folder, tmp_path, capsys):
+    words = ["sweep", "--data", scene_folder, "--output", tmp_path / "out"]
+    words += ["--pretrained", plain_run, "--pretrained-is-public", "--freeze-encoder"]
+    words += ["--epsilons", "8,1", *SHORT]
+    assert tfpriv(*words) == 2
+    assert "--validation-is-public" in capsys.readouterr().err
+    assert tfpriv(*words, "--validation-is-public") == 0
+    table = json.loads((tmp_path / "out" / "table.json").read_text())
+    labels = [row[""] for row in table["rows"]]
+    assert labels == ["start weights", "epsilon 1", "epsilon 8", "without privacy"]
+    assert [
+        r.get("epsilon", 0) <= b for r, b in zip(table["rows"], [0, 1, 8], strict=False)
+    ]
+    assert "CIDEr" in (tmp_path / "out" / "table.md").read_text()
+    assert images.load(tmp_path / "out" / "sweep.png").shape[0] > 100
+
+
+REFUSED = {
+    "no privacy said": ("train --data D --output O", "one of the arguments"),
+    "both said": (
+        "train --data D --output O --epsilon 1 --no-privacy",
+        "not allowed with",
+    ),
+    "no data": ("train --data nowhere --output O --no-privacy", "no data folder"),
+    "no such split": (
+        "train --data D --output O --no-privacy --split test",
+        "'test'",
+    ),
+    "batch beyond data": (
+        "train --data D --output O --no-privacy --batch-size 99",
+        "batch_size=99",
+    ),
+    "budget and learned words": (
+        "train --data D --output O --epsilon 1 --learn-vocabulary",
+        "no budget can be kept",
+    ),
+    "frozen at random": (
+        "train --data D --output O --epsilon 1 --freeze-encoder",
+        "random weights",
+    ),
+    "compare without noise": (
+        "train --data D --output O --no-privacy --compare --epochs 1",
+        "--compare",
+    ),
+    "not a number": (
+        "sweep --data D --output O --validation-is-public --epsilons 1,x",
+        "'1,x'",
+    ),
+    "no model": ("evaluate --data D --model nowhere", "no model"),
+    "no picture": ("generate none.jpg --model M", "none.jpg"),
+    "another architecture": (
+        "train --data D --output O --no-privacy --pretrained M --width 8",
+        "leave these out",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_in_one_line(name, scene_folder, plain_run, tmp_path, capsys):
+    command, message = REFUSED[name]
+    places = {"D": scene_folder, "O": tmp_path / "out", "M": plain_run}
+    assert tfpriv(*(places.get(word, word) for word in command.split())) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("tfpriv: error: ")
+    assert message in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_damaged_picture_stops_training_before_it_starts(
+    scene_folder, tmp_path, capsys
+):
+    import shutil
+
+    shutil.copytree(scene_folder, tmp_path / "data")
+    picture = sorted((tmp_path / "data" / "train2017").iterdir())[3]
+    picture.write_bytes(picture.read_bytes()[:300])
+    words = ["train", "--data", tmp_path / "data", "--output", tmp_path / "out"]
+    assert tfpriv(*words, "--epsilon", 3, *SMALL, *SHORT) == 2
+    assert picture.name in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
