@@ -134,8 +134,7 @@ def _choose_mapper(problem, two):
 
     problem.map_examples = vectorized.vectorized
     try:
-        with vectorized.quiet_conversion_errors():
-            attempt({**two, "seeds": example_seeds(problem, 2)})
+        attempt({**two, "seeds": example_seeds(problem, 2)})
     except _NOT_VECTORIZABLE:
         return vectorized.one_by_one
     return vectorized.vectorized

@@ -13,7 +13,7 @@ import logging
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
-from tfpriv.dp.clipping.batch_matmul import safe_products
+from tfpriv.dp.clipping.converters import exact_converters
 from tfpriv.dp.clipping.problem import sum_dtype
 
 
@@ -37,7 +37,7 @@ def clipped_sum(problem, chunk, l2_norm_clip):
     finite = tf.math.is_finite(norms)
     used = tf.logical_and(finite, chunk.unit_present)
     bound = tf.cast(l2_norm_clip, norms.dtype)
-    scale = tf.minimum(1.0, bound / tf.maximum(norms, 1e-30))
+    scale = tf.minimum(bound / tf.maximum(norms, 1e-30), 1.0)
     sums = [weighted_sum(g, scale, used) for g in grads]
     shown = tf.where(finite, norms, float("inf"))
     shown = tf.where(chunk.unit_present, shown, tf.zeros_like(shown))
@@ -79,7 +79,7 @@ def per_example_gradients(problem, chunk):
 
 def vectorized(function, elements):
     """Maps by `tf.vectorized_map`."""
-    with safe_products():
+    with exact_converters(), _quiet_conversion():
         return tf.vectorized_map(function, elements)
 
 
@@ -171,8 +171,8 @@ def expand_like(tensor, reference):
 
 
 @contextlib.contextmanager
-def quiet_conversion_errors():
-    """Hides TensorFlow's log of a failed vectorisation: the caller handles it."""
+def _quiet_conversion():
+    """Hides TensorFlow's log of what it vectorises badly: the probe says it once."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.CRITICAL)

@@ -1,23 +1,37 @@
-"""How `tf.vectorized_map` multiplies batches of matrices here.
+"""Where `tf.vectorized_map` of TensorFlow 2.21 computes something else than the loop.
 
 Vectorised over examples, a product with a weight, `(1, n, d) x (d, m)`, becomes
-`(examples, 1, n, d) x (d, m)`. TensorFlow 2.21 with oneDNN reads beyond its buffers in
-that broadcasting product and gives wrong numbers or crashes (tensorflow issue 117700,
-repaired after 2.21). The converter below folds the leading axes into one product of two
-matrices, which is also faster; other broadcasts are written out.
+`(examples, 1, n, d) x (d, m)`. With oneDNN that broadcasting product reads beyond its
+buffers and gives wrong numbers or crashes (tensorflow issue 117700, repaired after
+2.21). Here the leading axes are folded into one product of two matrices, which is also
+faster, and other broadcasts are written out.
+
+`tf.squeeze` without axes, which Keras uses to add what looks like a bias, also drops
+the axis of examples where a chunk holds just one. Here only the example's own axes go.
 """
 
 import contextlib
+import threading
 
 import tensorflow as tf
 
 from tfpriv.dp import tensorflow_internals as internals
 
-_OPERATION = "BatchMatMulV2"
+
+def _squeeze(pfor_input):
+    t = pfor_input.stacked_input(0)
+    shape = pfor_input.op.inputs[0].shape
+    axes = pfor_input.get_attr("squeeze_dims")
+    if not axes:
+        if not shape.is_fully_defined():
+            raise NotImplementedError("tf.squeeze of a shape that is not known")
+        axes = [i for i, size in enumerate(shape) if size == 1]
+    axes = [1 + axis % shape.rank for axis in axes]
+    squeezed = tf.squeeze(t, axes) if axes else tf.identity(t)
+    return internals.wrap(squeezed, True)
 
 
-def _convert(pfor_input):
-    """Replaces TensorFlow's converter of the same operation."""
+def _batch_matmul(pfor_input):
     x, x_stacked, _ = pfor_input.input(0)
     y, y_stacked, _ = pfor_input.input(1)
     adjoint_x, adjoint_y = pfor_input.get_attr("adj_x"), pfor_input.get_attr("adj_y")
@@ -55,12 +69,17 @@ def _times_batch(x, y, adjoint_x, adjoint_y):
     return tf.matmul(*both, adjoint_a=adjoint_x, adjoint_b=adjoint_y)
 
 
+_ONE_AT_A_TIME = threading.RLock()
+_OURS = {"Squeeze": _squeeze, "BatchMatMulV2": _batch_matmul}
+
+
 @contextlib.contextmanager
-def safe_products():
-    """Inside, `tf.vectorized_map` uses the converter above."""
-    original = internals.converters[_OPERATION]
-    internals.converters[_OPERATION] = _convert
-    try:
-        yield
-    finally:
-        internals.converters[_OPERATION] = original
+def exact_converters():
+    """Inside, `tf.vectorized_map` uses the converters above."""
+    with _ONE_AT_A_TIME:
+        originals = {name: internals.converters[name] for name in _OURS}
+        internals.converters.update(_OURS)
+        try:
+            yield
+        finally:
+            internals.converters.update(originals)
