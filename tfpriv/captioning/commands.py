@@ -98,8 +98,11 @@ def progress(what: str):
     """A function `(done, total)` that keeps one line on the screen up to date."""
 
     def show(done, total):
-        end = "\n" if done == total else ""
-        print(f"\r{what}: {done}/{total}", end=end, file=sys.stderr, flush=True)
+        if sys.stderr.isatty():
+            end = "\n" if done == total else ""
+            print(f"\r{what}: {done}/{total}", end=end, file=sys.stderr, flush=True)
+        elif done == total:  # a log file wants no carriage returns
+            print(f"{what}: {total}", file=sys.stderr, flush=True)
 
     return show
 

@@ -65,7 +65,7 @@ PATTERNS = {
 }
 # The catalogue names objects one by one in reading order and knows neither relations
 # nor counts: public pre-training data of another distribution than the scenes.
-CATALOGUE_ENTRY = "{shape} {colour} {place}"
+CATALOGUE_ENTRY = "{colour} {shape} {place}"
 CATALOGUE_OPENINGS = ("", "list ", "seen ", "objects ", "catalogue ")
 CAPTIONS_PER_SCENE = 5
 
