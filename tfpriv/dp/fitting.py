@@ -13,6 +13,7 @@ from tfpriv.dp.lineage import digest_of
 from tfpriv.dp.noise import add_noise, key_from
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
+from tfpriv.dp.sources import as_source
 
 JOURNAL_NAME = "privacy_journal.jsonl"
 LOSS_BOUND = 10.0  # per-example losses are cut here before a private release
@@ -197,9 +198,10 @@ def _sampler_for(x, y, batch_size, kwargs):
                 "`sample_weight` and `class_weight` cannot be given together."
             )
         sample_weight = keras_internals.class_weight_to_sample_weights(y, class_weight)
-    return PoissonSampler(
-        (x, y, sample_weight), batch_size or 32, steps_per_epoch=steps_per_epoch
-    )
+    data = (x, y, sample_weight)
+    if batch_size is None:
+        batch_size = min(32, len(as_source(data)))
+    return PoissonSampler(data, batch_size, steps_per_epoch=steps_per_epoch)
 
 
 def _check_units(model, sampler):

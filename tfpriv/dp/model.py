@@ -184,8 +184,8 @@ class PrivateModel:
         """Trains privately; arguments as in Keras.
 
         Args:
-            x: Arrays (Poisson-sampled with expected size `batch_size`, default 32),
-                or a sampler of `tfpriv.dp`.
+            x: Arrays (Poisson-sampled with expected size `batch_size`; by default
+                32, or all where they are fewer), or a sampler of `tfpriv.dp`.
             y, sample_weight, class_weight: As in Keras, for arrays.
             epochs, initial_epoch, steps_per_epoch, verbose, callbacks,
                 validation_freq, validation_steps, validation_batch_size: As in Keras.

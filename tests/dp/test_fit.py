@@ -1,0 +1,415 @@
+"""`fit` of a private model: what it takes, what it refuses, what it shows."""
+
+import keras
+import numpy as np
+import pytest
+import small
+import tensorflow as tf
+
+import tfpriv.dp as dp
+from tfpriv.accounting import LedgerError
+
+
+def start(model):
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    return model
+
+
+def noiseless(**options):
+    """A model that starts at zero and shows what one exact step does."""
+    return start(small.private(small.sgd(1.0, noise_multiplier=0.0), **options))
+
+
+# Keras' arguments keep their meaning.
+
+
+def test_steps_per_epoch_and_initial_epoch():
+    model = small.private()
+    x, y = small.data(12)
+    history = model.fit(
+        x, y, batch_size=4, steps_per_epoch=2, initial_epoch=1, epochs=4, verbose=0
+    )
+    assert history.epoch == [1, 2, 3]
+    assert len(model.privacy.ledger) == 6 == int(model.optimizer.iterations)
+
+
+def test_nothing_left_to_do_costs_nothing():
+    model = small.private()
+    model.fit(*small.data(12), initial_epoch=3, epochs=3, verbose=0)
+    assert len(model.privacy.ledger) == 0
+    assert model.privacy.epsilon() == 0
+
+
+def test_class_weight_is_the_sample_weight_of_each_class():
+    x, _ = small.data(8)
+    y = np.array([[0], [1]] * 4)
+    by_class, by_sample = noiseless(), noiseless()
+    by_class.fit(x, y, batch_size=8, class_weight={0: 0.1, 1: 0.3}, verbose=0)
+    weights = np.array([0.1, 0.3] * 4)
+    by_sample.fit(x, y, batch_size=8, sample_weight=weights, verbose=0)
+    for a, b in zip(by_class.get_weights(), by_sample.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_validation_data_that_is_public():
+    model = small.private(dp.DPAdam(l2_norm_clip=1.0, noise_multiplier=1.0))
+    public = small.data(10)
+    history = model.fit(
+        *small.data(10), validation_data=dp.Public(public), epochs=2, verbose=0
+    )
+    assert len(history.history["val_loss"]) == 2
+    assert "val_loss" not in history.not_covered_by_epsilon
+    expected = model.evaluate(*public, verbose=0)
+    assert history.history["val_loss"][-1] == pytest.approx(expected)
+
+
+def test_compile_options_that_keep_the_guarantee():
+    model = small.private()
+    small.compiled(
+        model,
+        small.sgd(use_ema=True, ema_overwrite_frequency=2, weight_decay=0.01),
+        run_eagerly=True,
+        metrics=["mae"],
+    )
+    model.fit(*small.data(8), batch_size=4, epochs=2, verbose=0)
+    assert len(model.privacy.ledger) == 4
+    assert model.privacy.epsilon() > 0  # the weights are those the ledger means
+
+
+def test_evaluate_and_predict_before_training():
+    model = small.private()
+    x, y = small.data(8)
+    assert np.isfinite(model.evaluate(x, y, verbose=0))
+    assert model.predict(x, verbose=0).shape == (8, 1)
+    model.fit(x, y, batch_size=4, verbose=0)
+    assert len(model.privacy.ledger) == 2 == int(model.optimizer.iterations)
+    assert np.isfinite(model.evaluate(x, y, verbose=0))
+
+
+# What is refused, before anything is drawn or trained.
+
+
+def assert_refused(model, arguments, message, error=ValueError):
+    weights = model.get_weights()
+    with pytest.raises(error, match=message):
+        model.fit(**{"verbose": 0, **arguments})
+    np.testing.assert_equal(model.get_weights(), weights)
+    assert len(model.privacy.ledger) == 0
+    model.fit(*small.data(4), verbose=0)  # and it still trains
+    assert len(model.privacy.ledger) == 1
+
+
+def arrays(**more):
+    x, y = small.data(8)
+    return {"x": x, "y": y, **more}
+
+
+def from_sampler(**more):
+    return {"x": dp.PoissonSampler(small.data(8), 4), **more}
+
+
+def one_at_a_time():
+    yield from zip(*small.data(8), strict=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (arrays(validation_split=0.2), "validation_split.*dp.Public"),
+        (arrays(shuffle=False), "shuffle=False"),
+        (arrays(validation_data=small.data(4)), "dp.Public"),
+        (arrays(batch_size=9), "batch_size"),
+        (
+            arrays(sample_weight=np.ones(8), class_weight={0: 1.0}),
+            "cannot be given together",
+        ),
+        (from_sampler(batch_size=4), "batch_size.*itself"),
+        (from_sampler(steps_per_epoch=4), "steps_per_epoch.*itself"),
+        (from_sampler(y=np.ones(8)), "'y'.*itself"),
+        (
+            {"x": tf.data.Dataset.from_tensor_slices(small.data(8)).batch(4)},
+            "dp.Stream",
+        ),
+        ({"x": one_at_a_time()}, "dp.Stream"),
+        ({"x": iter([1, 2])}, "dp.Stream"),
+        ({"x": 3.0, "y": 4.0}, "one row per example"),
+        (arrays(callbacks=[keras.callbacks.EarlyStopping("loss")]), "EarlyStopping"),
+        (
+            arrays(callbacks=keras.callbacks.ReduceLROnPlateau("loss")),
+            "ReduceLROnPlateau",
+        ),
+        (arrays(callbacks=[keras.callbacks.TerminateOnNaN()]), "TerminateOnNaN"),
+        (
+            arrays(
+                callbacks=[
+                    keras.callbacks.ModelCheckpoint(
+                        "x.keras", monitor="loss", save_best_only=True
+                    )
+                ]
+            ),
+            "ModelCheckpoint",
+        ),
+    ],
+)
+def test_refused_arguments(arguments, message):
+    assert_refused(small.private(), arguments, message)
+
+
+def test_callbacks_on_public_figures_pass(tmp_path):
+    callbacks = [
+        keras.callbacks.EarlyStopping("val_loss", patience=5),
+        keras.callbacks.ReduceLROnPlateau("val_loss"),
+        keras.callbacks.ModelCheckpoint(tmp_path / "m.keras", save_best_only=True),
+        keras.callbacks.ModelCheckpoint(tmp_path / "n.keras", monitor="loss"),
+    ]
+    small.private().fit(
+        *small.data(8),
+        validation_data=dp.Public(small.data(4)),
+        callbacks=callbacks,
+        verbose=0,
+    )
+    assert (tmp_path / "m.keras").exists()
+    assert (tmp_path / "n.keras").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optimizer": "adam"}, "optimizer that adds noise"),
+        ({"optimizer": keras.optimizers.SGD(0.1)}, "optimizer that adds noise"),
+        ({"steps_per_execution": 2}, "steps_per_execution=1"),
+        ({"jit_compile": True}, "jit_compile"),
+        (
+            {"optimizer": keras.optimizers.LossScaleOptimizer(small.sgd())},
+            "LossScaleOptimizer",
+        ),
+    ],
+)
+def test_refused_compile_options(options, message):
+    model = dp.make_private(small.plain())
+    with pytest.raises(ValueError, match=message):
+        small.compiled(model, **options)
+    small.compiled(model).fit(*small.data(4), verbose=0)
+
+
+def test_a_model_compiled_before_it_was_private_must_be_compiled_again():
+    for optimizer in (keras.optimizers.SGD(0.1), small.sgd()):
+        model = small.plain()
+        model.compile(optimizer, "mse")
+        dp.make_private(model)
+        with pytest.raises(ValueError, match="compile"):
+            model.fit(*small.data(4), verbose=0)
+        with pytest.raises(ValueError, match="compile"):
+            model.train_on_batch(*small.data(4))
+
+
+def test_a_plain_model_with_a_dp_optimizer_is_refused():
+    model = small.plain()
+    model.compile(small.sgd(), "mse")
+    with pytest.raises(ValueError, match="make_private"):
+        model.fit(*small.data(4), verbose=0)
+
+
+def test_models_that_cannot_be_private():
+    class OwnStep(keras.Model):
+        def train_step(self, data):
+            return {}
+
+    class TfKeras:
+        __module__ = "tf_keras.src.engine.training"
+
+    with pytest.raises(ValueError, match="clipped_gradients"):
+        dp.make_private(OwnStep())
+    with pytest.raises(TypeError, match="TF_USE_LEGACY_KERAS"):
+        dp.make_private(TfKeras())
+    with pytest.raises(ValueError, match="engine"):
+        dp.make_private(small.plain(), engine="magic")
+
+
+def test_a_refused_model_is_left_as_it_was():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization()])
+    with pytest.raises(ValueError, match="replace_batchnorm"):
+        dp.make_private(model)
+    assert type(model) is keras.Sequential
+
+
+def test_a_batchnorm_unfrozen_after_compile_is_refused():
+    layers = [keras.Input((3,)), keras.layers.BatchNormalization(trainable=False)]
+    model = keras.Sequential([*layers, keras.layers.Dense(1)])
+    small.compiled(dp.make_private(model))
+    model.fit(*small.data(4), verbose=0)
+    model.layers[0].trainable = True
+    with pytest.raises(ValueError, match="BatchNormalization"):
+        model.fit(*small.data(4), verbose=0)
+
+
+# Bad records.
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_bad_example_contributes_zero_and_nothing_else_happens(bad, recwarn):
+    x, y = small.data(6)
+    with_bad = np.concatenate([x, [[bad, 1.0, 1.0]]]).astype("float32")
+    one, other = noiseless(), noiseless()
+    one.fit(with_bad, np.append(y, [[1.0]], axis=0), batch_size=7, verbose=0)
+    other.fit(dp.PoissonSampler((x, y), 6, steps_per_epoch=1), verbose=0)
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(7 * a, 6 * b, rtol=1e-5)
+    assert not [w for w in recwarn if "tfpriv" in str(w.filename)]
+
+
+def test_batches_of_nothing_but_nan_are_ordinary_steps(capsys):
+    x, y = np.full((6, 3), np.nan, "float32"), np.ones((6, 1))
+    model = noiseless()
+    model.fit(x, y, batch_size=3, epochs=2, verbose=2)
+    np.testing.assert_array_equal(model.get_weights()[0], 0)
+    assert len(model.privacy.ledger) == 4 == int(model.optimizer.iterations)
+    assert "nan" not in capsys.readouterr().out
+
+
+# What is shown.
+
+
+def test_epsilon_and_labels_in_history_and_print(capsys):
+    model = small.private()
+    small.compiled(model, metrics=["mae"])
+    history = model.fit(*small.data(8), batch_size=4, epochs=2, verbose=2)
+    shown = history.history["epsilon"]
+    assert shown[-1] == pytest.approx(model.privacy.epsilon())
+    assert shown[0] < shown[1]
+    assert sorted(history.not_covered_by_epsilon) == ["loss", "mae"]
+    assert "mae: not covered by epsilon" in capsys.readouterr().out
+
+
+def test_tensorboard_is_labelled(tmp_path):
+    board = dp.TensorBoard(tmp_path)
+    small.private().fit(*small.data(8), callbacks=[board], verbose=0)
+    (events,) = (tmp_path / "train").glob("events*")
+    text = events.read_bytes()
+    assert b"not covered by epsilon" in text
+    assert b"epoch_epsilon" in text
+
+
+# Budgets.
+
+
+def budgeted(epsilon=2.0, **options):
+    optimizer = dp.DPSGD.for_budget(
+        epsilon, 1e-5, population=40, batch_size=10, steps=10, **options
+    )
+    return small.private(optimizer)
+
+
+def test_training_stops_before_the_budget_is_passed():
+    model = budgeted()
+    x, y = small.data(40)
+    model.fit(x, y, batch_size=10, epochs=10, verbose=0)
+    assert len(model.privacy.ledger) == 10 == int(model.optimizer.iterations)
+    assert 1.9 < model.privacy.epsilon(1e-5) <= 2.0
+    weights = model.get_weights()
+    with pytest.raises(LedgerError, match="budget is spent"):
+        model.fit(x, y, batch_size=10, verbose=0)
+    np.testing.assert_equal(model.get_weights(), weights)
+    assert len(model.privacy.ledger) == 10
+
+
+def test_the_budget_counts_earlier_runs():
+    model = budgeted()
+    x, y = small.data(40)
+    model.fit(x, y, batch_size=10, steps_per_epoch=3, verbose=0)
+    model.fit(x, y, batch_size=10, steps_per_epoch=3, epochs=9, verbose=0)
+    assert len(model.privacy.ledger) == 10
+
+
+def test_the_budget_counts_what_was_spent_elsewhere():
+    model = budgeted()
+    x, y = small.data(40)
+    model.fit(x, y, batch_size=10, steps_per_epoch=4, verbose=0)
+    more = dp.DPSGD.for_budget(
+        3.0,
+        1e-5,
+        population=40,
+        batch_size=10,
+        steps=5,
+        ledger=model.privacy.ledger,
+    )
+    small.compiled(model, more)
+    model.fit(x, y, batch_size=10, epochs=9, verbose=0)
+    assert len(model.privacy.ledger) == 9
+    assert 2.9 < model.privacy.epsilon(1e-5) <= 3.0
+
+
+def test_own_batches_keep_to_the_budget():
+    optimizer = small.sgd(noise_multiplier=10.0, budget=(1.0, 1e-5))
+    model = small.private(optimizer, max_occurrences=1)
+    x, y = small.data(4)
+    with pytest.raises(LedgerError, match="budget is spent"):  # noqa: PT012
+        for _ in range(100):
+            model.train_on_batch(x, y)
+    assert 0.9 < model.privacy.epsilon(1e-5) <= 1.0
+    assert len(model.privacy.ledger) == int(model.optimizer.iterations) < 100
+
+
+def test_undeclared_own_batches_do_not_fit_any_budget():
+    model = small.private(small.sgd(budget=(100.0, 1e-5)))
+    with (
+        pytest.warns(UserWarning, match="max_occurrences"),
+        pytest.raises(LedgerError, match="budget is spent"),
+    ):
+        model.train_on_batch(*small.data(4))
+    assert len(model.privacy.ledger) == 0
+
+
+# Interruptions.
+
+
+class Breaks(keras.callbacks.Callback):
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch == 1:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("callback")])
+def test_interrupted_steps_are_counted_and_training_goes_on(error):
+    model = small.private()
+    x, y = small.data(12)
+    with pytest.raises(type(error)):
+        model.fit(x, y, batch_size=3, verbose=0, callbacks=[Breaks(error)])
+    assert len(model.privacy.ledger) == 2 == int(model.optimizer.iterations)
+    assert model.privacy.epsilon() > 0
+    model.fit(x, y, batch_size=3, verbose=0)
+    assert len(model.privacy.ledger) == 6 == int(model.optimizer.iterations)
+
+
+def test_an_error_of_the_data_comes_through_as_it_is():
+    class Torn:
+        def __len__(self):
+            return 8
+
+        def __getitem__(self, index):
+            if index == 5:
+                raise OSError("picture 5 is cut in half")
+            return np.ones(3, "float32"), np.ones(1, "float32")
+
+    model = small.private()
+    weights = model.get_weights()
+    with pytest.raises(OSError, match="cut in half"):
+        model.fit(dp.PoissonSampler(Torn(), 8), verbose=0)
+    assert len(model.privacy.ledger) == 1  # it was paid for before it was drawn
+    np.testing.assert_equal(model.get_weights(), weights)
+
+
+def test_training_inside_training_is_refused():
+    x, y = small.data(8)
+
+    class Again(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.train_on_batch(x, y)
+
+    model = small.private(max_occurrences=1)
+    with pytest.raises(ValueError, match="training already"):
+        model.fit(x, y, batch_size=4, verbose=0, callbacks=[Again()])
