@@ -130,13 +130,14 @@ def add_output(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_model_file(parser: argparse.ArgumentParser) -> None:
+def add_model_file(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
     """Which captioner to use."""
+    default = "" if required else "; default: the shipped captioner of scenes"
     parser.add_argument(
         "--model",
         type=Path,
-        required=True,
-        help="a .keras file, or the folder that `train` made",
+        required=required,
+        help=f"a .keras file, or the folder that `train` made{default}",
     )
     parser.add_argument(
         "--beams", type=int, default=1, help="1 (default) is greedy decoding"

@@ -67,7 +67,7 @@ def _add_use(actions):
 
     parser = actions.add_parser("generate", help="caption picture files")
     parser.add_argument("pictures", type=Path, nargs="+", metavar="PICTURE")
-    arguments.add_model_file(parser)
+    arguments.add_model_file(parser, required=False)
     parser.add_argument("--sheet", type=Path, help="also draw a contact sheet (PNG)")
     parser.set_defaults(handler=generate)
 
@@ -158,6 +158,9 @@ def generate(options: argparse.Namespace) -> None:
     from tfpriv.captioning import store
     from tfpriv.captioning.decode import caption_pictures
 
+    if options.model is None:
+        options.model = store.checkpoint("captioning_private")
+        print("No --model: a captioner of generated scenes answers.", file=sys.stderr)
     model = store.load_captioner(options.model)
     pictures = images.load_many(options.pictures, model.image_size)
     captions = caption_pictures(model, pictures, beams=options.beams)

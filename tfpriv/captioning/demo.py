@@ -3,13 +3,11 @@
 import base64
 import html
 import io
-import sys
 import time
 from pathlib import Path
 
 import keras
 
-import tfpriv
 from tfpriv import images
 from tfpriv.captioning import coco, scenes, store
 from tfpriv.captioning.commands import progress
@@ -20,29 +18,6 @@ PICTURES, UNSEEN, SHOWN = 8000, 300, 12
 RECIPE = Recipe(epochs=6, batch_size=1024, learning_rate=3e-3, freeze_encoder=True)
 PROTECTION = Protection(epsilon=3.0, delta=1e-5)
 PUBLIC_WEIGHTS = "captioning_public"
-
-
-def checkpoint(name: str) -> Path:
-    """The folder of a checkpoint that comes with tfpriv.
-
-    Args:
-        name: For instance `"captioning_public"`.
-
-    Raises:
-        FileNotFoundError: It is neither beside the package (a clone of the
-            repository) nor under `share/tfpriv` of the environment.
-    """
-    places = [
-        Path(tfpriv.__file__).parents[1] / "checkpoints",
-        Path(sys.prefix) / "share" / "tfpriv" / "checkpoints",
-    ]
-    for place in places:
-        if (place / name / store.MODEL).is_file():
-            return place / name
-    raise FileNotFoundError(
-        f"The checkpoint {name!r} is missing; clone the repository, which has it. "
-        f"Received: none in {[str(p) for p in places]}"
-    )
 
 
 def run(
@@ -70,7 +45,7 @@ def run(
     data, unseen = _draw(output, pictures)
     keras.utils.set_random_seed(0)
     model, _ = store.load_pretrained(
-        checkpoint(PUBLIC_WEIGHTS), public=True, private_training=True
+        store.checkpoint(PUBLIC_WEIGHTS), public=True, private_training=True
     )
     before, _ = evaluate(model, unseen)
     examples = prepare(model, data, recipe, progress=progress("public features"))
