@@ -57,10 +57,16 @@ def gaussian_noise(
                 dtype=tf.float64 if dtype == tf.float64 else tf.float32,
                 num_threads=tf.config.threading.get_intra_op_parallelism_threads(),
             )
-    static = tf.get_static_value(shape, partial=True)
-    if static is not None:
-        noise.set_shape([None if size is None else int(size) for size in static])
+    noise.set_shape(_static_shape(shape))
     return tf.cast(noise, dtype)
+
+
+def _static_shape(shape: tf.Tensor) -> tf.TensorShape:
+    """What is known, before the graph runs, of the shape that a tensor will hold."""
+    sizes = tf.get_static_value(shape)
+    if sizes is not None:
+        return tf.TensorShape(sizes)
+    return tf.TensorShape(None if shape.shape[0] is None else [None] * shape.shape[0])
 
 
 def _checked_dtype(dtype: Any) -> tf.DType:
@@ -81,7 +87,7 @@ def _checked_key(key: Any) -> tf.Tensor:
             f"tensor of shape ({KEY_BYTES},). Received: key of dtype {key.dtype.name} "
             f"and shape {key.shape}"
         )
-    return key
+    return tf.ensure_shape(key, (KEY_BYTES,))  # where only the run knows it
 
 
 def _checked_shape(shape: Any) -> tf.Tensor:

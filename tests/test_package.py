@@ -1,0 +1,86 @@
+"""What is installed: a wheel built without TensorFlow that fits every Python."""
+
+import email
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCES = (
+    "setup.cfg",
+    "setup.py",
+    "pyproject.toml",
+    "MANIFEST.in",
+    "LICENSE",
+    "tfpriv",
+)
+
+
+@pytest.fixture
+def checkout(tmp_path) -> Path:
+    """A copy of what packaging reads, without anything built."""
+    copy = tmp_path / "checkout"
+    copy.mkdir()
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            ignore = shutil.ignore_patterns("*.so", "__pycache__")
+            shutil.copytree(ROOT / name, copy / name, ignore=ignore)
+        else:
+            shutil.copy(ROOT / name, copy)
+    return copy
+
+
+def build(checkout: Path, **environment: str) -> tuple[Path, zipfile.ZipFile]:
+    """Builds a wheel in an environment of its own, which holds setuptools only."""
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "-w", "dist", "."]
+    subprocess.run(
+        command, cwd=checkout, check=True, env=os.environ | environment, text=True
+    )
+    (wheel,) = (checkout / "dist").glob("*.whl")
+    return wheel, zipfile.ZipFile(wheel)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_wheel_holds_the_op_and_fits_every_python(checkout):
+    wheel, contents = build(checkout)
+    assert "-py3-none-linux_" in wheel.name
+    names = contents.namelist()
+    assert "tfpriv/ops/_native.so" in names
+    assert "tfpriv/py.typed" in names
+    assert not [name for name in names if name.split("/")[0] in ("tests", "build")]
+    metadata = email.message_from_bytes(
+        contents.read(next(name for name in names if name.endswith("/METADATA")))
+    )
+    required = " ".join(metadata.get_all("Requires-Dist"))
+    assert "tensorflow<2.22,>=2.20" in required
+    assert "tensorflow-cpu" not in required
+    assert {"notebooks", "convert", "test"} == set(metadata.get_all("Provides-Extra"))
+
+
+@pytest.mark.slow
+def test_without_a_compiler_the_package_is_pure_python(checkout):
+    wheel, contents = build(checkout, CC="/bin/false", CXX="/bin/false")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert not [name for name in contents.namelist() if name.endswith(".so")]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_build_that_fails_leaves_no_older_library(checkout):
+    library = checkout / "build" / "lib" / "tfpriv" / "ops" / "_native.so"
+    library.parent.mkdir(parents=True)
+    library.write_text("an older build")
+    wheel, contents = build(checkout, CC="/bin/false", CXX="/bin/false")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    assert not [name for name in contents.namelist() if name.endswith(".so")]
+
+
+def test_version_and_licence_are_stated_once():
+    assert "version = attr: tfpriv.__version__" in (ROOT / "setup.cfg").read_text()
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
