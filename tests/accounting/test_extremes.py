@@ -1,7 +1,6 @@
 """Epsilon is a bound or infinity, whatever the parameters; and it is monotone."""
 
 import math
-import warnings
 
 import pytest
 from hypothesis import given, settings
@@ -10,8 +9,11 @@ from hypothesis import strategies as st
 from tfpriv.accounting import Ledger
 from tfpriv.accounting import mechanisms as m
 
+# Deltas are drawn from everywhere, above 1/n too.
+pytestmark = pytest.mark.filterwarnings("ignore:.*(1/n|RDP bound)")
+
 few = settings(max_examples=40, deadline=None)
-fewer = settings(max_examples=20, deadline=None)
+fewer = settings(max_examples=12, deadline=None)
 
 probabilities = st.sampled_from(
     [0.0, 5e-324, 1e-300, 1e-16, 1e-6, 0.999999, 1 - 2**-53, 1.0]
@@ -54,18 +56,12 @@ def ledger_of(*uses):
     return ledger
 
 
-def quietly(question, *args):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return question(*args)
-
-
 @few
 @given(any_mechanism, counts, deltas, targets)
 def test_rdp_never_crashes(mechanism, count, delta, target):
     ledger = ledger_of((mechanism, count))
     assert ledger.epsilon(delta) >= 0
-    assert 0 <= quietly(ledger.delta, target) <= 1
+    assert 0 <= ledger.delta(target) <= 1
     assert Ledger.from_bytes(ledger.to_bytes()) == ledger
     assert ledger.statement(delta)
     assert ledger.statement(delta, format="json")
@@ -75,8 +71,8 @@ def test_rdp_never_crashes(mechanism, count, delta, target):
 @given(by_pld, counts, deltas, targets)
 def test_pld_never_crashes_and_is_never_worse(mechanism, count, delta, target):
     ledger = ledger_of((mechanism, count))
-    assert 0 <= quietly(ledger.epsilon, delta, "pld") <= ledger.epsilon(delta)
-    assert 0 <= quietly(ledger.delta, target, "pld") <= quietly(ledger.delta, target)
+    assert 0 <= ledger.epsilon(delta, "pld") <= ledger.epsilon(delta)
+    assert 0 <= ledger.delta(target, "pld") <= ledger.delta(target)
 
 
 @few

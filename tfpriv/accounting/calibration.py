@@ -60,6 +60,8 @@ def calibrate_noise(
         planned.record(mechanism(noise), unit=unit, purpose="planned", count=steps)
         return planned
 
+    bounds.check(accountant, plan(1.0).steps())
+
     def spend(noise: float, accountant: str) -> float:
         return bounds.epsilon(plan(noise).steps(), delta, accountant).value
 

@@ -105,7 +105,16 @@ def _rdp_delta(split: _Split, target: float) -> float:
     return min(bounds)
 
 
-def _check(accountant: str, steps: Steps) -> None:
+def check(accountant: str, steps: Steps) -> None:
+    """Refuses an accountant that does not exist, or cannot account for the events.
+
+    Args:
+        accountant: "rdp" or "pld".
+        steps: (event, count) pairs.
+
+    Raises:
+        ValueError: naming the fix.
+    """
     if accountant not in ACCOUNTANTS:
         raise ValueError(
             f"Unknown accountant. Expected one of {ACCOUNTANTS}. "
@@ -146,12 +155,12 @@ def epsilon(steps: Steps, delta: float, accountant: str = "rdp") -> Bound:
             support an event.
     """
     delta = checks.real("delta", delta, high=1.0, open_high=True)
-    _check(accountant, steps)
+    check(accountant, steps)
     split = _split(steps)
     if split is None:
         return Bound(math.inf, accountant)
     rdp = _rdp_epsilon(split, delta)
-    if accountant == "rdp" or rdp == 0:
+    if accountant == "rdp" or rdp in (0, math.inf):
         return Bound(rdp, "rdp")
     try:
         tight = pld_bound.epsilon(steps, delta, rdp)
@@ -176,7 +185,7 @@ def delta(steps: Steps, epsilon: float, accountant: str = "rdp") -> Bound:
             support an event.
     """
     epsilon = checks.real("epsilon", epsilon)
-    _check(accountant, steps)
+    check(accountant, steps)
     split = _split(steps)
     if split is None:
         return Bound(1.0, accountant)

@@ -1,0 +1,243 @@
+"""What a ledger records, refuses, adds up and states."""
+
+import json
+import math
+import warnings
+
+import pytest
+
+from tfpriv.accounting import Ledger, LedgerError
+from tfpriv.accounting import mechanisms as m
+
+TRAIN = m.poisson(0.01, 1.1, population=60_000, notes=(m.PUBLIC_SIZE,))
+
+
+@pytest.fixture
+def ledger():
+    ledger = Ledger()
+    ledger.record(TRAIN, unit="image", purpose="training", count=1000)
+    return ledger
+
+
+def test_equal_entries_are_counted_together(ledger):
+    ledger.record(TRAIN, unit="image", purpose="training", count=5)
+    ledger.record(TRAIN, unit="image", purpose="fine-tuning")
+    assert [(e.purpose, e.count) for e in ledger.entries] == [
+        ("training", 1005),
+        ("fine-tuning", 1),
+    ]
+    assert len(ledger) == 1006
+    first, last = ledger.entries[0].first, ledger.entries[0].last
+    assert first.endswith("+00:00")
+    assert first <= last
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "unit"),
+    [
+        (TRAIN, "person"),
+        (m.fixed_size(60_000, 256, 1.1), "image"),
+        (m.stream(9.0), "image"),
+        (m.gaussian_release(9.0), "image"),
+        (m.pure(0.1), "image"),
+        (m.approximate(0.1, 0.0, m.Relation.REPLACE_ONE), "image"),
+    ],
+)
+def test_other_units_and_relations_do_not_compose(ledger, mechanism, unit):
+    before = ledger.to_bytes()
+    with pytest.raises(LedgerError, match="do not compose"):
+        ledger.record(mechanism, unit=unit, purpose="release")
+    other = Ledger()
+    other.record(m.non_private("first, and harmless"), unit=unit, purpose="x")
+    other.record(mechanism, unit=unit, purpose="release")
+    with pytest.raises(LedgerError, match="do not compose"):
+        ledger.merge(other)
+    assert ledger.to_bytes() == before
+
+
+def test_nothing_private_composes_with_everything(ledger):
+    ledger.record(m.non_private("early stopping"), unit="person", purpose="selection")
+    assert ledger.epsilon(1e-5) == math.inf
+    assert ledger.unit == "image"
+    other = Ledger()
+    other.record(m.stream(0), unit="person", purpose="selection")
+    other.merge(ledger)
+    assert other.unit == "image"
+    assert other.relation is m.Relation.ADD_OR_REMOVE_ONE
+    with pytest.raises(LedgerError, match="units do not compose"):
+        other.record(TRAIN, unit="person", purpose="training")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"count": 0},
+        {"count": -1},
+        {"count": 1.0},
+        {"count": True},
+        {"count": 2**53},
+        {"unit": ""},
+        {"unit": None},
+        {"purpose": " "},
+        {"mechanism": TRAIN.event},
+    ],
+)
+def test_record_checks_its_arguments(ledger, wrong):
+    before = ledger.to_bytes()
+    right = {"mechanism": TRAIN, "unit": "image", "purpose": "training", "count": 1}
+    arguments = {**right, **wrong}
+    with pytest.raises(ValueError, match="Received: "):
+        ledger.record(arguments.pop("mechanism"), **arguments)
+    assert ledger.to_bytes() == before
+
+
+def test_merge_adds_and_stays_in_place(ledger):
+    other = ledger.copy()
+    other.record(TRAIN, unit="image", purpose="fine-tuning", count=7)
+    other.mark_not_for_release("seeded noise")
+    assert ledger.merge(other) is ledger
+    assert len(ledger) == 2007
+    assert ledger.not_for_release == ("seeded noise",)
+    ledger.merge(ledger)
+    assert len(ledger) == 4014
+    assert len(other) == 1007
+    assert Ledger().merge(other).epsilon(1e-6) == other.epsilon(1e-6)
+
+
+def test_merge_speaks_for_weights_only_if_both_do(ledger):
+    ledger.speak_for("abc")
+    twin, other = ledger.copy(), ledger.copy()
+    assert ledger.merge(twin).weights_digest == "abc"
+    other.speak_for("def")
+    assert ledger.merge(other).weights_digest is None
+
+
+def test_a_copy_changes_by_itself(ledger):
+    twin = ledger.copy()
+    assert twin == ledger
+    twin.record(TRAIN, unit="image", purpose="training")
+    assert twin != ledger
+    assert len(ledger) == 1000
+
+
+def test_equality_is_about_what_was_spent(ledger):
+    twin = Ledger()
+    for _ in range(1000):
+        twin.record(TRAIN, unit="image", purpose="training")
+    assert twin == ledger
+    twin.mark_not_for_release("seeded noise")
+    assert twin != ledger
+    assert ledger != "a ledger"
+
+
+def test_weights(ledger):
+    with pytest.raises(LedgerError, match="does not speak for these weights"):
+        ledger.check_weights("abc")
+    ledger.speak_for("abc")
+    ledger.check_weights("abc")
+    with pytest.raises(LedgerError, match="digest='abd'"):
+        ledger.check_weights("abd")
+    assert Ledger.from_bytes(ledger.to_bytes()).weights_digest == "abc"
+
+
+def test_epsilon_follows_the_events_alone(ledger):
+    value = ledger.epsilon(1e-6)
+    ledger.record(TRAIN, unit="image", purpose="training")
+    assert ledger.epsilon(1e-6) > value
+    document = json.loads(ledger.to_bytes())
+    assert "epsilon" not in json.dumps(document)
+
+
+def test_large_delta_warns(ledger):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ledger.epsilon(1.6e-5)
+    with pytest.warns(UserWarning, match="1/n for n=60000"):
+        ledger.epsilon(1 / 60_000)
+    with pytest.warns(UserWarning, match="n=10"):
+        ledger.merge(_tiny()).epsilon(0.5)
+
+
+def _tiny() -> Ledger:
+    ledger = Ledger()
+    tiny = m.poisson(0.5, 1.0, population=10)
+    ledger.record(tiny, unit="image", purpose="training")
+    return ledger
+
+
+def test_statement_in_words(ledger):
+    ledger.mark_not_for_release("noise from a fixed seed")
+    text = " ".join(ledger.statement(1e-6).split())
+    for part in (
+        "Differential privacy for each image: epsilon = 1.977",
+        "at delta = 1e-06",
+        "one image added or taken away",
+        "training: 1000 x Gaussian noise, 1.1 of the sensitivity",
+        "Poisson sampling, q = 0.01",
+        "Without amplification by sampling: epsilon = 5",
+        "Accountant: rdp",
+        "data set size treated as public",
+        "NOT FOR RELEASE: noise from a fixed seed",
+        "Not covered by epsilon: training loss, metrics",
+    ):
+        assert part in text, part
+    assert "WARNING: delta=0.1" in ledger.statement(0.1)
+
+
+def test_statement_never_rounds_down(ledger):
+    from tfpriv.accounting.statement import rounded_up
+
+    for value in (0.6100001, 0.60999, 1e-9, 123456.7, 9.99951, 3e5):
+        assert value * (1 - 1e-9) <= float(rounded_up(value)) <= value * 1.002
+    assert rounded_up(0.61 * (1 + 1e-12)) == "0.61"
+    assert rounded_up(math.inf) == "infinity"
+    shown = float(ledger.statement(1e-6).split("epsilon = ")[1].split()[0])
+    assert shown >= ledger.epsilon(1e-6)
+
+
+def test_statement_for_programs(ledger):
+    ledger.speak_for("abc")
+    document = json.loads(ledger.statement(1e-6, format="json"))
+    assert document["epsilon"] == ledger.epsilon(1e-6)
+    assert document["epsilon_without_amplification"] > 500
+    assert document["unit"] == "image"
+    assert document["relation"] == "ADD_OR_REMOVE_ONE"
+    assert document["delta"] == 1e-6
+    assert document["accountant"] == "rdp"
+    assert document["steps"] == 1000
+    assert document["releasable"] is True
+    assert document["notes"] == [m.PUBLIC_SIZE]
+    assert document["weights_digest"] == "abc"
+    assert document["mechanisms"][0]["event"]["type"] == "PoissonSampledDpEvent"
+    assert any("training loss" in what for what in document["not_covered"])
+
+
+def test_statement_without_amplification_keeps_the_sensitivity(spent, oracle):
+    document = json.loads(
+        spent(m.fixed_size(1000, 10, 50.0)).statement(1e-5, format="json")
+    )
+    plain = document["epsilon_without_amplification"]
+    assert plain >= oracle.gaussian.epsilon(25.0, 1e-5)
+    assert plain == spent(m.gaussian_release(25.0)).epsilon(1e-5)
+
+
+def test_infinity_is_standard_json(spent):
+    text = spent(m.stream(0)).statement(format="json")
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    document = json.loads(text, parse_constant=refuse)
+    assert document["epsilon"] == "infinity"
+    assert float(document["epsilon"]) == math.inf
+    assert "No differential privacy" in spent(m.stream(0)).statement()
+
+
+def test_statement_of_nothing():
+    assert "epsilon = 0" in Ledger().statement()
+    assert json.loads(Ledger().statement(format="json"))["epsilon"] == 0
+
+
+def test_statement_checks_its_format(ledger):
+    with pytest.raises(ValueError, match="format='xml'"):
+        ledger.statement(format="xml")
