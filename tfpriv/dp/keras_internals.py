@@ -143,6 +143,11 @@ def inner_optimizer_kind(optimizer):
     return None
 
 
+def unpickle_model(buffer):
+    """The model in the buffer that `Model.__reduce__` wrote."""
+    return keras.Model._unpickle_model(buffer)
+
+
 def forget_resumed_epoch(model):
     """After `fit`: the epoch a backup was resumed from is not the next run's."""
     model._initial_epoch = None

@@ -326,6 +326,11 @@ class PrivateModel:
         """As in Keras, to a `.keras` file, which is replaced whole or not at all."""
         exporting.save(super().save, filepath, overwrite, **kwargs)
 
+    def __reduce__(self):
+        """As in Keras, but for the class, which has no name to be imported by."""
+        _, state = super().__reduce__()
+        return keras_internals.unpickle_model, state
+
     def export(self, filepath, *args, **kwargs):
         """As in Keras; the ledger and its statement lie beside the SavedModel."""
         self.privacy.check_weights()

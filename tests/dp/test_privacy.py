@@ -1,0 +1,262 @@
+"""The ledger of a model: tickets, and whose weights it speaks for.
+
+Each test of the second half is a way in which a user could come, without bad intent, to
+an epsilon that is too small.
+"""
+
+import copy
+import pickle
+
+import keras
+import numpy as np
+import pytest
+import small
+import tensorflow as tf
+
+import tfpriv.dp as dp
+from tfpriv.accounting import Ledger, LedgerError, mechanisms
+from tfpriv.dp.privacy import NO_TICKET
+
+STEP = mechanisms.poisson(0.1, 1.1)
+
+
+def trained(**options):
+    model = small.private(**options)
+    model.fit(*small.data(8), batch_size=4, verbose=0)
+    return model
+
+
+# Tickets.
+
+
+def test_a_ticket_is_an_event_and_is_good_once():
+    privacy = dp.Privacy()
+    ticket = privacy.pay(STEP, 1.1)
+    assert len(privacy.ledger) == 1
+    key = privacy.redeem(ticket, 1.1)
+    assert key.shape == (32,)
+    with pytest.raises(ValueError, match="not paid for"):
+        privacy.redeem(ticket, 1.1)
+    assert len(privacy.ledger) == 1
+
+
+@pytest.mark.parametrize(("offset", "noise"), [(1, 1.1), (0, 1.0)])
+def test_unknown_tickets_and_other_noise_are_refused(offset, noise):
+    privacy = dp.Privacy()
+    ticket = privacy.pay(STEP, 1.1)
+    with pytest.raises(ValueError, match="not paid for"):
+        privacy.redeem(ticket + offset, noise)
+
+
+def test_without_a_ticket_the_event_comes_first():
+    privacy = dp.Privacy("picture", max_occurrences=1)
+    keys = {bytes(privacy.redeem(NO_TICKET, 1.1)) for _ in range(5)}
+    assert len(keys) == 5 == len(privacy.ledger)
+
+
+def test_a_key_is_never_given_where_the_event_cannot_be_written(monkeypatch):
+    privacy = dp.Privacy("picture", max_occurrences=1)
+
+    def full(*args, **kwargs):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Ledger, "record", full)
+    with pytest.raises(OSError, match="disk full"):
+        privacy.redeem(NO_TICKET, 1.1)
+
+
+def test_delta_is_below_one_over_n():
+    privacy = dp.Privacy()
+    assert privacy.delta == 1e-5
+    privacy.record(mechanisms.poisson(0.1, 1.1, population=10**6), "training")
+    assert privacy.delta == 1e-7
+
+
+def test_arguments():
+    with pytest.raises(ValueError, match="max_occurrences"):
+        dp.make_private(small.plain(), max_occurrences=0)
+
+
+# Whose weights.
+
+
+def test_weights_changed_elsewhere_have_no_epsilon_until_that_is_recorded():
+    model = trained()
+    model.set_weights([w + 1 for w in model.get_weights()])
+    with pytest.raises(LedgerError, match="does not speak for these weights"):
+        model.privacy.epsilon()
+    with pytest.raises(LedgerError, match="does not speak for these weights"):
+        model.privacy.statement()
+    with pytest.raises(LedgerError, match="does not speak for these weights"):
+        model.fit(*small.data(8), verbose=0)
+    assert len(model.privacy.ledger) == 2
+    model.privacy.record(mechanisms.non_private("tuned by hand"), purpose="tuning")
+    assert model.privacy.epsilon() == np.inf
+
+
+def test_post_processing_is_declared_by_binding():
+    model = trained()
+    epsilon = model.privacy.epsilon()
+    model.set_weights([np.round(w, 1) for w in model.get_weights()])
+    model.privacy.bind_weights()
+    assert model.privacy.epsilon() == epsilon
+
+
+def plain_training(model):
+    """A loop of the user's own, without any privacy."""
+    optimizer = keras.optimizers.SGD(0.1)
+    x, y = small.data(8)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean((model(x) - y) ** 2)
+    variables = model.trainable_variables
+    optimizer.apply(tape.gradient(loss, variables), variables)
+
+
+def test_a_plain_loop_on_a_private_model_is_noticed():
+    model = small.private()
+    assert model.privacy.epsilon() == 0
+    plain_training(model)
+    with pytest.raises(LedgerError, match="wrote nothing into the ledger"):
+        model.privacy.epsilon()
+    with pytest.raises(LedgerError, match="wrote nothing into the ledger"):
+        model.privacy.statement()
+
+
+def test_a_plain_loop_between_two_private_fits_is_noticed():
+    model = trained()
+    plain_training(model)
+    with pytest.raises(LedgerError, match="does not speak"):
+        model.fit(*small.data(8), verbose=0)
+
+
+def test_public_weights_may_be_loaded_before_training():
+    model = small.private()
+    model.set_weights([w + 1 for w in model.get_weights()])
+    assert model.privacy.epsilon() == 0
+    model.layers[0].set_weights([w + 1 for w in model.layers[0].get_weights()])
+    model.fit(*small.data(8), batch_size=4, verbose=0)
+    assert len(model.privacy.ledger) == 2
+
+
+def test_make_private_again_keeps_the_ledger():
+    model = trained()
+    epsilon = model.privacy.epsilon()
+    assert dp.make_private(model, max_occurrences=1) is model
+    assert model.privacy.epsilon() == epsilon
+    model.fit(*small.data(8), batch_size=4, verbose=0)
+    assert len(model.privacy.ledger) == 4
+    with pytest.raises(ValueError, match="another unit"):
+        dp.make_private(model, unit="person")
+    dp.make_private(model, seed=1)
+    assert not model.privacy.ledger.releasable
+
+
+def test_compiling_again_keeps_the_ledger():
+    model = trained()
+    epsilon = model.privacy.epsilon()
+    small.compiled(model)
+    assert model.privacy.epsilon() == epsilon
+
+
+def test_freezing_and_compiling_again_goes_on():
+    model = dp.make_private(
+        keras.Sequential(
+            [keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(1)]
+        )
+    )
+    small.compiled(model).fit(*small.data(8), batch_size=4, verbose=0)
+    model.layers[0].trainable = False
+    frozen = model.layers[0].get_weights()
+    small.compiled(model).fit(*small.data(8), batch_size=4, verbose=0)
+    np.testing.assert_equal(model.layers[0].get_weights(), frozen)
+    assert len(model.privacy.ledger) == 4
+    assert model.privacy.epsilon() > 0
+
+
+def test_an_optimizer_serves_one_model():
+    model = trained()
+    with pytest.raises(ValueError, match="another private model"):
+        small.private(model.optimizer)
+    with pytest.raises(ValueError, match="another private model"):
+        model.optimizer.track(dp.Privacy())
+
+
+def test_a_twin_that_shares_the_layers_brings_the_ledger():
+    model = trained()
+    twin = dp.make_private(keras.Sequential([keras.Input((3,)), *model.layers]))
+    assert twin.privacy.epsilon() == model.privacy.epsilon()
+    small.compiled(twin).fit(*small.data(8), batch_size=4, verbose=0)
+    assert len(twin.privacy.ledger) == 4
+    with pytest.raises(LedgerError, match="does not speak"):
+        model.privacy.epsilon()
+
+
+def test_a_private_encoder_inside_another_model_brings_its_ledger():
+    encoder = trained()
+    whole = keras.Sequential([keras.Input((3,)), encoder, keras.layers.Dense(1)])
+    dp.make_private(whole)
+    small.compiled(whole).fit(*small.data(8), batch_size=4, verbose=0)
+    assert len(whole.privacy.ledger) == 4
+    assert whole.privacy.epsilon() > encoder.privacy.ledger.epsilon(1e-5)
+
+
+def test_a_frozen_public_encoder_brings_nothing():
+    encoder = small.plain(3, 2)
+    encoder.trainable = False
+
+    def with_head():
+        head = [keras.Input((3,)), encoder, keras.layers.Dense(1)]
+        return small.compiled(dp.make_private(keras.Sequential(head)))
+
+    first, second = with_head(), with_head()
+    first.fit(*small.data(8), batch_size=4, verbose=0)
+    assert second.privacy.epsilon() == 0
+
+
+def test_a_copy_of_the_weights_brings_the_ledger():
+    model = trained()
+    copied = small.private()
+    copied.set_weights(model.get_weights())
+    assert copied.privacy.epsilon() == model.privacy.epsilon()
+
+
+def test_a_clone_starts_afresh_unless_it_gets_the_weights():
+    model = trained()
+    for clone in (
+        dp.make_private(keras.models.clone_model(model)),
+        dp.PrivateModel.from_config(model.get_config()),
+    ):
+        assert clone.privacy.epsilon() == 0
+        clone.set_weights(model.get_weights())
+        assert clone.privacy.epsilon() == model.privacy.epsilon()
+
+
+def test_weights_of_a_private_model_that_is_gone_need_its_ledger():
+    model = trained()
+    config, weights = model.get_config(), model.get_weights()
+    model.privacy.ledger.speak_for("its model is gone")
+    clone = dp.PrivateModel.from_config(config)
+    clone.set_weights(weights)
+    with pytest.raises(LedgerError, match="not its ledger"):
+        clone.privacy.epsilon()
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))]
+)
+def test_pickles_and_deep_copies_bring_the_ledger(duplicate):
+    model = trained()
+    twin = duplicate(model)
+    assert twin.privacy.ledger is not model.privacy.ledger
+    assert twin.privacy.epsilon() == model.privacy.epsilon()
+
+
+def test_moving_averages_of_weights_are_covered():
+    model = small.private(small.sgd(use_ema=True))
+    model.fit(
+        *small.data(8),
+        batch_size=4,
+        verbose=0,
+        callbacks=[keras.callbacks.SwapEMAWeights(swap_on_epoch=True)],
+    )
+    assert model.privacy.epsilon() > 0
