@@ -31,7 +31,7 @@ def test_enough_and_hardly_more(row):
     assert noise == float(f"{noise:.5g}")
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     st.floats(0.02, 30),
     st.floats(1e-12, 1e-3),
@@ -49,15 +49,7 @@ def test_the_gaussian_mechanism_by_pld(oracle):
     noise = calibrate_noise(1.0, 1e-5, mechanism=m.gaussian_release, accountant="pld")
     assert oracle.gaussian.epsilon(noise, 1e-5) <= 1.0
     assert oracle.gaussian.epsilon(noise * 0.999, 1e-5) > 1.0
-
-
-def test_pld_needs_less_noise():
-    def make(z):
-        return m.poisson(0.5, z)
-
-    tight = calibrate_noise(2.0, 1e-6, mechanism=make, steps=20, accountant="pld")
-    assert tight < calibrate_noise(2.0, 1e-6, mechanism=make, steps=20)
-    assert spent(make(tight), 20).epsilon(1e-6, "pld") <= 2.0
+    assert noise < calibrate_noise(1.0, 1e-5, mechanism=m.gaussian_release)
 
 
 def test_fixed_size_has_no_pld():

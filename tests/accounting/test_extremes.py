@@ -112,7 +112,7 @@ def test_a_smaller_delta_costs_more(mechanism, count, some, other):
     assert ledger.epsilon(max(some, other)) <= ledger.epsilon(min(some, other))
 
 
-@few
+@fewer
 @given(st.floats(1e-3, 1), st.floats(0.3, 30), st.integers(1, 5000))
 def test_epsilon_and_delta_agree(q, z, count):
     ledger = ledger_of((m.poisson(q, z), count))

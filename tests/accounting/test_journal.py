@@ -85,7 +85,7 @@ def test_each_spend_is_synced_before_it_returns(path, monkeypatch):
 
 
 def test_a_torn_last_line_is_ignored_at_every_length(path):
-    fill(path)
+    fill(path, steps=3)
     data = path.read_bytes()
     starts = [0] + [i + 1 for i, byte in enumerate(data) if byte == ord("\n")]
     for length in range(len(data)):

@@ -28,20 +28,22 @@ def _geometric(first: float, last: float, ratio: float) -> tuple[float, ...]:
     return tuple(float(round(order)) for order in ends)
 
 
-# dp-accounting's own orders, filled up at both ends: near 1 for large epsilons, and
-# between 64 and 1024 for small ones.
+# dp-accounting's own orders, and some between 64 and 1024 for small epsilons.
 _BASE_ORDERS = tuple(
     sorted(
-        {1.011, 1.015, 1.02, 1.03, 1.04, 1.05, 1.06, 1.07, 1.08, 1.09}
-        | {1 + x / 10 for x in range(1, 100)}
+        {1 + x / 10 for x in range(1, 100)}
         | {float(x) for x in range(11, 65)}
         | {128.0, 256.0, 512.0}
-        | set(_geometric(64, 1024, 1.1))
+        | set(_geometric(64, 1024, 1.15))
     )
 )
+# Large epsilons want orders near 1, whose series converge slowly: tried where the best
+# order so far is not far from there.
+_LOW_ORDERS = (1.011, 1.015, 1.02, 1.03, 1.04, 1.05, 1.06, 1.07, 1.08, 1.09, 1.1)
+_LOW = 1.5
 # Tiny epsilons want orders beyond: tried, a piece at a time, while the last order of
 # the piece before was the best. Sampled events take time in proportion to the order.
-_FURTHER_ORDERS = tuple(_geometric(4**k, 4 ** (k + 1), 1.25) for k in range(5, 14))
+_HIGH_ORDERS = tuple(_geometric(4**k, 4 ** (k + 1), 1.25) for k in range(5, 14))
 _LARGEST_SAMPLED_ORDER = 4.0**7
 # Without replacement it is the square of the order up to 256, and only whole orders
 # matter: the bound between two of them is their chord.
@@ -158,10 +160,12 @@ def _total(steps: Steps, orders: tuple[float, ...]) -> np.ndarray:
 
 
 def _least(bound: Callable[[tuple[float, ...]], tuple[float, float]]) -> float:
-    """The least bound over the orders, reaching out while the last one is the best."""
+    """The least bound over the orders, reaching out where an end of them is best."""
     value, best = bound(_BASE_ORDERS)
+    if best <= _LOW and value > 0:
+        value = min(value, bound(_LOW_ORDERS)[0])
     last = _BASE_ORDERS[-1]
-    for orders in _FURTHER_ORDERS:
+    for orders in _HIGH_ORDERS:
         if best != last or value == 0:
             break
         further, order = bound(orders)
