@@ -200,6 +200,19 @@ def test_a_private_encoder_inside_another_model_brings_its_ledger():
     assert whole.privacy.epsilon() > encoder.privacy.ledger.epsilon(1e-5)
 
 
+def test_parts_of_two_private_models_bring_both_ledgers():
+    first, second = trained(), trained()
+    third = keras.Sequential([keras.Input((3,)), first.layers[0]])
+    third.add(keras.layers.Reshape((1,)))
+    third.add(keras.layers.RepeatVector(3))
+    third.add(keras.layers.Flatten())
+    third.add(second.layers[0])
+    assert len(first.privacy.ledger) == len(second.privacy.ledger) == 2
+    dp.make_private(third)
+    assert third.privacy.epsilon() > first.privacy.epsilon()
+    assert len(third.privacy.ledger) == 4
+
+
 def test_a_frozen_public_encoder_brings_nothing():
     encoder = small.plain(3, 2)
     encoder.trainable = False

@@ -45,7 +45,10 @@ def ledgers_behind(variables, digest):
     """
     if not variables:  # not built yet: equal to every other such model
         return []
-    shared = [getattr(variable, _LEDGER, None) for variable in variables]
     copied = [p.ledger for p in _BOUND if p.ledger.weights_digest == digest]
-    found = {id(ledger): ledger for ledger in [*shared, *copied] if ledger is not None}
-    return list(found.values())
+    if copied:  # each of these speaks for all of the weights
+        return [max(copied, key=len)]
+    shared = (getattr(variable, _LEDGER, None) for variable in variables)
+    return list(
+        {id(ledger): ledger for ledger in shared if ledger is not None}.values()
+    )

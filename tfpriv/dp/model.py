@@ -87,6 +87,8 @@ def _refuse_own_train_step(model):
         )
 
 
+# Registered here so that a process which has made no model private can load one.
+@keras.saving.register_keras_serializable("tfpriv", "PrivateModel")
 class PrivateModel:
     """What `make_private` mixes into a model's class."""
 

@@ -1,0 +1,441 @@
+"""Saved models carry weights, optimizer and ledger, and nothing that is secret."""
+
+import io
+import json
+import zipfile
+
+import h5py
+import keras
+import numpy as np
+import pytest
+import small
+import tensorflow as tf
+
+import tfpriv.dp as dp
+from tfpriv.accounting import Ledger, LedgerError, mechanisms
+from tfpriv.dp.model import LEDGER_KEY
+from tfpriv.dp.randomness import Randomness
+
+
+def adam():
+    return dp.DPAdam(1e-2, l2_norm_clip=1.0, noise_multiplier=1.1)
+
+
+def with_dropout():
+    layers = keras.layers
+    return keras.Sequential(
+        [keras.Input((3,)), layers.Dense(4), layers.Dropout(0.5), layers.Dense(1)]
+    )
+
+
+def functional():
+    x = keras.Input((3,))
+    return keras.Model(x, keras.layers.Dense(1)(keras.layers.Dense(4)(x)))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Subclassed(keras.Model):
+    def __init__(self, width, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.hidden = keras.layers.Dense(width)
+        self.out = keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.out(self.hidden(x))
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}
+
+
+MAKERS = {
+    "sequential": with_dropout,
+    "functional": functional,
+    "subclassed": lambda: Subclassed(4),
+}
+
+
+def trained(make=with_dropout, **options):
+    model = small.compiled(dp.make_private(make(), **options), adam(), metrics=["mae"])
+    model.fit(*small.data(8), batch_size=4, epochs=2, verbose=0)
+    return model
+
+
+def assert_same(model, loaded):
+    assert isinstance(loaded, dp.PrivateModel)
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    pairs = zip(model.optimizer.variables, loaded.optimizer.variables, strict=True)
+    for a, b in pairs:
+        np.testing.assert_array_equal(a, b)
+    assert loaded.privacy.ledger == model.privacy.ledger
+    assert loaded.privacy.epsilon() == model.privacy.epsilon()
+    assert loaded.privacy.unit == model.privacy.unit
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_keras_file(kind, tmp_path):
+    model = trained(MAKERS[kind], unit="picture", max_occurrences=2)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert_same(model, loaded)
+    assert loaded.privacy.max_occurrences == 2
+    loaded.fit(*small.data(8), batch_size=4, verbose=0)
+    assert len(loaded.privacy.ledger) == 6
+    assert loaded.privacy.epsilon() > model.privacy.epsilon()
+
+
+def test_unzipped_and_sharded_and_weights_only(tmp_path):
+    model = trained()
+    model.save(tmp_path / "folder", zipped=False)
+    assert_same(model, keras.models.load_model(tmp_path / "folder"))
+    for name, options in (
+        ("m.weights.h5", {}),
+        ("m.weights.json", {"max_shard_size": 1e-6}),
+    ):
+        model.save_weights(tmp_path / name, **options)
+        fresh = small.compiled(dp.make_private(with_dropout()), adam())
+        fresh.optimizer.build(fresh.trainable_variables)
+        fresh.load_weights(tmp_path / name)
+        assert fresh.privacy.ledger == model.privacy.ledger
+        assert fresh.privacy.epsilon() == model.privacy.epsilon()
+        assert int(fresh.optimizer.iterations) == 4
+
+
+def test_a_fresh_process_loads_every_kind(tmp_path):
+    for kind, make in MAKERS.items():
+        if kind != "subclassed":  # its class lives in this file
+            trained(make).save(tmp_path / f"{kind}.keras")
+    script = """
+import sys, keras, tfpriv.dp as dp
+for path in sys.argv[1:]:
+    model = keras.models.load_model(path)
+    assert isinstance(model, dp.PrivateModel)
+    print(model.privacy.epsilon(), len(model.privacy.ledger))
+"""
+    printed = small.run_script(script, *sorted(tmp_path.glob("*.keras")))
+    lines = printed.strip().splitlines()
+    assert len(lines) == 2
+    assert all(float(line.split()[0]) > 0 and line.endswith(" 4") for line in lines)
+
+
+def test_the_statement_is_inside_the_config(tmp_path):
+    model = trained()
+    model.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        config = json.loads(archive.read("config.json"))
+    statement = json.loads(config["config"]["privacy_statement"])
+    assert statement["epsilon"] == model.privacy.epsilon()
+    assert statement["steps"] == 4
+    assert statement["weights_digest"] == model.privacy.ledger.weights_digest
+
+
+def test_saved_in_the_middle_of_training(tmp_path):
+    checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
+    model = small.private(adam())
+    x, y = small.data(8)
+    model.fit(x, y, batch_size=4, epochs=3, callbacks=[checkpoint], verbose=0)
+    loaded = keras.models.load_model(tmp_path / "2.keras")
+    assert len(loaded.privacy.ledger) == 4
+    assert 0 < loaded.privacy.epsilon() < model.privacy.epsilon()
+    with zipfile.ZipFile(tmp_path / "2.keras") as archive:
+        config = json.loads(archive.read("config.json"))
+    statement = json.loads(config["config"]["privacy_statement"])
+    assert statement["weights_digest"] == loaded.privacy.ledger.weights_digest
+
+
+def test_saved_model(tmp_path):
+    model = trained()
+    model.export(tmp_path / "exported", verbose=False)
+    extra = tmp_path / "exported" / "assets.extra"
+    assert Ledger.load(extra / "privacy_ledger.json") == model.privacy.ledger
+    statement = json.loads((extra / "privacy_statement.json").read_text())
+    assert statement["epsilon"] == model.privacy.epsilon()
+    served = tf.saved_model.load(tmp_path / "exported")
+    x = small.data(5)[0]
+    np.testing.assert_allclose(served.serve(x), model.predict(x, verbose=0), rtol=1e-5)
+    script = """
+import sys, tensorflow as tf
+loaded = tf.saved_model.load(sys.argv[1])
+assert "tfpriv" not in sys.modules
+print(loaded.serve(tf.ones([1, 3])).shape)
+"""
+    assert "(1, 1)" in small.run_script(script, tmp_path / "exported")
+
+
+# Nothing secret.
+
+
+class Spy:
+    """Records everything that `Randomness` hands out, as bytes that a file may hold."""
+
+    def __init__(self, monkeypatch):
+        self.secrets = []
+        for name in ("key", "words", "bernoulli", "subset"):
+            self._watch(monkeypatch, name)
+
+    def _watch(self, monkeypatch, name):
+        real = getattr(Randomness, name)
+
+        def watched(randomness, *arguments):
+            value = real(randomness, *arguments)
+            self.secrets.append((name, value))
+            return value
+
+        monkeypatch.setattr(Randomness, name, watched)
+
+    def needles(self):
+        """What must not be found: keys, seeds, drawn indices."""
+        for name, value in self.secrets:
+            if name == "key":
+                yield value
+                yield value.hex().encode()
+                yield value[:8]
+            elif len(value) > 3:
+                for dtype in ("int64", "int32", "uint8"):
+                    yield value.astype(dtype).tobytes()
+                yield str(list(value)).encode()
+                yield ",".join(map(str, value)).encode()
+
+
+def contents(path):
+    """All bytes of a file or folder: of archives and HDF5 what is inside as well."""
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    for file in files:
+        yield file.read_bytes()
+        if not zipfile.is_zipfile(file):
+            continue
+        with zipfile.ZipFile(file) as archive:
+            for name in archive.namelist():
+                yield archive.read(name)
+                if name.endswith(".h5"):
+                    yield from _datasets(archive.read(name))
+
+
+def _datasets(data):
+    found = []
+    with h5py.File(io.BytesIO(data)) as file:
+        file.visititems(
+            lambda name, item: (
+                found.append(np.asarray(item).tobytes())
+                if isinstance(item, h5py.Dataset)
+                else None
+            )
+        )
+    return found
+
+
+def find(needles, path):
+    haystack = b"\0\0".join(contents(path))
+    return [needle for needle in needles if needle in haystack]
+
+
+def test_released_files_hold_no_randomness(tmp_path, monkeypatch):
+    spy = Spy(monkeypatch)
+    model = small.compiled(dp.make_private(with_dropout()), adam())
+    x, y = small.data(4000)
+    model.fit(x, y, batch_size=500, epochs=1, verbose=0)
+    model.save(tmp_path / "m.keras")
+    model.export(tmp_path / "exported", verbose=False)
+    needles = list(spy.needles())
+    assert sum(name == "key" for name, _ in spy.secrets) > 16  # noise, batches, dropout
+    assert sum(name == "bernoulli" for name, _ in spy.secrets) == 8
+    assert find(needles, tmp_path / "m.keras") == []
+    assert find(needles, tmp_path / "exported") == []
+
+
+def test_planted_key_is_found(tmp_path, monkeypatch):
+    spy = Spy(monkeypatch)
+    model = trained()
+    _, key = next(s for s in spy.secrets if s[0] == "key")
+    model.privacy.record(mechanisms.non_private(f"noise key {key.hex()}"), "leak")
+    model.save(tmp_path / "m.keras")
+    model.export(tmp_path / "exported", verbose=False)
+    assert find(spy.needles(), tmp_path / "m.keras")
+    assert find(spy.needles(), tmp_path / "exported")
+
+
+def numbers_in(path):
+    """Every number in the SavedModel's variables or the `.keras` file's data sets."""
+    if path.is_dir():
+        reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
+        values = [reader.get_tensor(n) for n in reader.get_variable_to_shape_map()]
+    else:
+        values = []
+        with (
+            zipfile.ZipFile(path) as archive,
+            h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as file,
+        ):
+            file.visititems(
+                lambda name, item: (
+                    values.append(np.asarray(item))
+                    if isinstance(item, h5py.Dataset) and LEDGER_KEY not in name
+                    else None
+                )
+            )
+    numbers = [np.ravel(v) for v in values if getattr(v, "dtype", "S") != "S"]
+    return np.concatenate([n.astype("float64") for n in numbers if n.dtype.kind != "S"])
+
+
+def test_released_files_do_not_tell_batch_sizes(tmp_path, monkeypatch):
+    """No counter in a file depends on how many examples were really drawn."""
+    sizes = iter([[937, 11], [2, 401]])
+    found = []
+    for run in range(2):
+        drawn = iter(next(sizes))
+        monkeypatch.setattr(
+            Randomness, "bernoulli", lambda self, q, n, d=drawn: np.arange(next(d))
+        )
+        model = small.compiled(
+            dp.make_private(with_dropout(), microbatch_size=10), adam(), metrics=["mae"]
+        )
+        x, y = small.data(1000)
+        model.fit(x, y, batch_size=500, verbose=0)
+        model.save(tmp_path / f"{run}.keras")
+        model.export(tmp_path / f"{run}", verbose=False)
+        for path in (tmp_path / f"{run}.keras", tmp_path / f"{run}"):
+            numbers = numbers_in(path)
+            found.append(set(numbers[numbers == np.round(numbers)]) - {0.0})
+    # Whole numbers in the files: steps done, and the seeds of Keras' own generators.
+    for first, second in (found[::2], found[1::2]):
+        both = {n for n in first | second if abs(n) < 1e6}
+        assert both <= {2.0}, both
+
+
+def test_a_test_seed_is_not_saved(tmp_path):
+    model = trained(seed=918273645)
+    model.save(tmp_path / "m.keras")
+    assert find([b"918273645", (918273645).to_bytes(4, "little")], tmp_path) == []
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert not loaded.privacy.ledger.releasable
+
+
+# Damage.
+
+
+def rewrite(path, change):
+    """Rewrites the ledger inside a `.weights.h5` file."""
+    with h5py.File(path, "r+") as file:
+        group = next(g for g in (file, file.get("vars")) if g and LEDGER_KEY in g)
+        stored = bytes(group[LEDGER_KEY][()])
+        del group[LEDGER_KEY]
+        changed = change(stored)
+        if changed is not None:
+            group[LEDGER_KEY] = np.frombuffer(changed, dtype="uint8")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda b: b[:-20],
+        lambda b: b.replace(b'"count": 4', b'"count": 1'),
+        lambda b: b"\0" * len(b),
+    ],
+)
+def test_a_corrupt_ledger_inside_a_file(damage, tmp_path):
+    trained().save_weights(tmp_path / "m.weights.h5")
+    rewrite(tmp_path / "m.weights.h5", damage)
+    fresh = small.compiled(dp.make_private(with_dropout()), adam())
+    with pytest.raises((LedgerError, ValueError), match="ledger"):
+        fresh.load_weights(tmp_path / "m.weights.h5")
+    # However the error was dealt with: these weights have no finite epsilon.
+    assert fresh.privacy.epsilon() == np.inf
+
+
+def test_a_file_without_its_ledger_under_a_trained_model(tmp_path):
+    model = trained()
+    trained().save_weights(tmp_path / "m.weights.h5")
+    rewrite(tmp_path / "m.weights.h5", lambda _: None)
+    model.load_weights(tmp_path / "m.weights.h5")
+    with pytest.raises(LedgerError, match="does not speak"):
+        model.privacy.epsilon()
+
+
+def test_the_older_format_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="lose the privacy ledger"):
+        trained().save(tmp_path / "m.h5")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_older_format_behind_our_back_does_not_load(tmp_path):
+    model = trained()
+    keras.saving.save_model(model, tmp_path / "m.h5")
+    script = """
+import sys, keras, tfpriv.dp
+try:
+    keras.models.load_model(sys.argv[1])
+except ValueError as error:
+    print("refused:", error)
+"""
+    assert "refused:" in small.run_script(script, tmp_path / "m.h5")
+
+
+def test_weights_changed_after_training_cannot_be_saved_as_private(tmp_path):
+    model = trained()
+    model.set_weights([w + 1 for w in model.get_weights()])
+    for save in (
+        lambda: model.save(tmp_path / "m.keras"),
+        lambda: model.export(tmp_path / "exported", verbose=False),
+    ):
+        with pytest.raises(LedgerError, match="does not speak"):
+            save()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_loading_an_earlier_checkpoint_goes_back_with_its_ledger(tmp_path):
+    model = trained()
+    model.save_weights(tmp_path / "early.weights.h5")
+    early = model.privacy.epsilon()
+    model.fit(*small.data(8), batch_size=4, verbose=0)
+    model.load_weights(tmp_path / "early.weights.h5")
+    assert model.privacy.epsilon() == early
+    assert len(model.privacy.ledger) == 4 == int(model.optimizer.iterations)
+
+
+def test_moments_that_stay_keep_their_steps(tmp_path):
+    """Weights from before training, under an optimizer that remembers it."""
+    model = small.compiled(dp.make_private(with_dropout()), adam())
+    model.save_weights(tmp_path / "start.weights.h5")  # no moments in it yet
+    model.fit(*small.data(8), batch_size=4, verbose=0)
+    model.load_weights(tmp_path / "start.weights.h5")
+    assert len(model.privacy.ledger) == 2
+    small.compiled(model, adam())
+    model.load_weights(tmp_path / "start.weights.h5")
+    assert model.privacy.epsilon() == 0  # a new optimizer: a new start
+
+
+# Whole or not at all.
+
+
+def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
+    model = trained()
+    model.save(tmp_path / "m.keras")
+    before = (tmp_path / "m.keras").read_bytes()
+    model.fit(*small.data(8), batch_size=4, verbose=0)
+
+    def full(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(dp.DPAdam, "save_own_variables", full)
+    with pytest.raises(OSError, match="disk full"):
+        model.save(tmp_path / "m.keras")
+    assert (tmp_path / "m.keras").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_failing_export_leaves_the_old_one(tmp_path, monkeypatch):
+    model = trained()
+    target = tmp_path / "exported"
+    model.export(target, verbose=False)
+    before = {p: p.read_bytes() for p in target.rglob("*") if p.is_file()}
+
+    def full(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(Ledger, "save", full)
+    with pytest.raises(OSError, match="disk full"):
+        model.export(target, verbose=False)
+    assert {p: p.read_bytes() for p in target.rglob("*") if p.is_file()} == before
+    monkeypatch.undo()
+    model.export(target, verbose=False)
+    assert sorted(tmp_path.iterdir()) == [target]
