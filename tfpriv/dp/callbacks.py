@@ -119,6 +119,19 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
     def __init__(self, backup_dir, delete_checkpoint=True):
         super().__init__(backup_dir, "epoch", False, delete_checkpoint)
 
+    def _load_model(self):
+        if not self.model.built:
+            return super()._load_model()  # whose error says what to do
+        try:
+            super()._load_model()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            names = "'latest.weights.h5' and 'training_metadata.json'"
+            raise ValueError(
+                f"The backup in {self.backup_dir} is damaged ({error}). Delete "
+                f"{names} to start from the first epoch again; keep the journal, "
+                "which counts what was spent."
+            ) from error
+
     def _save_model(self):
         folder = pathlib.Path(self.backup_dir)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
