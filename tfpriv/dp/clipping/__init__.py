@@ -146,7 +146,7 @@ def _key_of(model, loss, batch, engine, microbatch_size):
 
 
 def _make_run(model, loss, batch, engine, microbatch_size):
-    if isinstance(loss, keras_internals.CompileLoss):
+    if loss is None or isinstance(loss, keras_internals.CompileLoss):
         compile_loss = keras_internals.quiet_copy(loss)
     else:
         compile_loss = keras_internals.wrap_loss(loss, model)

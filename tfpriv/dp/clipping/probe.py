@@ -19,6 +19,7 @@ from tfpriv.dp.clipping.problem import Chunk, Problem, example_seeds
 
 MEMORY_LIMIT = 2 << 30  # bytes that the gradients of one chunk may take
 LARGEST_CHUNK = 256
+MADE_UP = 4  # examples: among so many, two have the same label and one another
 
 # What TensorFlow raises, depending on the operation, when it cannot vectorise.
 _NOT_VECTORIZABLE = (
@@ -82,23 +83,23 @@ def _level_of_caller():
 
 def _examine(problem, spec, strategy):
     with strategy.scope():
-        two = {k: tf.nest.map_structure(_made_up, v) for k, v in spec.items()}
-        if "sample_weight" in two:
-            two["sample_weight"] = tf.nest.map_structure(
-                tf.ones_like, two["sample_weight"]
+        few = {k: tf.nest.map_structure(_made_up, v) for k, v in spec.items()}
+        if "sample_weight" in few:
+            few["sample_weight"] = tf.nest.map_structure(
+                tf.ones_like, few["sample_weight"]
             )
-        y_pred = keras_internals.call_model(problem.model, two["x"], training=False)
-        problem.loss(two, y_pred)
+        y_pred = keras_internals.call_model(problem.model, few["x"], training=False)
+        problem.loss(few, y_pred)
         validate.check_layers(problem.model)
-        validate.check_examples_do_not_mix(problem, two)
+        validate.check_examples_do_not_mix(problem, few)
     traced = _trace_one_example(problem, spec)
     validate.check_no_state_updates(problem.model, traced)
-    return traced, _choose_mapper(problem, two)
+    return traced, _choose_mapper(problem, few)
 
 
 def _made_up(spec):
-    """Two synthetic examples: normal floats, zeros and ones for integers."""
-    shape = [2] + [4 if d is None else d for d in spec.shape]
+    """Synthetic examples: normal floats, zeros and ones for integers."""
+    shape = [MADE_UP] + [4 if d is None else d for d in spec.shape]
     rng = np.random.default_rng(0)
     if spec.dtype.is_floating:
         return tf.cast(rng.standard_normal(shape), spec.dtype)
@@ -126,7 +127,9 @@ def _apply_to_single(function, elements):
     return tf.nest.map_structure(lambda t: t[tf.newaxis], out)
 
 
-def _choose_mapper(problem, two):
+def _choose_mapper(problem, few):
+    two = tf.nest.map_structure(lambda t: t[:2], few)
+
     @tf.function(autograph=False)
     def attempt(data):
         chunk = Chunk(data, unit_present=tf.constant([True, True]))

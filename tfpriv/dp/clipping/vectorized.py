@@ -120,12 +120,17 @@ def average_over_groups(gradient, chunk):
 def gradient_norms(gradients):
     """L2 norm of each unit's gradient over all variables, shape `(units,)`.
 
-    Squares leave a float's range long before the gradients do. Where that is near,
-    each unit's gradient is first divided by its largest entry.
+    Squares leave a float's range long before the gradients do. A unit where that is
+    near has its gradient divided by its largest entry first; the others keep the
+    very same norm.
     """
     norms = _root_of_squares(gradients)
-    in_range = tf.reduce_all(tf.logical_and(norms > 1e-8, norms < 1e18))
-    return tf.cond(in_range, lambda: norms, lambda: _scaled_norms(gradients))
+    in_range = tf.logical_and(norms > 1e-8, norms < 1e18)
+    return tf.cond(
+        tf.reduce_all(in_range),
+        lambda: norms,
+        lambda: tf.where(in_range, norms, _scaled_norms(gradients)),
+    )
 
 
 def _scaled_norms(gradients):
