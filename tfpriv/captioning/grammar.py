@@ -136,7 +136,7 @@ def captions(scene: Scene, rng: np.random.Generator) -> list[str]:
     chosen = rng.permutation(len(patterns))[:CAPTIONS_PER_SCENE]
     return [
         with_articles(patterns[i].format(**_words(_seen_from_either_side(scene, rng))))
-        for i in sorted(chosen)
+        for i in chosen
     ]
 
 
