@@ -20,6 +20,11 @@ def flatten_layers(model):
     return list(model._flatten_layers())
 
 
+def own_variables(layer):
+    """A layer's weights, without those of the layers below it."""
+    return [*layer._trainable_variables, *layer._non_trainable_variables]
+
+
 def loss_tracker(model):
     """The `Mean` metric behind the `loss` entry of the logs."""
     return model._loss_tracker

@@ -88,9 +88,10 @@ def _examine(problem, spec, strategy):
             few["sample_weight"] = tf.nest.map_structure(
                 tf.ones_like, few["sample_weight"]
             )
-        y_pred = keras_internals.call_model(problem.model, few["x"], training=False)
-        problem.loss(few, y_pred)
         validate.check_layers(problem.model)
+        y_pred = keras_internals.call_model(problem.model, few["x"], training=False)
+        validate.check_layers(problem.model)  # some make their layers when called
+        problem.loss(few, y_pred)
         validate.check_examples_do_not_mix(problem, few)
     traced = _trace_one_example(problem, spec)
     validate.check_no_state_updates(problem.model, traced)

@@ -1,0 +1,251 @@
+"""Models for which an epsilon would be untrue are refused, and the fix is named."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import tfpriv.dp as dp
+
+
+def data(rng, *shape):
+    x = rng.normal(size=(6, *shape)).astype("float32")
+    return x, rng.normal(size=(6, 2)).astype("float32")
+
+
+def optimizer():
+    return dp.DPSGD(0.1, l2_norm_clip=1.0, noise_multiplier=1.0)
+
+
+def sequential(shape, *parts):
+    return keras.Sequential([keras.Input(shape), *parts, layers.Dense(2)])
+
+
+def fit(model, x, y):
+    """Compiles and trains; returns the number of steps in the ledger."""
+    model.compile(optimizer=optimizer(), loss="mse")
+    model.fit(x, y, batch_size=3, epochs=1, verbose=0)
+    return len(model.privacy.ledger)
+
+
+class CentreOverBatch(layers.Layer):
+    """Mixes the examples of a batch."""
+
+    def call(self, inputs):
+        return inputs - keras.ops.mean(inputs, axis=0, keepdims=True)
+
+
+class RunningMean(layers.Layer):
+    """Keeps a statistic of what it sees."""
+
+    def build(self, shape):
+        self.average = self.add_weight(
+            name="average", shape=(shape[-1],), trainable=False
+        )
+
+    def call(self, inputs, training=False):
+        if training:
+            mean = keras.ops.mean(inputs, axis=0)
+            self.average.assign(0.9 * self.average + 0.1 * mean)
+        return inputs - self.average
+
+
+class Counter(layers.Layer):
+    """Counts its calls, in training or not."""
+
+    def build(self, shape):
+        self.calls = self.add_weight(
+            name="calls", shape=(), dtype="int32", trainable=False
+        )
+
+    def call(self, inputs):
+        self.calls.assign(self.calls + 1)
+        return inputs
+
+
+# Layers that are known by their class.
+
+KNOWN = {
+    "BatchNormalization": lambda: layers.BatchNormalization(name="culprit"),
+    "SpectralNormalization": lambda: layers.SpectralNormalization(
+        layers.Dense(3), name="culprit"
+    ),
+    "stateful": lambda: layers.GRU(3, stateful=True, name="culprit"),
+}
+
+
+@pytest.mark.parametrize("known", KNOWN)
+def test_layers_are_refused_by_name(rng, known):
+    shape = (2, 3) if known == "stateful" else (3,)
+    x, y = data(rng, *shape)
+    nested = known != "stateful"
+    culprit = KNOWN[known]()
+    if nested:
+        culprit = keras.Sequential([keras.Input(shape), culprit])
+        model = sequential(shape, culprit)
+    else:
+        inputs = keras.Input(batch_shape=(6, *shape))
+        model = keras.Model(inputs, layers.Dense(2)(culprit(inputs)))
+    for attempt in (
+        lambda: dp.make_private(model),
+        lambda: dp.clipped_gradients(model, x, y, loss="mse", l2_norm_clip=1.0),
+    ):
+        with pytest.raises(ValueError, match=f"{known}.*'culprit'"):
+            attempt()
+
+
+def test_layers_that_appear_later_are_refused_in_compile(rng):
+    x, y = data(rng, 3)
+    norm = layers.BatchNormalization(trainable=False)
+    model = dp.make_private(sequential((3,), norm))
+    norm.trainable = True
+    with pytest.raises(ValueError, match="replace_batchnorm"):
+        model.compile(optimizer=optimizer(), loss="mse")
+    norm.trainable = False
+    assert fit(model, x, y) == 2
+
+
+def test_frozen_batch_normalization_passes(rng):
+    x, y = data(rng, 3)
+    norm = layers.BatchNormalization(trainable=False)
+    model = sequential((3,), norm)
+    statistics = [w.numpy() for w in norm.weights]
+    assert fit(dp.make_private(model), x, y) == 2
+    for before, after in zip(statistics, norm.weights, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_replaced_batch_normalization_passes(rng):
+    x, y = data(rng, 3)
+    model = sequential((3,), layers.Dense(6), layers.BatchNormalization())
+    assert fit(dp.make_private(dp.replace_batchnorm(model)), x, y) == 2
+
+
+# Layers that are found out by what they do.
+
+
+def refused(model, x, y, match):
+    with pytest.raises(ValueError, match=match):
+        dp.clipped_gradients(model, x, y, loss="mse", l2_norm_clip=1.0)
+    private = dp.make_private(model)
+    private.compile(optimizer=optimizer(), loss="mse")
+    with pytest.raises(ValueError, match=match):
+        private.fit(x, y, batch_size=3, verbose=0)
+    assert len(private.privacy.ledger) == 0  # nothing was drawn, nothing is paid
+
+
+def test_layers_that_mix_examples(rng):
+    refused(sequential((3,), CentreOverBatch()), *data(rng, 3), "mixes the examples")
+
+
+@pytest.mark.parametrize(
+    ("layer", "name"), [(RunningMean, "average"), (Counter, "calls")]
+)
+def test_layers_that_keep_state(rng, layer, name):
+    model = sequential((3,), layer(name="keeper"))
+    refused(model, *data(rng, 3), f"assigns to .*keeper/{name}")
+
+
+def test_metrics_inside_of_the_loss(rng):
+    class Own(keras.Model):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.seen = keras.metrics.Mean(name="seen")
+
+        def compute_loss(self, x, y, y_pred, sample_weight, training=True):
+            loss = keras.ops.mean((y - y_pred) ** 2)
+            self.seen.update_state(loss)
+            return loss
+
+    inputs = keras.Input((3,))
+    model = Own(inputs, layers.Dense(2)(inputs))
+    refused(model, *data(rng, 3), "updates state")
+
+
+def test_weights_that_no_loss_reaches(rng):
+    class Idle(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.used = layers.Dense(2)
+            self.unused = layers.Dense(5, name="forgotten")
+
+        def call(self, inputs):
+            self.unused(inputs)
+            return self.used(inputs)
+
+    x, y = data(rng, 3)
+    model = Idle()
+    refused(model, x, y, "forgotten/kernel")
+    model.unused.trainable = False  # as the message says
+    assert fit(model, x, y) == 2
+
+
+def test_own_train_step_is_refused():
+    class Own(keras.Model):
+        def train_step(self, data):
+            return {}
+
+    inputs = keras.Input((3,))
+    model = Own(inputs, layers.Dense(2)(inputs))
+    with pytest.raises(ValueError, match=r"clipped_gradients.*Own\.train_step"):
+        dp.make_private(model)
+    assert type(model) is Own
+
+
+def test_other_objects_are_refused():
+    with pytest.raises(TypeError, match=r"Received: builtins\.str"):
+        dp.make_private("a model")
+
+
+def test_after_a_refusal_the_mended_model_trains(rng):
+    x, y = data(rng, 3)
+    norm = layers.BatchNormalization()
+    model = sequential((3,), layers.Dense(4), norm)
+    with pytest.raises(ValueError, match="BatchNormalization"):
+        dp.make_private(model)
+    norm.trainable = False
+    model = dp.make_private(model)
+    with pytest.raises(ValueError, match="needs an optimizer that adds noise"):
+        model.compile(optimizer="adam", loss="mse")
+    model.compile(optimizer=optimizer(), loss=over_the_batch)
+    with pytest.raises(ValueError, match="loss compares the examples"):
+        model.fit(x, y, batch_size=3, verbose=0)
+    assert fit(model, x, y) == 2
+
+
+def over_the_batch(y_true, y_pred):
+    return keras.ops.square(keras.ops.sum(y_true - y_pred))
+
+
+# Ordinary models raise no alarm.
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+def test_deep_ordinary_models_pass(rng, policy):
+    """Rounding in half precision must not look like mixing."""
+    width = 32
+    model = keras.Sequential([keras.Input((8, 8, 3))])
+    for _ in range(4):
+        model.add(layers.Conv2D(width, 3, padding="same", dtype=policy))
+        model.add(layers.GroupNormalization(8, dtype=policy))
+        model.add(layers.Activation("gelu", dtype=policy))
+        model.add(layers.SpatialDropout2D(0.2, dtype=policy))
+    model.add(layers.GlobalAveragePooling2D(dtype=policy))
+    model.add(layers.Dense(2, dtype="float32"))
+    x, y = data(rng, 8, 8, 3)
+    gradients, norms = dp.clipped_gradients(
+        model, x, y, loss="mse", l2_norm_clip=1.0, microbatch_size=3
+    )
+    assert np.isfinite(norms).all()
+    assert len(gradients) == len(model.trainable_variables)
+
+
+LOSSES_WITH_LARGE_VALUES = ["mape", "msle", "poisson", "kl_divergence", "log_cosh"]
+
+
+@pytest.mark.parametrize("loss", LOSSES_WITH_LARGE_VALUES)
+def test_losses_with_large_values_pass(rng, loss):
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2, "softplus")])
+    x, _ = data(rng, 3)
+    y = rng.uniform(0.01, 1, (6, 2))
+    dp.clipped_gradients(model, x, y, loss=loss, l2_norm_clip=1.0)
