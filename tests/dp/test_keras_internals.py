@@ -1,0 +1,219 @@
+"""Every private name of Keras and TensorFlow that is used exists and behaves.
+
+When a release moves one of them, this file fails before anything else does.
+"""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from tfpriv.dp import keras_internals as internals
+from tfpriv.dp import tensorflow_internals
+from tfpriv.dp.clipping import converters
+
+
+@pytest.fixture
+def model():
+    inputs = keras.Input((3,))
+    inner = keras.Sequential([layers.Dense(4), layers.Dropout(0.5)], name="inner")
+    return keras.Model(inputs, layers.Dense(2)(inner(inputs)))
+
+
+def test_flatten_layers(model):
+    found = internals.flatten_layers(model)
+    assert found[0] is model
+    kinds = [type(layer).__name__ for layer in found]
+    assert kinds.count("Dense") == 2
+    assert kinds.count("Dropout") == 1
+    assert len({id(layer) for layer in found}) == len(found)
+
+
+def test_own_variables():
+    attention = layers.MultiHeadAttention(1, 2)
+    attention.build((None, 3, 4), (None, 3, 4))
+    assert internals.own_variables(attention) == []
+    norm = layers.BatchNormalization()
+    norm.build((None, 3))
+    assert len(internals.own_variables(norm)) == 4
+    assert all(isinstance(v, keras.Variable) for v in internals.own_variables(norm))
+
+
+def test_compiled_loss_and_tracker(model):
+    model.compile("sgd", "mse")
+    assert isinstance(internals.compiled_loss(model), internals.CompileLoss)
+    tracker = internals.loss_tracker(model)
+    tracker.update_state(3.0)
+    assert model.get_metrics_result()["loss"] == 3.0
+
+
+def test_total_loss_is_what_keras_minimises(model):
+    model.compile("sgd", keras.losses.MeanSquaredError(reduction=None))
+    x, y = np.ones((5, 3)), np.zeros((5, 2))
+    y_pred = internals.call_model(model, tf.constant(x), training=False)
+    total = internals.total_loss(model, {"x": x, "y": y}, y_pred)
+    np.testing.assert_allclose(total, np.sum(np.mean(y_pred**2, -1)), rtol=1e-5)
+
+
+def test_models_whose_call_takes_no_training():
+    class Plain(keras.Model):
+        def call(self, inputs):
+            return 2 * inputs
+
+    model = Plain()
+    assert internals.call_model(model, tf.constant(3.0), training=True) == 6
+
+
+def test_quiet_losses_track_nothing(model):
+    outputs = [model.output, layers.Dense(1)(model.output)]
+    model = keras.Model(model.input, outputs)
+    model.compile("sgd", ["mse", "mae"], loss_weights=[1.0, 2.0])
+    x = np.ones((4, 3))
+    y = [np.zeros((4, 2)), np.zeros((4, 1))]
+    y_pred = model(x)
+    loud = internals.compiled_loss(model)
+    quiet = internals.quiet_copy(loud)
+    assert quiet(y, y_pred) == loud(y, y_pred)
+    assert len(loud.metrics) == 2
+    assert all(m is None for m in quiet.metrics)
+    with internals.compiled_with(model, quiet):
+        assert internals.compiled_loss(model) is quiet
+    assert internals.compiled_loss(model) is loud
+    assert internals.quiet_copy(None) is None
+
+
+def test_seed_generators(model):
+    generators = internals.seed_generators(model)
+    assert len(generators) == 1
+    assert isinstance(generators[0], keras.random.SeedGenerator)
+
+
+def test_seeds_of_an_example_replace_the_counter(model):
+    [generator] = internals.seed_generators(model)
+    before = generator.state.numpy()
+    x = tf.ones((1, 3))
+
+    def run(seed):
+        with internals.seeds_of_example([generator], [tf.constant(seed, tf.int64)]):
+            return model(x, training=True).numpy()
+
+    outputs = {run([seed, 0]).tobytes() for seed in range(8)}
+    assert len(outputs) > 1
+    np.testing.assert_array_equal(run([3, 5]), run([3, 5]))
+    np.testing.assert_array_equal(generator.state, before)  # its own did not move
+    assert "next" not in vars(generator)
+    generator.next()
+    assert not np.array_equal(generator.state, before)
+
+
+def test_two_draws_of_one_generator_differ(model):
+    [generator] = internals.seed_generators(model)
+    with internals.seeds_of_example([generator], [tf.constant([1, 2], tf.int64)]):
+        assert not np.array_equal(generator.next(), generator.next())
+
+
+def test_masks_travel():
+    source, target = tf.ones((2, 3)), tf.zeros((2, 3))
+    assert internals.get_keras_mask(internals.with_mask_of(source, target)) is None
+    internals.set_keras_mask(source, tf.constant([True, False]))
+    mask = internals.get_keras_mask(internals.with_mask_of(source, target))
+    assert mask.numpy().tolist() == [True, False]
+
+
+def test_wrappers_have_their_names():
+    wrapped = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+    assert internals.inner_optimizer_kind(wrapped) == "LossScaleOptimizer"
+    wrapped = keras.optimizers.MultiOptimizer(["sgd", "adam"])
+    assert internals.inner_optimizer_kind(wrapped) == "MultiOptimizer"
+    assert internals.inner_optimizer_kind(keras.optimizers.SGD()) is None
+
+
+def test_data_adapters():
+    assert internals.unpack_x_y_sample_weight((1, 2, 3)) == (1, 2, 3)
+    assert internals.unpack_x_y_sample_weight((1,)) == (1, None, None)
+    weights = internals.class_weight_to_sample_weights(
+        np.array([0, 1, 1]), {0: 1, 1: 3}
+    )
+    assert list(weights) == [1, 3, 3]
+
+
+def test_arguments_that_are_passed_on():
+    """`PrivateModel.compile` and the backup callback rely on these signatures."""
+    compile_arguments = inspect.signature(keras.Model.compile).parameters
+    for name in ("optimizer", "loss", "steps_per_execution", "auto_scale_loss"):
+        assert name in compile_arguments
+    assert callable(keras.callbacks.BackupAndRestore._save_model)
+
+
+def test_fit_reads_the_initial_epoch(model):
+    """`skip_all_epochs` and `forget_resumed_epoch` set what `fit` reads."""
+    source = inspect.getsource(type(model).fit)
+    assert "_initial_epoch" in source
+
+
+# TensorFlow.
+
+
+def test_converters_of_vectorized_map():
+    known = tensorflow_internals.converters
+    before = dict(known)
+    with converters.exact_converters():
+        assert known["Squeeze"] is not before["Squeeze"]
+        assert known["BatchMatMulV2"] is not before["BatchMatMulV2"]
+        with converters.exact_converters():
+            pass
+        assert known["Squeeze"] is not before["Squeeze"]
+    assert known == before
+
+
+def mapped(function, *arrays):
+    with converters.exact_converters():
+        return tf.vectorized_map(lambda row: function(*row), arrays)
+
+
+@pytest.mark.parametrize("examples", [1, 2, 5])
+@pytest.mark.parametrize("transposed", [(False, False), (True, False), (False, True)])
+def test_products_under_vectorized_map(rng, examples, transposed):
+    """Every mixture of matrices with and without an example axis."""
+    a, b = transposed
+    x = rng.normal(size=(examples, 1, 4, 3)).astype("float32")
+    y = rng.normal(size=(examples, 1, 3, 5)).astype("float32")
+    x = np.swapaxes(x, -1, -2) if a else x
+    y = np.swapaxes(y, -1, -2) if b else y
+    options = {"transpose_a": a, "transpose_b": b}
+    for left, right in ((x, y), (x, y[0]), (x, y[0, 0]), (x[0], y), (x[0, 0], y)):
+        is_mapped = [s.ndim == 4 for s in (left, right)]
+        fixed = [tf.constant(s) for s in (left, right)]
+
+        def product(i, is_mapped=is_mapped, fixed=fixed):
+            sides = [
+                tf.gather(s, i) if m else s
+                for m, s in zip(is_mapped, fixed, strict=True)
+            ]
+            return tf.matmul(*sides, **options)
+
+        found = mapped(product, tf.range(examples))
+        for i in range(examples):
+            wanted = [
+                s[i] if m else s for m, s in zip(is_mapped, (left, right), strict=True)
+            ]
+            wanted = [
+                np.swapaxes(s, -1, -2) if t else s
+                for s, t in zip(wanted, transposed, strict=True)
+            ]
+            np.testing.assert_allclose(
+                found[i], wanted[0] @ wanted[1], rtol=1e-5, atol=1e-6
+            )
+
+
+@pytest.mark.parametrize("examples", [1, 3])
+def test_squeeze_under_vectorized_map(examples):
+    x = tf.zeros((examples, 1, 2, 1))
+    assert mapped(tf.squeeze, x).shape == (examples, 2)
+    assert mapped(lambda t: tf.squeeze(t, 0), x).shape == (examples, 2, 1)
+    assert mapped(lambda t: tf.squeeze(t, [-1]), x).shape == (examples, 1, 2)
+    full = tf.zeros((examples, 3, 2))
+    assert mapped(tf.squeeze, full).shape == (examples, 3, 2)
