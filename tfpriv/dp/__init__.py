@@ -11,12 +11,12 @@ if keras.backend.backend() != "tensorflow":
         f"Keras is imported. Received: KERAS_BACKEND={keras.backend.backend()}"
     )
 
-from tfpriv.dp.batchnorm import replace_batchnorm  # noqa: E402
-from tfpriv.dp.callbacks import BackupAndRestore, TensorBoard  # noqa: E402
-from tfpriv.dp.clipping import clipped_gradients  # noqa: E402
-from tfpriv.dp.fitting import Public  # noqa: E402
-from tfpriv.dp.model import PrivateModel, make_private  # noqa: E402
-from tfpriv.dp.optimizers import (  # noqa: E402
+from tfpriv.dp.batchnorm import replace_batchnorm
+from tfpriv.dp.callbacks import BackupAndRestore, TensorBoard
+from tfpriv.dp.clipping import clipped_gradients
+from tfpriv.dp.fitting import Public
+from tfpriv.dp.model import PrivateModel, make_private
+from tfpriv.dp.optimizers import (
     DPSGD,
     DPAdadelta,
     DPAdafactor,
@@ -33,8 +33,8 @@ from tfpriv.dp.optimizers import (  # noqa: E402
     DPScheduleFreeAdamW,
     PrivateOptimizer,
 )
-from tfpriv.dp.privacy import Privacy  # noqa: E402
-from tfpriv.dp.sampling import (  # noqa: E402
+from tfpriv.dp.privacy import Privacy
+from tfpriv.dp.sampling import (
     FixedSizeSampler,
     PoissonSampler,
     Sampler,
@@ -59,9 +59,9 @@ __all__ = [
     "DPScheduleFreeAdamW",
     "FixedSizeSampler",
     "PoissonSampler",
+    "Privacy",
     "PrivateModel",
     "PrivateOptimizer",
-    "Privacy",
     "Public",
     "Sampler",
     "Stream",

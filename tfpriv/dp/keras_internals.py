@@ -97,7 +97,7 @@ def compiled_with(model, compile_loss):
 
 def seed_generators(model):
     """The seed generators of all layers (dropout and its like)."""
-    generators = []
+    generators: list = []
     for layer in flatten_layers(model):
         generators.extend(getattr(layer, "_seed_generators", []))
     return list({id(g): g for g in generators}.values())

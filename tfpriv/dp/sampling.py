@@ -22,9 +22,9 @@ class Sampler(abc.ABC):
         groups_units: Whether a unit is a group of examples.
     """
 
-    steps_per_epoch = None
-    divisor = None
-    groups_units = False
+    steps_per_epoch: int | None = None
+    divisor: float | None = None
+    groups_units: bool = False
 
     @abc.abstractmethod
     def mechanism(self, noise_multiplier):
@@ -40,6 +40,8 @@ class Sampler(abc.ABC):
 
 
 class _RandomAccessSampler(Sampler):
+    divisor: float
+
     def __init__(self, data, batch_size, steps_per_epoch, population, load):
         self.source = as_source(data, load)
         self._set_size(len(self.source), batch_size, steps_per_epoch, population)
@@ -149,15 +151,15 @@ class PoissonSampler(_RandomAccessSampler):
         drawn = randomness.bernoulli(self.sampling_probability, self.found)
         if self._members is None:
             return self.source.take(drawn)
-        return self._take_groups(drawn, randomness)
+        return self._take_groups(self._members, drawn, randomness)
 
-    def _take_groups(self, drawn, randomness):
+    def _take_groups(self, members_of, drawn, randomness):
         """(groups, k, ...) with a mask `present` for groups smaller than k."""
         k = self.group_size
         index = np.zeros((len(drawn), k), dtype=np.int64)
         present = np.zeros((len(drawn), k), dtype=bool)
         for row, group in enumerate(drawn):
-            members = self._members[group]
+            members = members_of[group]
             size = min(k, len(members))
             index[row, :size] = members[randomness.subset(size, len(members))]
             present[row, :size] = True

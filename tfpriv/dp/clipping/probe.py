@@ -8,7 +8,9 @@ data: only shapes and dtypes.
 import concurrent.futures
 import dataclasses
 import sys
+import types
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +38,7 @@ _NOT_VECTORIZABLE = (
 class Plan:
     """How to compute per-example gradients of one model on data of one shape."""
 
-    map_examples: object
+    map_examples: Callable
     microbatch_size: int
 
 
@@ -74,7 +76,8 @@ def probe(problem: Problem, spec, microbatch_size=None, strategy=None) -> Plan:
 
 def _level_of_caller():
     """The `stacklevel` of the line outside of libraries that led here."""
-    level, frame = 1, sys._getframe(1)
+    level = 1
+    frame: types.FrameType | None = sys._getframe(1)
     libraries = ("tfpriv", "keras", "tensorflow")
     while frame and frame.f_globals.get("__name__", "").split(".")[0] in libraries:
         level, frame = level + 1, frame.f_back

@@ -134,10 +134,10 @@ def gradient_norms(gradients):
 
 
 def _scaled_norms(gradients):
-    largest = [
+    by_variable = [
         tf.reduce_max(tf.abs(g), axis=list(range(1, g.shape.rank))) for g in gradients
     ]
-    largest = functools.reduce(tf.maximum, _to_one_dtype(largest))
+    largest = functools.reduce(tf.maximum, _to_one_dtype(by_variable))
     usable = tf.logical_and(tf.math.is_finite(largest), largest > 0)
     scale = tf.where(usable, largest, tf.ones_like(largest))
     scaled = [g / expand_like(tf.cast(scale, g.dtype), g) for g in gradients]
