@@ -44,7 +44,7 @@ class PrivacyLogger(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         if self._private_loss is not None:
-            self._private_loss[0].reset_state()
+            self._private_loss.reset_state()
         if self._budget is not None and self._steps_left is None:
             # Not before here: a backup may have brought a ledger of its own.
             self.refuse_spent_budget()
@@ -137,6 +137,8 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         final = self._weights_path, self._training_metadata_path
         fresh = str(folder / "next.weights.h5"), str(folder / "next.json")
+        for path in fresh:  # Keras writes into it and leaves its mode as it is
+            os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
         self._weights_path, self._training_metadata_path = fresh
         try:
             super()._save_model()
@@ -144,5 +146,4 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
             self._weights_path, self._training_metadata_path = final
         # Weights first: an epoch that is done again costs budget, never hides it.
         for new, old in zip(fresh, final, strict=True):
-            os.chmod(new, 0o600)
             os.replace(new, old)

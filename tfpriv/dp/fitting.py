@@ -310,7 +310,7 @@ def private_loss_metric(model):
     """The metric behind `private_loss`, or `None`."""
     if not model._private_options["private_metrics"]:
         return None
-    return [keras.metrics.Mean(name="private_loss")]  # in a list: not tracked
+    return keras.metrics.Mean(name="private_loss")
 
 
 def step_noise_multiplier(model):
@@ -339,7 +339,7 @@ def update_private_loss(model, losses, batch, divisor):
     total = add_noise([total], stddev, draw_key)[0]
     # Each replica has a part of the sum, and Keras averages over replicas.
     replicas = model.distribute_strategy.num_replicas_in_sync
-    metric = model._private_loss[0]
+    metric = model._private_loss
     metric.update_state(replicas * total / tf.cast(divisor, total.dtype))
     return {"private_loss": metric.result()}
 
@@ -355,6 +355,8 @@ def _per_unit(losses, present):
 def moments(model):
     """A digest of what the optimizer remembers of steps done; `None` before any."""
     optimizer = getattr(model, "optimizer", None)
-    if optimizer is None or not optimizer.built or int(optimizer.iterations) == 0:
+    if optimizer is None or not optimizer.built:
+        return None
+    if keras.ops.convert_to_numpy(optimizer.iterations) == 0:
         return None
     return digest_of(optimizer.variables)

@@ -8,6 +8,7 @@ import contextlib
 import keras
 import tensorflow as tf
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
+from keras.src.losses import loss as loss_module
 from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.trainers.data_adapters import data_adapter_utils
 
@@ -37,14 +38,30 @@ def compiled_loss(model):
 
 def total_loss(model, batch, y_pred):
     """The scalar that Keras would minimise for a batch (dict of x, y, ...)."""
-    loss = model._compute_loss(
-        x=batch["x"],
-        y=batch.get("y"),
-        y_pred=y_pred,
-        sample_weight=batch.get("sample_weight"),
-        training=True,
-    )
+    with _undivided_losses():
+        loss = model._compute_loss(
+            x=batch["x"],
+            y=batch.get("y"),
+            y_pred=y_pred,
+            sample_weight=batch.get("sample_weight"),
+            training=True,
+        )
     return tf.reduce_sum(loss)  # reduction=None gives a vector; Keras sums it too
+
+
+@contextlib.contextmanager
+def _undivided_losses():
+    """Inside, Keras does not divide losses by the number of replicas.
+
+    It divides means, not sums; what one example contributes must depend on neither,
+    nor on how many devices share the work.
+    """
+    original = loss_module.scale_loss_for_distribution
+    loss_module.scale_loss_for_distribution = lambda loss: loss
+    try:
+        yield
+    finally:
+        loss_module.scale_loss_for_distribution = original
 
 
 def call_model(model, x, training):

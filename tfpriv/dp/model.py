@@ -164,7 +164,8 @@ class PrivateModel:
         problem.map_examples = plan.map_examples
         with self.distribute_strategy.scope():
             fitting.build_metrics(self, spec)
-            self._private_loss = fitting.private_loss_metric(self)
+            # Past Keras' tracking: it is no metric of `evaluate`.
+            vars(self)["_private_loss"] = fitting.private_loss_metric(self)
             if not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
         self.train_function = None

@@ -1,0 +1,173 @@
+"""Private training on two devices: one clipped sum, one noise, one event per step.
+
+Logical devices must be made before TensorFlow starts, so that all of this happens in a
+process of its own, which prints what it found.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import small
+import tensorflow as tf
+
+import tfpriv.dp as dp
+from tfpriv.dp import fitting
+
+SCRIPT = """
+import json, os
+import numpy as np
+import tensorflow as tf
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, two)
+import keras
+import noise_checks, small
+import tfpriv.dp as dp
+from tfpriv.dp import noise
+
+found = {}
+mirrored = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+one_device = tf.distribute.get_strategy()
+x, y = small.data(7)
+
+def trained(strategy):
+    with strategy.scope():
+        model = small.private(small.sgd(0.5, noise_multiplier=0.0))
+    model.set_weights([np.ones((3, 1)), np.ones(1)])
+    model.fit(x, y, batch_size=7, epochs=3, verbose=0)
+    return np.concatenate([w.ravel() for w in model.get_weights()]).tolist()
+
+found["one"], found["two"] = trained(one_device), trained(mirrored)
+
+def updates(steps=3, stop_after=None):
+    with mirrored.scope():
+        model = dp.make_private(noise_checks.wide())
+        optimizer = small.sgd(1.0, l2_norm_clip=0.5, noise_multiplier=2.0)
+        small.compiled(model, optimizer, loss=noise_checks.zero)
+    model.set_weights([np.zeros_like(w) for w in model.get_weights()])
+    seen = noise_checks.Updates()
+    sampler = dp.PoissonSampler(small.data(8, 2), 4, steps_per_epoch=steps)
+    model.fit(sampler, verbose=0, callbacks=[seen])
+    return model, seen.steps
+
+model, steps = updates()
+noise_checks.assert_noise(steps, 0.5 * 2.0 / 4)
+found["noise"] = "as promised"
+found["events"] = len(model.privacy.ledger)
+found["iterations"] = int(np.asarray(model.optimizer.iterations))
+found["replicas agree"] = all(
+    np.array_equal(*[value.numpy() for value in variable.value.values])
+    for variable in model.trainable_variables
+)
+
+def with_ticket(sums, stddev, draw_key):
+    return noise._noised(sums, stddev, draw_key())
+
+def with_own_key(sums, stddev, draw_key):
+    key = tf.numpy_function(lambda: np.frombuffer(os.urandom(32), "u1"), [], tf.uint8)
+    return noise._noised(sums, stddev, tf.ensure_shape(key, [32]))
+
+real = noise.add_noise
+for fault in (with_ticket, with_own_key):
+    noise.add_noise = fault
+    try:
+        noise_checks.assert_noise(updates()[1], 0.5 * 2.0 / 4)
+    except (AssertionError, tf.errors.InvalidArgumentError) as error:
+        found[fault.__name__] = str(error)
+noise.add_noise = real
+
+class Watch(keras.callbacks.Callback):
+    events = []
+    def on_train_batch_end(self, batch, logs=None):
+        self.events.append(len(self.model.privacy.ledger))
+
+with mirrored.scope():
+    budget = dp.DPSGD.for_budget(2.0, 1e-5, population=40, batch_size=10, steps=6)
+    model = small.private(budget)
+model.fit(*small.data(40), batch_size=10, epochs=9, verbose=0, callbacks=[Watch()])
+found["budget"] = len(model.privacy.ledger), int(np.asarray(model.optimizer.iterations))
+found["ahead"] = Watch.events
+found["epsilon"] = model.privacy.epsilon(1e-5)
+try:
+    model.train_on_batch(x, y)
+except ValueError as error:
+    found["own batch"] = str(error)
+
+with mirrored.scope():
+    model = small.private(small.sgd(0.0, noise_multiplier=1e-6), private_metrics=True)
+model.set_weights([np.zeros((3, 1)), np.zeros(1)])
+history = model.fit(x, y, batch_size=7, steps_per_epoch=2, verbose=0)
+found["private loss"] = history.history["private_loss"]
+found["true loss"] = float(np.minimum(np.square(y), 10).mean())
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture(scope="module")
+def found():
+    return json.loads(small.run_script(SCRIPT).splitlines()[-1])
+
+
+def test_the_clipped_sum_is_that_of_one_device(found):
+    np.testing.assert_allclose(found["two"], found["one"], rtol=1e-5)
+
+
+def test_noise_is_added_once(found):
+    assert found["noise"] == "as promised"
+    assert found["replicas agree"]
+
+
+def test_planted_fault_noise_in_every_replica(found):
+    assert "sigma is off by 1.4" in found["with_own_key"]
+    # It would not come that far: a ticket gives one key.
+    assert "not paid for" in found["with_ticket"]
+
+
+def test_one_event_a_step(found):
+    assert found["events"] == found["iterations"] == 3
+
+
+def test_no_event_is_paid_ahead_and_the_budget_holds(found):
+    assert found["ahead"] == [1, 2, 3, 4, 5, 6]
+    assert found["budget"] == [6, 6]
+    assert found["epsilon"] <= 2.0
+
+
+def test_own_batches_are_refused(found):
+    assert "2 replicas" in found["own batch"]
+
+
+def test_private_loss_is_the_mean_over_all_replicas(found):
+    assert found["private loss"][0] == pytest.approx(found["true loss"], rel=1e-3)
+
+
+def test_other_strategies_are_refused():
+    multi_worker = tf.distribute.MultiWorkerMirroredStrategy
+    servers = tf.distribute.experimental.ParameterServerStrategy
+    for kind in (multi_worker, servers):
+        with pytest.raises(ValueError, match="MirroredStrategy"):
+            fitting.check_strategy(object.__new__(kind))
+
+
+@pytest.mark.slow
+def test_multi_worker_is_refused_when_compiling():
+    printed = small.run_script(
+        """
+import tensorflow as tf
+strategy = tf.distribute.MultiWorkerMirroredStrategy()
+import small
+with strategy.scope():
+    try:
+        small.private()
+    except ValueError as error:
+        print(error)
+"""
+    )
+    assert "20585" in printed
+
+
+def test_noise_outside_of_a_replica_is_refused():
+    strategy = tf.distribute.OneDeviceStrategy("CPU:0")
+    with strategy.scope(), pytest.raises(ValueError, match="cross-replica"):
+        dp.optimizers.noise.add_noise([tf.ones(2)], 1.0, None)
