@@ -108,12 +108,15 @@ def test_sweep_writes_table_and_plot(plain_run, scene_folder, tmp_path, capsys):
     assert "--validation-is-public" in capsys.readouterr().err
     assert tfpriv(*words, "--validation-is-public") == 0
     table = json.loads((tmp_path / "out" / "table.json").read_text())
-    labels = [row[""] for row in table["rows"]]
+    labels = [row["training"] for row in table["rows"]]
     assert labels == ["start weights", "epsilon 1", "epsilon 8", "without privacy"]
     assert [
         r.get("epsilon", 0) <= b for r, b in zip(table["rows"], [0, 1, 8], strict=False)
     ]
     assert "CIDEr" in (tmp_path / "out" / "table.md").read_text()
+    model = store.load_captioner(tmp_path / "out" / "epsilon_1")
+    assert model.privacy.epsilon(1e-5) <= 1
+    assert (tmp_path / "out" / "without_privacy" / store.LEDGER).is_file()
     assert images.load(tmp_path / "out" / "sweep.png").shape[0] > 100
 
 

@@ -14,8 +14,14 @@ from tfpriv.captioning.commands import progress
 from tfpriv.captioning.evaluate import as_table, evaluate
 from tfpriv.captioning.train import Protection, Recipe, prepare, train
 
-PICTURES, UNSEEN, SHOWN = 8000, 300, 12
-RECIPE = Recipe(epochs=6, batch_size=1024, learning_rate=3e-3, freeze_encoder=True)
+PICTURES, UNSEEN, SHOWN = 10000, 300, 12
+RECIPE = Recipe(
+    epochs=9,
+    batch_size=384,
+    learning_rate=4e-3,
+    captions_per_picture=2,
+    freeze_encoder=True,
+)
 PROTECTION = Protection(epsilon=3.0, delta=1e-5)
 PUBLIC_WEIGHTS = "captioning_public"
 

@@ -61,4 +61,4 @@ def _plain(data):
         return [_plain(v) for v in data]
     if isinstance(data, float) and data in (float("inf"), float("-inf")):
         return "infinity" if data > 0 else "-infinity"
-    return data
+    return str(data) if isinstance(data, os.PathLike) else data

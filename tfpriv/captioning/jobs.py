@@ -97,7 +97,12 @@ def sweep(options: argparse.Namespace) -> None:
             verbose=2,
         )
         rows = [row for row, _ in results]
-        sweeps.write(folder, rows, _manifest(options, data, recipe))
+        manifest = _manifest(options, data, recipe)
+        sweeps.write(folder, rows, manifest)
+        for row, trained in results:
+            if trained is not None:
+                name = row["training"].replace(" ", "_")
+                store.save_run(folder / name, trained, manifest | row)
     print(sweeps.markdown(rows))
     print(f"Table and plot: {options.output}")
 
@@ -210,10 +215,15 @@ def _public_figures(options, model):
 
 def _manifest(options, data, recipe):
     """Command, data and seeds of data and initialisation; nothing of the noise."""
+    pretrained = options.pretrained and {
+        "model": options.pretrained,
+        "declared public": options.pretrained_is_public,
+    }
     return {
         "command": "tfpriv " + " ".join(sys.argv[1:]),
         "data": {"name": data.name, "pictures": len(data)},
         "recipe": vars(recipe),
+        "pretrained": pretrained,
         "seed of initialisation": options.seed,
         "software": store.software(),
     }

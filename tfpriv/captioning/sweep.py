@@ -96,7 +96,7 @@ def run(
 
 
 def _row(variant, trained, figures):
-    row = {"": variant.label}
+    row = {"training": variant.label}
     if trained is not None:
         row |= {
             "epsilon": trained.epsilon,
@@ -136,7 +136,9 @@ def plot(rows: Sequence[dict], path: str | Path) -> None:
     for axis, name in zip(axes, ("CIDEr", "loss"), strict=True):
         axis.plot([r["epsilon"] for r in private], [r[name] for r in private], "o-")
         for row, style in ((rows[0], ":"), (rows[-1], "--")):
-            axis.axhline(row[name], color="grey", linestyle=style, label=row[""])
+            axis.axhline(
+                row[name], color="grey", linestyle=style, label=row["training"]
+            )
         axis.set(
             xscale="log", xlabel="epsilon", ylabel=name, title=f"{name}, public data"
         )
