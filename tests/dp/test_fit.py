@@ -141,6 +141,14 @@ def one_at_a_time():
         (arrays(callbacks=[keras.callbacks.TerminateOnNaN()]), "TerminateOnNaN"),
         (
             arrays(
+                callbacks=keras.callbacks.CallbackList(
+                    [keras.callbacks.TerminateOnNaN()]
+                )
+            ),
+            "TerminateOnNaN",
+        ),
+        (
+            arrays(
                 callbacks=[
                     keras.callbacks.ModelCheckpoint(
                         "x.keras", monitor="loss", save_best_only=True
@@ -224,6 +232,23 @@ def test_models_that_cannot_be_private():
         dp.make_private(TfKeras())
     with pytest.raises(ValueError, match="engine"):
         dp.make_private(small.plain(), engine="magic")
+
+
+def test_another_backend_is_one_line():
+    # As Keras would say where jax is installed.
+    printed = small.run_script(
+        """
+import keras
+keras.backend.backend = lambda: "jax"
+try:
+    import tfpriv.dp
+except ImportError as error:
+    print(error)
+"""
+    )
+    (line,) = printed.strip().splitlines()
+    assert "set KERAS_BACKEND=tensorflow" in line
+    assert "KERAS_BACKEND=jax" in line
 
 
 def test_a_refused_model_is_left_as_it_was():

@@ -116,9 +116,9 @@ def test_a_plain_loop_on_a_private_model_is_noticed():
     model = small.private()
     assert model.privacy.epsilon() == 0
     plain_training(model)
-    with pytest.raises(LedgerError, match="wrote nothing into the ledger"):
+    with pytest.raises(LedgerError, match="wrote nothing into it"):
         model.privacy.epsilon()
-    with pytest.raises(LedgerError, match="wrote nothing into the ledger"):
+    with pytest.raises(LedgerError, match="wrote nothing into it"):
         model.privacy.statement()
 
 

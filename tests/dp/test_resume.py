@@ -282,6 +282,23 @@ def test_earlier_steps_of_the_model_go_into_the_journal(tmp_path):
     assert len(other.privacy.ledger) == 12 + 3 + 10
 
 
+def test_a_backup_under_another_relation_is_refused(tmp_path):
+    interrupted(tmp_path / "backup")
+    x, y = small.data(20)
+    backup = dp.BackupAndRestore(tmp_path / "backup")
+    fresh, used = small.private(), small.private()
+    used.fit(dp.FixedSizeSampler((x, y), 4), verbose=0)
+    epsilon = used.privacy.epsilon()
+    for model in (fresh, used):
+        with pytest.raises(LedgerError, match="relation"):
+            model.fit(
+                dp.FixedSizeSampler((x, y), 4), verbose=0, callbacks=[backup], epochs=3
+            )
+    assert used.privacy.epsilon() == epsilon
+    with Journal(tmp_path / "backup" / "privacy_journal.jsonl") as journal:
+        assert len(journal.ledger()) == 7
+
+
 def test_a_spent_budget_is_an_error_before_anything_is_drawn(tmp_path):
     budget = (4.0, 1e-5)
     interrupted(tmp_path / "backup", small.private(small.sgd(budget=(50.0, 1e-5))))

@@ -214,7 +214,9 @@ def _check_units(model, sampler):
 
 def _check_callbacks(callbacks):
     """Refuses callbacks that act on exact functions of private data."""
-    for callback in callbacks:
+    for callback in keras.tree.flatten(
+        [getattr(callback, "callbacks", callback) for callback in callbacks]
+    ):
         monitor = getattr(callback, "monitor", None)
         chooses = monitor is not None and not isinstance(
             callback, keras.callbacks.ModelCheckpoint

@@ -316,9 +316,10 @@ class PrivateModel:
         """As in Keras; the ledger in the file becomes the model's."""
         before, moments = self.privacy.ledger.copy(), fitting.moments(self)
         super().load_weights(filepath, *args, **kwargs)
-        if moments and moments == fitting.moments(self):
+        stale = moments and moments == fitting.moments(self)
+        if stale and self.privacy.ledger != before:
             # The optimizer keeps what it learned from the steps counted before.
-            self.privacy.keep(before)
+            self.privacy.add(before)
 
     def set_weights(self, weights):
         """As in Keras."""

@@ -15,6 +15,13 @@ from tfpriv.dp.randomness import Randomness
 
 NO_TICKET = -1
 
+_CHANGED = (
+    "The ledger does not speak for these weights: they were changed by something that "
+    "wrote nothing into it; only `fit`, `train_on_batch` and DP optimizers do. If it "
+    "used no private data, say so with `model.privacy.bind_weights()`; if it did, with "
+    "`model.privacy.record(mechanisms.non_private('...'), purpose='...')`."
+)
+
 
 class Privacy:
     """The privacy ledger of one model, and the only source of its noise keys.
@@ -218,7 +225,11 @@ class Privacy:
     def keep(self, ledger):
         """Adds what was spent before, unless it is counted already."""
         if not _covers(self._ledger, ledger):
-            self._write_all(ledger.entries)
+            self.add(ledger)
+
+    def add(self, ledger):
+        """Adds what was spent elsewhere, under the units that it names."""
+        self._write_all(ledger.entries)
 
     def distrust(self, reason):
         """What was spent cannot be known any more: epsilon is infinite."""
@@ -236,14 +247,7 @@ class Privacy:
         if len(self._ledger) or self._start_digest is None:
             return
         if digest_of(self._weights()) != self._start_digest:
-            raise LedgerError(
-                "The weights were changed since the model was compiled, by something "
-                "that wrote nothing into the ledger: only `fit`, `train_on_batch` and "
-                "DP optimizers do. If it used no private data, say so with "
-                "`model.privacy.bind_weights()`; if it did, with "
-                "`model.privacy.record(mechanisms.non_private('...'), purpose='...')`."
-                " Received: an empty ledger beside changed weights"
-            )
+            raise LedgerError(_CHANGED)
 
     def _check_before_training(self):
         """As above; a model that never trained may start from any public weights."""
@@ -255,7 +259,8 @@ class Privacy:
             return
         if self._weights_moved or self._ledger.weights_digest is None:
             self.bind_weights()
-        self._ledger.check_weights(digest_of(self._weights()))
+        if digest_of(self._weights()) != self._ledger.weights_digest:
+            raise LedgerError(_CHANGED)
 
     def _inherit(self):
         """Weights that other private models trained bring their ledgers."""
@@ -333,7 +338,11 @@ class Privacy:
         self._mark_seed()
         for reason in before.not_for_release:
             self._ledger.mark_not_for_release(reason)
-        self.keep(before)  # counts too much rather than too little
+        try:
+            self.keep(before)  # counts too much rather than too little
+        except BaseException:
+            self._ledger = before
+            raise
 
 
 def _covers(whole, part):
