@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parents[1] / ".venv-reference"
 GOLDEN_SECONDS = 300
 
-RunGolden = Callable[[str, str, dict[str, np.ndarray]], dict[str, np.ndarray]]
+RunGolden = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="session")
@@ -39,24 +39,31 @@ def rng(seed: int) -> np.random.Generator:
 
 
 @pytest.fixture(scope="module")
-def run_golden(tmp_path_factory: pytest.TempPathFactory) -> RunGolden:
-    """A function (environment, script, arrays in) -> arrays out."""
+def run_keras2(tmp_path_factory: pytest.TempPathFactory) -> RunGolden:
+    """A function (script, arrays in) -> arrays out, under TensorFlow 2.15."""
+    return _runner("keras2", tmp_path_factory)
 
-    def run(environment, script, inputs):
-        folder = ENVIRONMENTS / environment
-        if not (folder / "built-from").exists():
-            pytest.skip(
-                f"the reference environment {environment} is not built (make reference)"
-            )
-        work = tmp_path_factory.mktemp(script)
+
+@pytest.fixture(scope="module")
+def run_torch(tmp_path_factory: pytest.TempPathFactory) -> RunGolden:
+    """A function (script, arrays in) -> arrays out, under PyTorch."""
+    return _runner("torch", tmp_path_factory)
+
+
+def _runner(environment: str, folders: pytest.TempPathFactory) -> RunGolden:
+    """Ask for it before what costs time, so that a skipped test costs none."""
+    home = ENVIRONMENTS / environment
+    if not (home / "built-from").exists():
+        pytest.skip(
+            f"the reference environment {environment} is not built (make reference)"
+        )
+
+    def run(script: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        work = folders.mktemp(script)
         np.savez(work / "inputs.npz", **inputs)
+        python, golden = home / "bin" / "python", HERE / "golden" / f"{script}.py"
         done = subprocess.run(
-            [
-                folder / "bin" / "python",
-                HERE / "golden" / f"{script}.py",
-                work / "inputs.npz",
-                work / "outputs.npz",
-            ],
+            [python, golden, work / "inputs.npz", work / "outputs.npz"],
             env=_environment_variables(),
             capture_output=True,
             text=True,

@@ -13,8 +13,12 @@ import pytest
 pytest.importorskip("tfpriv.dp")
 
 import keras
+import tensorflow as tf
 
 import tfpriv.dp as dp
+
+# Recurrent layers behind an embedding are differentiated one example at a time.
+pytestmark = pytest.mark.filterwarnings("ignore:TensorFlow cannot vectorise")
 
 BATCH = 8
 TOLERANCE = 1e-5
@@ -146,7 +150,16 @@ class Case:
             self.y = rng.integers(0, outputs[-1], outputs[:-1]).astype("int32")
         else:
             self.y = rng.normal(size=outputs).astype("float32")
-        self.l2_norm_clip = float(np.median(self.gradients(1.0)[1]))
+        self.l2_norm_clip = self._median_norm()
+
+    def _median_norm(self):
+        model, norms = self.model(), []
+        for index in range(BATCH):
+            example = slice(index, index + 1)
+            with tf.GradientTape() as tape:
+                value = self.loss(self.y[example], model(self.x[example]))
+            norms.append(tf.linalg.global_norm(tape.gradient(value, model.weights)))
+        return float(np.median(norms))
 
     def model(self):
         model, _ = build(self.description)
@@ -172,7 +185,7 @@ class Case:
 class Reference:
     """A package's answers for every case."""
 
-    def __init__(self, run_golden, environment, script, cases):
+    def __init__(self, run, script, cases):
         described = [
             case.description
             | {
@@ -187,7 +200,7 @@ class Reference:
             inputs |= {f"{number}/x": case.x, f"{number}/y": case.y}
             for index, weight in enumerate(case.weights):
                 inputs[f"{number}/w{index}"] = weight
-        self.outputs = run_golden(environment, script, inputs)
+        self.outputs = run(script, inputs)
         self.cases = cases
 
     def norms(self, name):
@@ -208,14 +221,14 @@ def cases(rng):
 
 
 @pytest.fixture(scope="module")
-def tensorflow_privacy(run_golden, cases):
-    return Reference(run_golden, "keras2", "dp_step", cases)
+def tensorflow_privacy(run_keras2, cases):
+    return Reference(run_keras2, "dp_step", cases)
 
 
 @pytest.fixture(scope="module")
-def opacus(run_golden, cases):
+def opacus(run_torch, cases):
     common = {name: cases[name] for name in COMMON}
-    return Reference(run_golden, "torch", "opacus_step", common)
+    return Reference(run_torch, "opacus_step", common)
 
 
 def difference(ours, theirs):
@@ -226,7 +239,8 @@ def difference(ours, theirs):
     return distance / np.sqrt(sum(np.sum(b**2.0) for b in theirs))
 
 
-def check_agreement(case, reference, name, tolerance):
+def check_agreement(reference, name, tolerance):
+    case = reference.cases[name]
     gradients, norms = case.gradients(case.l2_norm_clip)
     theirs = reference.norms(name)
     np.testing.assert_allclose(norms, theirs, rtol=tolerance)
@@ -247,19 +261,19 @@ def check_agreement(case, reference, name, tolerance):
 
 
 @pytest.mark.parametrize("name", COMMON | KERAS_ONLY)
-def test_step_equals_tensorflow_privacy(cases, tensorflow_privacy, name):
-    check_agreement(cases[name], tensorflow_privacy, name, TOLERANCE)
+def test_step_equals_tensorflow_privacy(tensorflow_privacy, name):
+    check_agreement(tensorflow_privacy, name, TOLERANCE)
 
 
 @pytest.mark.parametrize("name", COMMON)
-def test_step_equals_opacus(cases, opacus, name):
-    check_agreement(cases[name], opacus, name, OPACUS_TOLERANCE)
+def test_step_equals_opacus(opacus, name):
+    check_agreement(opacus, name, OPACUS_TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["dense", "convolutions", "LSTM"])
-def test_planted_faults_do_not_agree(cases, tensorflow_privacy, name):
+@pytest.mark.parametrize("name", ["dense", "convolutions"])
+def test_planted_faults_do_not_agree(tensorflow_privacy, name):
     """A bound 1 % off, no clipping, the sum clipped instead of its terms."""
-    case = cases[name]
+    case = tensorflow_privacy.cases[name]
     theirs = tensorflow_privacy.arrays(name, "g")
     unclipped, _ = case.gradients(1e6)
     whole = case.l2_norm_clip / np.sqrt(sum(np.sum(g**2.0) for g in unclipped))

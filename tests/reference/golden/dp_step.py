@@ -4,7 +4,7 @@ In: `cases`, a JSON list; case i says `layers` (name and config of each Keras la
 `input_shape`, `input_dtype`, `loss` (name and config), `l2_norm_clip`,
 `learning_rate`; arrays `i/x`, `i/y` and `i/w0`, `i/w1`, ...: data and weights.
 Out: `i/norms`: each example's gradient norm; `i/g0`, ...: sums of clipped gradients;
-`i/v0`, ...: weights after one step by `train_on_batch`.
+`i/v0`, ...: weights after one step.
 """
 
 import json
@@ -36,15 +36,6 @@ def gradient_norms(model, loss, x, y):
     return tf.norm(tf.concat(rows, axis=1), axis=1)
 
 
-def clipped_sums(optimizer, model, loss, x, y):
-    pairs = optimizer._compute_gradients(
-        lambda: loss(y, model(x, training=True)),
-        model.trainable_variables,
-        tape=tf.GradientTape(persistent=True),
-    )
-    return [len(x) * gradient for gradient, _ in pairs]
-
-
 def one_case(case, x, y, weights):
     model, loss = build(case)
     model.set_weights(weights)
@@ -55,12 +46,15 @@ def one_case(case, x, y, weights):
         learning_rate=case["learning_rate"],
     )
     norms = gradient_norms(model, loss, x, y)
-    sums = clipped_sums(optimizer, model, loss, x, y)
-    model.compile(optimizer, loss)
-    model.train_on_batch(x, y)
+    pairs = optimizer._compute_gradients(
+        lambda: loss(y, model(x, training=True)),
+        model.trainable_variables,
+        tape=tf.GradientTape(persistent=True),
+    )
+    optimizer.apply_gradients(pairs)
     return (
         {"norms": norms}
-        | {f"g{index}": value for index, value in enumerate(sums)}
+        | {f"g{index}": len(x) * mean for index, (mean, _) in enumerate(pairs)}
         | {f"v{index}": value for index, value in enumerate(model.get_weights())}
     )
 

@@ -94,7 +94,8 @@ def one_case(case, x, y, weights):
     )
     x, y = torch.tensor(x), torch.tensor(y)
     if x.ndim == 4:
-        x = x.movedim(-1, 1)
+        # Opacus computes strides from shapes, and is wrong on a mere view.
+        x = x.movedim(-1, 1).contiguous()
     name, _ = case["loss"]
     losses = LOSSES[name](module(x), y.long() if name.startswith("Sparse") else y)
     losses.reshape(len(x), -1).mean(dim=1).mean().backward()
