@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))  # for `import oracle`
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+import oracle
 
 
 @pytest.fixture
@@ -23,9 +25,5 @@ def rng():
 @pytest.fixture(params=["float32", "float64"])
 def floatx(request):
     """Runs a test in both precisions."""
-    before = keras.config.floatx(), keras.config.dtype_policy()
-    keras.config.set_floatx(request.param)
-    keras.config.set_dtype_policy(request.param)
-    yield request.param
-    keras.config.set_floatx(before[0])
-    keras.config.set_dtype_policy(before[1])
+    with oracle.precision(request.param):
+        yield request.param

@@ -5,6 +5,8 @@ clipping and sums are numpy in float64. Nothing here calls `tfpriv`, except
 `assert_exact`, which compares.
 """
 
+import contextlib
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -13,6 +15,19 @@ import tfpriv.dp as dp
 
 # Of an example's whole gradient norm.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
+
+
+@contextlib.contextmanager
+def precision(name):
+    """Inside, layers and losses are made in `"float32"` or `"float64"`."""
+    before = keras.config.floatx(), keras.config.dtype_policy()
+    keras.config.set_floatx(name)
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_floatx(before[0])
+        keras.config.set_dtype_policy(before[1])
 
 
 def gradients(model, x, y=None, *, loss=None, sample_weight=None):

@@ -49,23 +49,38 @@ def residual(rng):
     return keras.Model(x, layers.Dense(2)(z)), rng.normal(size=(EXAMPLES, 3))
 
 
+def drawn(rng, *choices):
+    """One of the choices; pytest shows it where a test fails."""
+    choice = choices[rng.integers(len(choices))]
+    print("drawn:", choice)
+    return choice
+
+
+def strided_or_dilated(rng):
+    """Convolutions are strided or dilated, never both."""
+    return drawn(rng, {"strides": 2}, {"dilation_rate": 2}, {})
+
+
 def conv1d(rng):
     return stack(
         rng,
-        (9, 3),
+        (int(rng.integers(9, 12)), 3),
         layers.Conv1D(4, 3, dilation_rate=2, padding="causal", activation="tanh"),
-        layers.Conv1D(3, 2, strides=2),
+        layers.Conv1D(3, 2, padding=drawn(rng, "valid", "same")),
+        layers.Conv1D(3, 2, **strided_or_dilated(rng)),
         layers.MaxPooling1D(2),
     )
 
 
 def conv2d(rng):
+    kernel = drawn(rng, 3, (2, 3), (3, 1))
     return stack(
         rng,
-        (9, 8, 3),
-        layers.Conv2D(4, 3, strides=2, padding="same", activation="tanh"),
-        layers.Conv2D(3, 2, dilation_rate=2),
-        layers.AveragePooling2D(2),
+        (int(rng.integers(8, 11)), 9, 3),
+        layers.Conv2D(4, kernel, padding="same", **strided_or_dilated(rng)),
+        layers.Activation("tanh"),
+        layers.Conv2D(3, 2, padding="valid", **strided_or_dilated(rng)),
+        layers.AveragePooling2D(2, padding="same"),
     )
 
 
@@ -83,7 +98,9 @@ def depthwise(rng):
     return stack(
         rng,
         (7, 7, 3),
-        layers.DepthwiseConv2D(3, depth_multiplier=2, activation="tanh"),
+        layers.DepthwiseConv2D(
+            3, depth_multiplier=2, activation="tanh", **strided_or_dilated(rng)
+        ),
         layers.GlobalMaxPooling2D(),
     )
 
@@ -106,7 +123,8 @@ def transposed(rng):
     return stack(
         rng,
         (3, 4, 2),
-        layers.Conv2DTranspose(3, 3, strides=2, padding="same", activation="tanh"),
+        layers.Conv2DTranspose(3, 3, strides=2, padding=drawn(rng, "same", "valid")),
+        layers.Activation("tanh"),
         layers.Conv2DTranspose(2, 2),
     )
 
@@ -194,40 +212,6 @@ def distributed(rng):
     )
 
 
-def check(build, rng, floatx):
-    model, x = build(rng)
-    if x.dtype == "float64":
-        x = x.astype(floatx)
-    y = rng.normal(size=(EXAMPLES, *model.output_shape[1:])).astype(floatx)
-    oracle.assert_exact(model, x, y, loss=MSE())
-
-
-@pytest.mark.parametrize(
-    "build",
-    [
-        dense,
-        residual,
-        einsum_dense,
-        conv1d,
-        conv2d,
-        conv3d,
-        depthwise,
-        depthwise1d,
-        separable,
-        transposed,
-        upsampling,
-        embedding,
-        normalisations,
-        attention,
-        transformer,
-        shared,
-        distributed,
-    ],
-)
-def test_layers(build, rng, floatx):
-    check(build, rng, floatx)
-
-
 def grouped(rng):
     return stack(rng, (6, 6, 4), layers.Conv2D(6, 3, groups=2, activation="tanh"))
 
@@ -253,17 +237,48 @@ def convolutional_recurrent(rng):
     return stack(rng, (3, 4, 4, 2), layers.ConvLSTM2D(2, 2))
 
 
-SLOWER_WAY = pytest.mark.filterwarnings("ignore:TensorFlow cannot vectorise")
+LIGHT = [
+    dense,
+    residual,
+    einsum_dense,
+    conv1d,
+    conv2d,
+    conv3d,
+    depthwise,
+    depthwise1d,
+    separable,
+    transposed,
+    upsampling,
+    embedding,
+    normalisations,
+    shared,
+    distributed,
+    attention,
+    grouped,
+]
+HEAVY = {gru: "float32", masked_recurrent: "float64", transformer: "float32"}
+SLOW = [convolutional_recurrent]
 
 
-@SLOWER_WAY
-@pytest.mark.parametrize("build", [grouped, gru, masked_recurrent])
-def test_layers_that_tensorflow_hardly_vectorises(build, rng, floatx):
-    check(build, rng, floatx)
+def case(build, floatx):
+    """Layers that take long to trace run quickly in one precision only."""
+    quick = build in LIGHT or HEAVY.get(build) == floatx
+    marks = () if quick else pytest.mark.slow
+    return pytest.param(build, floatx, id=f"{build.__name__}-{floatx}", marks=marks)
 
 
-@SLOWER_WAY
-@pytest.mark.slow
-@pytest.mark.parametrize("build", [convolutional_recurrent])
-def test_slow_layers(build, rng, floatx):
-    check(build, rng, floatx)
+CASES = [
+    case(build, floatx)
+    for build in (*LIGHT, *HEAVY, *SLOW)
+    for floatx in ("float32", "float64")
+]
+
+
+@pytest.mark.filterwarnings("ignore:TensorFlow cannot vectorise")
+@pytest.mark.parametrize(("build", "floatx"), CASES, indirect=["floatx"])
+def test_layers(build, rng, floatx):
+    model, x = build(rng)
+    if x.dtype == "float64":
+        x = x.astype(floatx)
+    y = rng.normal(size=(EXAMPLES, *model.output_shape[1:])).astype(floatx)
+    oracle.assert_exact(model, x, y, loss=MSE())

@@ -13,6 +13,13 @@ EXAMPLES = 4
 MSE = keras.losses.MeanSquaredError
 
 
+@pytest.fixture(params=["float64", pytest.param("float32", marks=pytest.mark.slow)])
+def floatx(request):
+    """The stricter precision first."""
+    with oracle.precision(request.param):
+        yield request.param
+
+
 def normal(rng, *shape):
     return rng.normal(size=(EXAMPLES, *shape)).astype(keras.config.floatx())
 

@@ -82,6 +82,7 @@ class PrivateOptimizer:
         self.privacy = privacy
         return self
 
+    @tf.autograph.experimental.do_not_convert
     def apply(self, grads, trainable_variables=None):
         """Adds noise to clipped sums, divides, and applies the Keras update.
 

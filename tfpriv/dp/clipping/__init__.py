@@ -32,6 +32,7 @@ def get_engine(name):
     return ENGINES[name]
 
 
+@tf.autograph.experimental.do_not_convert
 def clipped_gradients(
     model,
     x,
