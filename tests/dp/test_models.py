@@ -304,3 +304,99 @@ def test_saving_is_not_disturbed_by_what_was_prepared(rng, tmp_path):
     again = keras.saving.load_model(tmp_path / "m.keras")
     np.testing.assert_array_equal(again(x), model(x))
     model.export(tmp_path / "exported", verbose=False)
+
+
+# The same, by the train step of a private model.
+
+
+def assert_step_is_the_mean(model, x, y, sample_weight=None, **compile_options):
+    """Without noise, a step of DP-SGD moves weights by the mean clipped gradient."""
+    rate = 0.5
+    compiled(model, **compile_options)
+    alone = oracle.gradients(model, x, y, sample_weight=sample_weight)
+    bound = float(np.median([oracle.norm(g) for g in alone]))
+    wanted = oracle.add([oracle.clip(g, bound) for g in alone])
+    before = [v.numpy() for v in model.trainable_variables]
+    dp.make_private(model, max_occurrences=1, microbatch_size=3)
+    optimizer = dp.DPSGD(rate, l2_norm_clip=bound, noise_multiplier=0)
+    model.compile(optimizer=optimizer, **compile_options)
+    logs = model.train_on_batch(x, y, sample_weight=sample_weight, return_dict=True)
+    moved = [
+        (b - v.numpy()) * EXAMPLES / rate
+        for b, v in zip(before, model.trainable_variables, strict=True)
+    ]
+    assert oracle.distance(moved, wanted) <= 1e-9 * EXAMPLES * bound
+    return logs
+
+
+@pytest.fixture
+def double():
+    with oracle.precision("float64"):
+        yield
+
+
+@pytest.mark.usefixtures("double")
+def test_training_a_subclassed_model(rng):
+    model = Subclassed()
+    model(normal(rng, 3))
+    logs = assert_step_is_the_mean(
+        model, normal(rng, 3), normal(rng, 2), loss="mse", metrics=["mae"]
+    )
+    assert {"loss", "mae"} <= set(logs)
+
+
+@pytest.mark.usefixtures("double")
+def test_training_with_dicts_weights_and_metrics(rng):
+    a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
+    both = layers.Concatenate()([a, b])
+    outputs = {
+        "kind": layers.Dense(3, "softmax", name="kind")(both),
+        "height": layers.Dense(1, name="height")(both),
+    }
+    logs = assert_step_is_the_mean(
+        keras.Model({"a": a, "b": b}, outputs),
+        {"a": normal(rng, 3), "b": normal(rng, 2)},
+        {"kind": rng.integers(0, 3, (EXAMPLES, 1)), "height": normal(rng, 1)},
+        {"kind": rng.uniform(0.5, 2, EXAMPLES), "height": np.ones(EXAMPLES)},
+        loss={"kind": "sparse_categorical_crossentropy", "height": "mse"},
+        loss_weights={"kind": 0.5, "height": 2.0},
+        metrics={"kind": ["accuracy"]},
+    )
+    assert {"loss", "kind_accuracy"} <= set(logs)
+
+
+@pytest.mark.usefixtures("double")
+def test_training_with_class_weights(rng):
+    """A class weight is the sample weight of the examples of that class."""
+    x, y = normal(rng, 3), np.array([0, 1, 1, 2])
+    weights = {0: 0.5, 1: 2.0, 2: 1.0}
+    changes = []
+    start = None
+    for option in (
+        {"class_weight": weights},
+        {"sample_weight": np.array([weights[c] for c in y])},
+        {},
+    ):
+        model = keras.Sequential([keras.Input((3,)), layers.Dense(3, "softmax")])
+        start = start or model.get_weights()
+        model.set_weights(start)
+        dp.make_private(model, max_occurrences=1)
+        model.compile(
+            optimizer=dp.DPSGD(1.0, l2_norm_clip=100.0, noise_multiplier=0),
+            loss="sparse_categorical_crossentropy",
+        )
+        model.train_on_batch(x, y, **option)
+        changes.append([w - s for w, s in zip(model.get_weights(), start, strict=True)])
+    assert oracle.distance(changes[0], changes[1]) < 1e-12
+    assert oracle.distance(changes[0], changes[2]) > 1e-3
+
+
+@pytest.mark.usefixtures("double")
+def test_training_with_masks(rng):
+    ids = keras.Input((5,), dtype="int32")
+    embedded = layers.Embedding(7, 3, mask_zero=True)(ids)
+    model = keras.Model(ids, layers.Dense(4, "softmax")(embedded))
+    x = rng.integers(1, 7, (EXAMPLES, 5))
+    x[:, 3:] = 0
+    y = rng.integers(0, 4, (EXAMPLES, 5))
+    assert_step_is_the_mean(model, x, y, loss="sparse_categorical_crossentropy")

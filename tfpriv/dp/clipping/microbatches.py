@@ -23,6 +23,7 @@ def sum_over_chunks(engine, problem, batch, l2_norm_clip, microbatch_size, on_ch
         `(sums, norms, losses)`: gradients shaped like the variables, norms
         `(units,)`, and the losses of the examples that are present, `(examples,)`.
     """
+    l2_norm_clip = tf.convert_to_tensor(l2_norm_clip, tf.float64)
     units = tf.shape(tf.nest.flatten(batch["x"])[0])[0]
     group_size = _group_size(batch)
     step = max(1, microbatch_size // (group_size or 1))
