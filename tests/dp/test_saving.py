@@ -130,6 +130,14 @@ def test_the_statement_is_inside_the_config(tmp_path):
     assert statement["weights_digest"] == model.privacy.ledger.weights_digest
 
 
+def test_the_ledger_can_be_read_without_keras(tmp_path):
+    model = trained()
+    model.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        (member,) = [n for n in archive.namelist() if n.endswith("privacy_ledger.json")]
+        assert Ledger.from_bytes(archive.read(member)) == model.privacy.ledger
+
+
 def test_saved_in_the_middle_of_training(tmp_path):
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "{epoch}.keras")
     model = small.private(adam())

@@ -116,6 +116,9 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         delete_checkpoint: As in Keras.
     """
 
+    _weights_path: str
+    _training_metadata_path: str
+
     def __init__(self, backup_dir, delete_checkpoint=True):
         super().__init__(backup_dir, "epoch", False, delete_checkpoint)
 

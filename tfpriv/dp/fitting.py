@@ -46,7 +46,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     model.privacy.check(mechanism)
     model._prepare(sampler.element_spec())
     own_noise = model.optimizer.noise_multiplier
-    failures = []
+    failures: list[BaseException] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(clean_after_failure(model, failures))
         stack.enter_context(model.privacy.training(_journal_path(callbacks)))

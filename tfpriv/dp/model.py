@@ -1,6 +1,8 @@
 """`make_private`: any Keras model, trained by DP-SGD through `fit`."""
 
 import json
+import pathlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -91,6 +93,8 @@ def _refuse_own_train_step(model):
 @keras.saving.register_keras_serializable("tfpriv", "PrivateModel")
 class PrivateModel:
     """What `make_private` mixes into a model's class."""
+
+    _private_plan: Any
 
     # Compiling: everything that can be refused is refused here, before any trace.
 
@@ -300,6 +304,14 @@ class PrivateModel:
             self.privacy.ledger_to_save().to_bytes(), dtype=np.uint8
         )
 
+    def save_assets(self, dir_path):
+        """Puts the ledger where it can be read without Keras, for `tfpriv budget`."""
+        ledger = self.privacy.ledger_to_save()
+        ledger.save(pathlib.Path(dir_path) / exporting.LEDGER_NAME)
+
+    def load_assets(self, dir_path):
+        """Nothing to do: the ledger beside the weights is the one that counts."""
+
     def load_own_variables(self, store):
         variables = {k: store[k] for k in store.keys() if k != LEDGER_KEY}
         super().load_own_variables(variables)
@@ -332,7 +344,7 @@ class PrivateModel:
 
     def __reduce__(self):
         """As in Keras, but for the class, which has no name to be imported by."""
-        _, state = super().__reduce__()
+        state = super().__reduce__()[1]
         return keras_internals.unpickle_model, state
 
     def export(self, filepath, *args, **kwargs):
