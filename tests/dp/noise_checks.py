@@ -51,7 +51,7 @@ def assert_noise(steps, stddev):
     everything = np.concatenate(values)
     # Enough values for the variance test to find an error of 1 % in sigma.
     assert 1.1 * stats.norm.isf(alarm / 2) / np.sqrt(2 * len(everything)) < 0.01
-    for name, x in zip([*names, "all"], [*values, everything], strict=True):
+    for name, x in zip(["all", *names], [everything, *values], strict=True):
         n = len(x)
         spread = np.sum(x**2)
         probability = 2 * min(stats.chi2.cdf(spread, n), stats.chi2.sf(spread, n))

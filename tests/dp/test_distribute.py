@@ -119,7 +119,7 @@ def test_noise_is_added_once(found):
 
 
 def test_planted_fault_noise_in_every_replica(found):
-    assert "sigma is off by 1.4" in found["with_own_key"]
+    assert "sigma is off by 1.41" in found["with_own_key"]
     # It would not come that far: a ticket gives one key.
     assert "not paid for" in found["with_ticket"]
 

@@ -131,8 +131,11 @@ def assert_nothing_is_lost(folder, kind, kills):
     assert done["events"] == len(uninterrupted) == started(folder)
     assert done["event"] == repr(step.event)
     assert done["epsilon"] == pytest.approx(uninterrupted.epsilon(1e-5), rel=1e-12)
-    if kind != "keras, 3":
-        assert done["iterations"] == EPOCHS * STEPS
+    if kind != "keras, 3":  # which replays an epoch on weights from its middle
+        # Killed between its two files, a backup has an epoch done twice over.
+        again = STEPS * sum(place in ("saving", "saved") for place, _ in kills)
+        most = EPOCHS * STEPS + again
+        assert done["iterations"] in range(EPOCHS * STEPS, most + 1, STEPS)
     assert not (folder / "backup").exists()
     return twice
 
