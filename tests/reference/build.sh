@@ -19,7 +19,7 @@ fail() {
 
 find_python() {
   local candidate
-  for candidate in python3.11 python3 python; do
+  for candidate in python3.11 "$root/.venv/bin/python" python3; do
     if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
       2>/dev/null; then
       echo "$candidate"
