@@ -8,7 +8,8 @@ Two things keep RDP epsilons from being equal to the last digit everywhere. Ours
 more orders, and is smaller for epsilons below about 0.3 and above 50. And where much
 is sampled, later versions of dp-accounting replace the divergence at a broken order by
 the chord between its whole neighbours, which is larger than the 0.4.3 figure (and than
-numerical integration, with which 0.4.3 agrees): an upper bound still, 0.6 % high at the most seen.
+numerical integration, with which 0.4.3 agrees): an upper bound still, at most 0.6 %
+high in the cases seen.
 """
 
 import math
