@@ -14,7 +14,7 @@ from tfpriv.captioning.commands import progress
 from tfpriv.captioning.evaluate import as_table, evaluate
 from tfpriv.captioning.train import Protection, Recipe, prepare, train
 
-PICTURES, UNSEEN, SHOWN = 10000, 300, 12
+PICTURES, UNSEEN, SHOWN = 15000, 300, 12
 RECIPE = Recipe(
     epochs=9,
     batch_size=384,

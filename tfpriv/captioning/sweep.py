@@ -144,6 +144,8 @@ def plot(rows: Sequence[dict], path: str | Path) -> None:
         )
         axis.set_xticks([r["epsilon"] for r in private])
         axis.set_xticklabels([f"{r['epsilon']:.2g}" for r in private])
+        if name == "loss":  # untrained and trained differ by an order of magnitude
+            axis.set_yscale("log")
         axis.minorticks_off()
         axis.legend()
     with images.atomic_file(path) as file:
