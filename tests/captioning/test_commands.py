@@ -103,21 +103,26 @@ def test_compare_sets_three_side_by_side(plain_run, scene_folder, tmp_path, caps
 def test_sweep_writes_table_and_plot(plain_run, scene_folder, tmp_path, capsys):
     words = ["sweep", "--data", scene_folder, "--output", tmp_path / "out"]
     words += ["--pretrained", plain_run, "--pretrained-is-public", "--freeze-encoder"]
-    words += ["--epsilons", "8,1", *SHORT]
+    words += ["--epsilons", "1", *SHORT]
     assert tfpriv(*words) == 2
     assert "--validation-is-public" in capsys.readouterr().err
     assert tfpriv(*words, "--validation-is-public") == 0
     table = json.loads((tmp_path / "out" / "table.json").read_text())
     labels = [row["training"] for row in table["rows"]]
-    assert labels == ["start weights", "epsilon 1", "epsilon 8", "without privacy"]
-    assert [
-        r.get("epsilon", 0) <= b for r, b in zip(table["rows"], [0, 1, 8], strict=False)
-    ]
+    assert labels == ["start weights", "epsilon 1", "without privacy"]
+    assert 0.9 < table["rows"][1]["epsilon"] <= 1
     assert "CIDEr" in (tmp_path / "out" / "table.md").read_text()
     model = store.load_captioner(tmp_path / "out" / "epsilon_1")
     assert model.privacy.epsilon(1e-5) <= 1
     assert (tmp_path / "out" / "without_privacy" / store.LEDGER).is_file()
     assert images.load(tmp_path / "out" / "sweep.png").shape[0] > 100
+
+
+def test_epsilons_rise_between_the_two_ends():
+    from tfpriv.captioning.sweep import epsilon_variants
+
+    labels = [v.label for v in epsilon_variants([8, 0.61, 3], 1e-6)]
+    assert labels[1:-1] == ["epsilon 0.61", "epsilon 3", "epsilon 8"]
 
 
 REFUSED = {

@@ -1,6 +1,5 @@
 """Logits to captions: greedy and beam search with KerasHub's samplers."""
 
-import keras
 import keras_hub
 import numpy as np
 import tensorflow as tf
@@ -73,7 +72,9 @@ def allowed(logits, before):
 def make_captioner(model, beams: int = 1):
     """A compiled function from pictures `(B, S, S, 3)` to token rows `(B, T)`."""
 
-    @tf.function(reduce_retracing=True)
+    size = model.image_size
+
+    @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32)])
     def run(pictures):
         return search(model, model.encode(pictures), beams)
 
@@ -100,12 +101,8 @@ def caption_pictures(
         )
     run, texts = make_captioner(model, beams), []
     for start in range(0, len(pictures), batch_size):
-        batch = pictures[start : start + batch_size]
-        # One shape for all batches: the last one is filled up, so nothing is retraced.
-        filled = np.zeros((min(batch_size, len(pictures)), size, size, 3), "float32")
-        filled[: len(batch)] = batch
-        rows = keras.ops.convert_to_numpy(run(tf.constant(filled)))
-        texts += model.tokenizer.decode(rows[: len(batch)])
+        batch = tf.constant(pictures[start : start + batch_size], tf.float32)
+        texts += model.tokenizer.decode(run(batch).numpy())
         if progress:
             progress(len(texts), len(pictures))
     return texts

@@ -54,7 +54,14 @@ def mean_loss(
     targets = model.tokenizer.encode_groups(data.captions, captions_per_picture)
     inputs, loss = teacher_inputs(targets), CaptionLoss(reduction="none")
 
-    @tf.function(reduce_retracing=True)
+    size, rows = model.image_size, targets.shape[1:]
+    signature = [
+        tf.TensorSpec([None, size, size, 3], pictures.dtype),
+        tf.TensorSpec([None, *rows], tf.int32),
+        tf.TensorSpec([None, *rows], tf.int32),
+    ]
+
+    @tf.function(input_signature=signature)
     def losses(image, tokens, wanted):
         return loss(wanted, model({"image": image, "tokens": tokens}))
 
