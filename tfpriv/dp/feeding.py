@@ -7,12 +7,12 @@ BATCH, TICKET, DIVISOR = "batch", "ticket", "divisor"
 
 
 def is_fed(data):
-    """Whether data came from `make_dataset`."""
+    """Whether data came from `make_dataset` or `own_batch`."""
     return isinstance(data, dict) and TICKET in data
 
 
 def make_dataset(sampler, pay, randomness, steps, strategy, failures):
-    """An endless-looking data set of exactly `steps` logical batches.
+    """A data set of exactly `steps` logical batches.
 
     Each batch is drawn when it is asked for, never ahead (tf.data's own prefetching
     is off), so that an event is in the ledger before its batch is drawn and no event

@@ -134,8 +134,7 @@ def seeds_of_example(generators, seeds):
 
         def next_seed(ordered=True):
             del ordered
-            folded = tf.random.experimental.stateless_fold_in(seed, next(calls))
-            return folded
+            return tf.random.experimental.stateless_fold_in(seed, next(calls))
 
         return next_seed
 

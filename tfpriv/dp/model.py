@@ -148,10 +148,7 @@ class PrivateModel:
     def _prepare(self, spec):
         """Probes the model for data of this shape, once per `compile`."""
         validate.check_layers(self)  # one may have been unfrozen since
-        trained = [v.path for v in self.trainable_variables]
-        if self._private_plan is not None and self._private_spec == repr(
-            (spec, trained)
-        ):
+        if self._private_plan is not None and self._private_spec == self._key_of(spec):
             return
         problem = clipping.Problem(
             self,
@@ -174,8 +171,11 @@ class PrivateModel:
                 self.optimizer.build(self.trainable_variables)
         self.train_function = None
         self._private_problem, self._private_plan = problem, plan
-        trained = [v.path for v in self.trainable_variables]
-        self._private_spec = repr((spec, trained))
+        self._private_spec = self._key_of(spec)  # the weights may be new
+
+    def _key_of(self, spec):
+        """What a plan was made for: shapes of data, and which weights are trained."""
+        return repr((spec, [v.path for v in self.trainable_variables]))
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Nothing to do: `_prepare` has built everything, without private data."""
