@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from keras import layers
 
 import tfpriv.dp as dp
-from tfpriv.dp.clipping import microbatches, vectorized
+from tfpriv.dp.clipping import microbatches, styles, vectorized
 
 MSE = keras.losses.MeanSquaredError
 
@@ -181,7 +181,7 @@ def test_absent_units_contribute_exactly_zero(rng):
     problem = prepared(model, x, y)
     batch = {"x": tf.constant(x), "y": tf.constant(y), "present": tf.constant(present)}
     sums, norms, losses = microbatches.sum_over_chunks(
-        vectorized.clipped_sum, problem, batch, 0.5, 3, None
+        vectorized.clipped_sum, problem, batch, flat(0.5), 3, None
     )
     kept, _ = dp.clipped_gradients(
         model, x[present], y[present], loss="mse", l2_norm_clip=0.5
@@ -206,11 +206,16 @@ def test_groups_are_averaged_over_their_present_members_and_clipped_once(rng):
     wanted = oracle.add([oracle.clip(first, bound), oracle.clip(alone[2], bound)])
     for size in (2, 4, 100):
         sums, norms, _ = microbatches.sum_over_chunks(
-            vectorized.clipped_sum, problem, batch, bound, size, None
+            vectorized.clipped_sum, problem, batch, flat(bound), size, None
         )
         assert oracle.distance(sums, wanted) <= 1e-5 * 2 * bound
         lengths = [oracle.norm(first), oracle.norm(alone[2]), 0]
         np.testing.assert_allclose(norms, lengths, rtol=1e-5)
+
+
+def flat(bound):
+    factors = styles.get("flat").bind(None)
+    return lambda norms: factors(norms, tf.constant(bound, tf.float64))
 
 
 def prepared(model, x, y):
@@ -267,55 +272,63 @@ def test_each_example_gets_a_dropout_mask_of_its_own(microbatch_size):
 # Planted faults: each must fail the comparison that the tests above make.
 
 
-def clip_the_sum(problem, chunk, bound):
+def bound_of(clip):
+    """The bound that a flat `clip` closes over."""
+    long = tf.constant([1e200], tf.float64)
+    return tf.cast((long * clip([long])[0])[0], tf.float32)
+
+
+def total(norms):
+    return tf.norm(tf.stack(norms), axis=0)
+
+
+def clip_the_sum(problem, chunk, clip):
     grads, losses, y_pred = vectorized.per_example_gradients(problem, chunk)
     sums = [tf.reduce_sum(g, 0) for g in grads]
-    norms = vectorized.gradient_norms(grads)
-    clipped, _ = tf.clip_by_global_norm(sums, tf.cast(bound, tf.float32))
+    norms = total(vectorized.gradient_norms(grads))
+    clipped, _ = tf.clip_by_global_norm(sums, bound_of(clip))
     return clipped, norms, losses, y_pred
 
 
-def clip_by_the_batch(problem, chunk, bound):
+def clip_by_the_batch(problem, chunk, clip):
     grads, losses, y_pred = vectorized.per_example_gradients(problem, chunk)
-    norms = vectorized.gradient_norms(grads)
-    scale = tf.minimum(tf.cast(bound, tf.float32) / tf.reduce_mean(norms), 1.0)
+    norms = total(vectorized.gradient_norms(grads))
+    scale = tf.minimum(bound_of(clip) / tf.reduce_mean(norms), 1.0)
     return [scale * tf.reduce_sum(g, 0) for g in grads], norms, losses, y_pred
 
 
-def mean_instead_of_sum(problem, chunk, bound):
-    sums, norms, losses, y_pred = vectorized.clipped_sum(problem, chunk, bound)
+def mean_instead_of_sum(problem, chunk, clip):
+    sums, norms, losses, y_pred = vectorized.clipped_sum(problem, chunk, clip)
     size = tf.cast(tf.shape(norms)[0], tf.float32)
     return [s / size for s in sums], norms, losses, y_pred
 
 
-def clip_each_layer(problem, chunk, bound):
+def clip_each_layer(problem, chunk, clip):
     grads, losses, y_pred = vectorized.per_example_gradients(problem, chunk)
     norms = vectorized.gradient_norms(grads)
     sums = []
-    for g in grads:
-        own = vectorized.gradient_norms([g])
-        scale = tf.minimum(tf.cast(bound, tf.float32) / own, 1.0)
+    for g, own in zip(grads, norms, strict=True):
+        scale = clip([tf.cast(own, tf.float64)])[0]
         sums.append(vectorized.weighted_sum(g, scale, tf.ones_like(own, bool)))
-    return sums, norms, losses, y_pred
+    return sums, total(norms), losses, y_pred
 
 
-def forget_a_variable(problem, chunk, bound):
+def forget_a_variable(problem, chunk, clip):
     grads, losses, y_pred = vectorized.per_example_gradients(problem, chunk)
     norms = vectorized.gradient_norms(grads)
-    seen = vectorized.gradient_norms(grads[1:])
-    scale = tf.minimum(tf.cast(bound, tf.float32) / seen, 1.0)
-    used = tf.ones_like(norms, bool)
+    scale = clip([tf.cast(n, tf.float64) for n in norms[1:]])[0]
+    used = tf.ones_like(norms[0], bool)
     sums = [vectorized.weighted_sum(g, scale, used) for g in grads]
-    return sums, norms, losses, y_pred
+    return sums, total(norms), losses, y_pred
 
 
-def count_an_example_twice(problem, chunk, bound):
-    sums, norms, losses, y_pred = vectorized.clipped_sum(problem, chunk, bound)
+def count_an_example_twice(problem, chunk, clip):
+    sums, norms, losses, y_pred = vectorized.clipped_sum(problem, chunk, clip)
     first = {
         k: tf.nest.map_structure(lambda t: t[:1], v) for k, v in chunk.data.items()
     }
     again, *_ = vectorized.clipped_sum(
-        problem, type(chunk)(first, chunk.unit_present[:1]), bound
+        problem, type(chunk)(first, chunk.unit_present[:1]), clip
     )
     sums = [a + b for a, b in zip(sums, again, strict=True)]
     return sums, norms, losses, y_pred
@@ -345,9 +358,9 @@ def test_counted_padding_is_caught(rng, monkeypatch):
     """The same as above, for rows that are not present."""
     from tfpriv.dp.clipping import problem as problems
 
-    def everybody(problem, chunk, bound):
+    def everybody(problem, chunk, clip):
         there = tf.ones_like(chunk.unit_present)
-        return vectorized.clipped_sum(problem, problems.Chunk(chunk.data, there), bound)
+        return vectorized.clipped_sum(problem, problems.Chunk(chunk.data, there), clip)
 
     monkeypatch.setattr(vectorized, "clipped_sum", everybody)
     with pytest.raises((AssertionError, RecursionError)):

@@ -243,11 +243,13 @@ class PrivateModel:
                 "`train_step` itself"
             )
         optimizer = self.optimizer
+        factors = clipping.styles.get("flat").bind(self._private_problem)
+        bound = tf.constant(optimizer.l2_norm_clip, tf.float64)
         sums, _, losses = sum_over_chunks(
             clipping.get_engine(self._private_options["engine"]),
             self._private_problem,
             batch,
-            optimizer.l2_norm_clip,
+            lambda norms: factors(norms, bound),
             self._private_plan.microbatch_size,
             on_chunk=None if private else self._show_chunk,
         )

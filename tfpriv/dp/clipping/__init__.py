@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
-from tfpriv.dp.clipping import tags, vectorized
+from tfpriv.dp.clipping import styles, tags, vectorized
 from tfpriv.dp.clipping.microbatches import sum_over_chunks
 from tfpriv.dp.clipping.probe import probe
 from tfpriv.dp.clipping.problem import Problem
@@ -155,9 +155,14 @@ def _make_run(model, loss, batch, engine, microbatch_size):
     plan = probe(problem, spec_of(batch), microbatch_size)
     problem.map_examples = plan.map_examples
 
+    factors = styles.get("flat").bind(problem)
+
     def run(batch, l2_norm_clip):
+        def clip(norms):
+            return factors(norms, l2_norm_clip)
+
         return sum_over_chunks(
-            engine, problem, batch, l2_norm_clip, plan.microbatch_size, on_chunk=None
+            engine, problem, batch, clip, plan.microbatch_size, on_chunk=None
         )[:2]
 
     any_size = tf.nest.map_structure(

@@ -5,17 +5,16 @@ import tensorflow as tf
 from tfpriv.dp.clipping.problem import Chunk, example_seeds, sum_dtype
 
 
-def sum_over_chunks(engine, problem, batch, l2_norm_clip, microbatch_size, on_chunk):
+def sum_over_chunks(engine, problem, batch, clip, microbatch_size, on_chunk):
     """Clipped sum over a batch of any size, empty included.
 
     Args:
-        engine: Function `(problem, chunk, l2_norm_clip) -> (sums, norms, losses,
-            y_pred)`.
+        engine: Function `(problem, chunk, clip) -> (sums, norms, losses, y_pred)`.
         problem: `Problem`.
         batch: Dict with `x`, and where given `y`, `sample_weight`, `present`.
             Leading axis: units; for groups `present` is `(units, k)` and the other
             entries have leading axes `(units, k)`.
-        l2_norm_clip: Positive float.
+        clip: Function from norms to factors (see `styles`).
         microbatch_size: Int, examples that are differentiated together.
         on_chunk: `None` or a function `(chunk, y_pred)` called for each.
 
@@ -23,7 +22,6 @@ def sum_over_chunks(engine, problem, batch, l2_norm_clip, microbatch_size, on_ch
         `(sums, norms, losses)`: gradients shaped like the variables, norms
         `(units,)`, and the losses of the examples that are present, `(examples,)`.
     """
-    l2_norm_clip = tf.convert_to_tensor(l2_norm_clip, tf.float64)
     units = tf.shape(tf.nest.flatten(batch["x"])[0])[0]
     group_size = _group_size(batch)
     step = max(1, microbatch_size // (group_size or 1))
@@ -33,11 +31,11 @@ def sum_over_chunks(engine, problem, batch, l2_norm_clip, microbatch_size, on_ch
 
     def body(i, sums, norms, losses):
         chunk = _slice(problem, batch, i * step, step, group_size)
-        part, chunk_norms, chunk_losses, y_pred = engine(problem, chunk, l2_norm_clip)
+        part, chunk_norms, chunk_losses, y_pred = engine(problem, chunk, clip)
         if on_chunk is not None:
             on_chunk(chunk, y_pred)
         sums = [a + b for a, b in zip(sums, part, strict=True)]
-        norms = tf.concat([norms, chunk_norms], axis=0)
+        norms = tf.concat([norms, tf.cast(chunk_norms, dtype)], axis=0)
         shown = tf.boolean_mask(chunk_losses, chunk.example_mask)
         return i + 1, sums, norms, tf.concat([losses, shown], axis=0)
 

@@ -7,41 +7,38 @@ vectorise a model (recurrent layers), `tf.map_fn` does the same, one by one.
 """
 
 import contextlib
-import functools
 import logging
+import math
 
+import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
+from tfpriv.dp.clipping import scaling
 from tfpriv.dp.clipping.converters import exact_converters
 from tfpriv.dp.clipping.problem import sum_dtype
 
 
-def clipped_sum(problem, chunk, l2_norm_clip):
+def clipped_sum(problem, chunk, clip):
     """Sum of the clipped gradients of the units in one chunk.
 
     Args:
         problem: `Problem`: model, variables, loss and how to map over examples.
         chunk: `Chunk` of examples that fit in memory together.
-        l2_norm_clip: Positive float, the bound on each unit's gradient.
+        clip: Function from the units' norms, one tensor per variable, to their
+            factors (see `styles`).
 
     Returns:
         `(sums, norms, losses, y_pred)`: a list of tensors shaped like the variables;
-        unclipped norms, shape `(units,)`, 0 where a unit was absent and infinity
-        where its gradient was not finite; per-example losses, shape `(examples,)`;
-        and predictions with leading axis `(examples,)`.
+        unclipped norms over all variables, shape `(units,)`, 0 where a unit was
+        absent and infinity where its gradient was not finite; per-example losses,
+        shape `(examples,)`; and predictions with leading axis `(examples,)`.
     """
     grads, losses, y_pred = per_example_gradients(problem, chunk)
     grads = [average_over_groups(g, chunk) for g in grads]
-    norms = gradient_norms(grads)
-    finite = tf.math.is_finite(norms)
-    used = tf.logical_and(finite, chunk.unit_present)
-    bound = tf.cast(l2_norm_clip, norms.dtype)
-    scale = tf.minimum(bound / tf.maximum(norms, 1e-30), 1.0)
-    sums = [weighted_sum(g, scale, used) for g in grads]
-    shown = tf.where(finite, norms, float("inf"))
-    shown = tf.where(chunk.unit_present, shown, tf.zeros_like(shown))
-    return sums, shown, losses, y_pred
+    factors, used, norms = scaling.scale(gradient_norms(grads), chunk, clip)
+    sums = [weighted_sum(g, f, used) for g, f in zip(grads, factors, strict=True)]
+    return sums, norms, losses, y_pred
 
 
 def per_example_gradients(problem, chunk):
@@ -118,52 +115,54 @@ def average_over_groups(gradient, chunk):
 
 
 def gradient_norms(gradients):
-    """L2 norm of each unit's gradient over all variables, shape `(units,)`.
+    """L2 norms of each unit's gradient, a `(units,)` tensor for each variable.
 
     Squares leave a float's range long before the gradients do. A unit where that is
     near has its gradient divided by its largest entry first; the others keep the
     very same norm.
     """
-    norms = _root_of_squares(gradients)
-    in_range = tf.logical_and(norms > 1e-8, norms < 1e18)
-    return tf.cond(
-        tf.reduce_all(in_range),
-        lambda: norms,
-        lambda: tf.where(in_range, norms, _scaled_norms(gradients)),
-    )
-
-
-def _scaled_norms(gradients):
-    by_variable = [
-        tf.reduce_max(tf.abs(g), axis=list(range(1, g.shape.rank))) for g in gradients
+    norms = [_root_of_squares(g) for g in gradients]
+    in_range = [
+        tf.logical_and(tf.math.is_finite(n), n > _smallest_norm(g))
+        for n, g in zip(norms, gradients, strict=True)
     ]
-    largest = functools.reduce(tf.maximum, _to_one_dtype(by_variable))
+
+    def rescaled():
+        triples = zip(norms, in_range, gradients, strict=True)
+        return [tf.where(ok, n, _scaled_norm(g)) for n, ok, g in triples]
+
+    # `tf.cond` would unpack a list of one.
+    everything = tf.reduce_all(tf.stack(in_range))
+    return tf.nest.flatten(tf.cond(everything, lambda: norms, rescaled))
+
+
+def _smallest_norm(gradient):
+    """Above it, squares that vanish are lost in the rounding of the others."""
+    info = np.finfo(gradient.dtype.as_numpy_dtype)
+    size = gradient.shape[1:].num_elements()
+    return math.sqrt(size * float(info.tiny) / float(info.eps))
+
+
+def _scaled_norm(gradient):
+    axes = list(range(1, gradient.shape.rank))
+    largest = tf.reduce_max(tf.abs(gradient), axis=axes)
     usable = tf.logical_and(tf.math.is_finite(largest), largest > 0)
     scale = tf.where(usable, largest, tf.ones_like(largest))
-    scaled = [g / expand_like(tf.cast(scale, g.dtype), g) for g in gradients]
-    return scale * _root_of_squares(scaled)
+    return scale * _root_of_squares(gradient / expand_like(scale, gradient))
 
 
-def _root_of_squares(gradients):
-    squares = [
-        tf.reduce_sum(tf.square(g), axis=list(range(1, g.shape.rank)))
-        for g in gradients
-    ]
-    return tf.sqrt(tf.add_n(_to_one_dtype(squares)))
+def _root_of_squares(gradient):
+    axes = list(range(1, gradient.shape.rank))
+    return tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=axes))
 
 
-def _to_one_dtype(tensors):
-    dtype = max((t.dtype for t in tensors), key=lambda d: d.size)
-    return [tf.cast(t, dtype) for t in tensors]
-
-
-def weighted_sum(gradient, scale, used):
-    """sum_i scale_i * gradient_i over the units that are used.
+def weighted_sum(gradient, factors, used):
+    """sum_i factor_i * gradient_i over the units that are used.
 
     Not a matrix product: those may be rounded to fewer bits (TensorFloat-32), which
     would let a contribution exceed its bound.
     """
-    scaled = gradient * expand_like(tf.cast(scale, gradient.dtype), gradient)
+    scaled = gradient * expand_like(tf.cast(factors, gradient.dtype), gradient)
     # A factor of zero would keep a nan: select.
     kept = tf.where(expand_like(used, gradient), scaled, tf.zeros_like(scaled))
     return tf.reduce_sum(kept, axis=0)
