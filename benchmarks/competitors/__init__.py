@@ -1,0 +1,1 @@
+"""What `training.py` compares: each competitor in a process and a Python of its own."""

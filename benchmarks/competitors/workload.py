@@ -1,0 +1,50 @@
+"""The two networks' sizes and their data, the same for every competitor.
+
+Only numpy is imported here: each environment has it, and none has all the frameworks.
+"""
+
+import numpy as np
+
+PARAMETERS = {"cnn": 279_882, "decoder": 4_152_200}
+
+# cnn: 3x3 convolutions, each with GroupNorm and ReLU; pooled over the picture; Dense.
+IMAGE = (32, 32, 3)
+CONVOLUTIONS = ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1))  # (filters, stride)
+GROUPS = 8
+CLASSES = 10
+
+# decoder: words so far and a picture's tokens to the next word, as captioning has it.
+VOCABULARY = 5000
+LENGTH = 20
+WIDTH = 256
+HEADS = 4
+FEED_FORWARD = 512
+BLOCKS = 2
+PICTURE_TOKENS = 16
+
+# Adam at this rate for everyone; a small one, so that noise does not blow weights up.
+LEARNING_RATE = 1e-4
+L2_NORM_CLIP = 1.0
+NOISE_MULTIPLIER = 1.0
+NORM_EPSILON = 1e-5
+
+
+def batch(network, size):
+    """Made-up data for one step.
+
+    Args:
+        network: `"cnn"` or `"decoder"`.
+        size: Examples.
+
+    Returns:
+        `(x, y)`. For the CNN pictures `(size, 32, 32, 3)` and classes `(size,)`; for
+        the decoder a dict of `tokens` `(size, 20)` and `memory` `(size, 16, 256)`, and
+        the next tokens `(size, 20)`.
+    """
+    rng = np.random.default_rng(0)
+    if network == "cnn":
+        pictures = rng.normal(size=(size, *IMAGE)).astype("float32")
+        return pictures, rng.integers(0, CLASSES, size).astype("int32")
+    tokens = rng.integers(0, VOCABULARY, (size, LENGTH + 1)).astype("int32")
+    memory = rng.normal(size=(size, PICTURE_TOKENS, WIDTH)).astype("float32")
+    return {"tokens": tokens[:, :-1], "memory": memory}, tokens[:, 1:]

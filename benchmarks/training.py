@@ -1,0 +1,178 @@
+"""Time and memory of a private training step: tfpriv, its peers, and no privacy.
+
+Usage: python benchmarks/training.py [--network cnn|decoder] [--only NAME,...]
+    [--parts time,memory,growth] [--rounds N] [--quick]
+
+Peers run in the reference environments (`make reference`); without them ours is
+measured alone. benchmarks/README.md says what the rows are.
+"""
+
+import argparse
+import statistics
+
+from competitors import measure
+from competitors.process import Competitor
+from competitors.workload import PARAMETERS
+
+BATCH = 64
+MEMORY_BATCHES = (64, 128, 256)
+GROWTH_BATCHES = (16, 32, 64, 128, 256, 512)
+PARTS = ("time", "memory", "growth")
+DEFAULT_ROUNDS, QUICK_ROUNDS = 15, 5
+
+NONPRIVATE = [
+    Competitor(
+        f"nonprivate-{form}", f"not private: {label}", "nonprivate", form, private=False
+    )
+    for form, label in {
+        "default": "Keras 3 `train_on_batch`",
+        "no-jit": "Keras 3 `train_on_batch`, `jit_compile=False`",
+        "tape": "Keras 3 in a `tf.function` by hand",
+    }.items()
+]
+
+
+def engines():
+    """Tfpriv's clipping engines, the default one last."""
+    from tfpriv.dp.clipping import ENGINES, get_engine
+
+    default = get_engine("auto")
+    ordered = sorted(ENGINES, key=lambda name: ENGINES[name] is default)
+    return [
+        Competitor(
+            name,
+            f"**tfpriv**, engine `{name}`"
+            + (" (the default)" if ENGINES[name] is default else ""),
+            "tfpriv_engines",
+            name,
+        )
+        for name in ordered
+    ]
+
+
+PEERS = []
+
+
+def main():
+    """Measures what was asked for and prints Markdown tables."""
+    options = _parse()
+    ours = engines()
+    chosen = [c for c in [*NONPRIVATE, *ours, *PEERS] if _is_asked_for(c, options)]
+    _tell_of_missing(chosen)
+    chosen = [c for c in chosen if c.available]
+    for network in options.network:
+        entrants = [c for c in chosen if network in c.networks]
+        print(f"\n## {network}: {PARAMETERS[network]:,} parameters\n", flush=True)
+        if {"time", "memory"} & set(options.parts):
+            _compare(network, entrants, options)
+        if "growth" in options.parts:
+            _growth(network, ours[-1], options.rounds)
+
+
+def _parse():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", choices=tuple(PARAMETERS), help="default: both")
+    parser.add_argument(
+        "--only",
+        metavar="NAME,...",
+        help="competitors whose names begin so; the non-private ones, to which all are "
+        "compared, always run",
+    )
+    parser.add_argument(
+        "--parts", default=",".join(PARTS), help=f"default: {','.join(PARTS)}"
+    )
+    parser.add_argument("--rounds", type=int, help=f"default: {DEFAULT_ROUNDS}")
+    parser.add_argument(
+        "--quick", action="store_true", help=f"time only, {QUICK_ROUNDS} rounds"
+    )
+    options = parser.parse_args()
+    options.network = [options.network] if options.network else list(PARAMETERS)
+    options.parts = ["time"] if options.quick else options.parts.split(",")
+    if not set(options.parts) <= set(PARTS):
+        parser.error(f"--parts takes {', '.join(PARTS)}. Received: {options.parts}")
+    options.rounds = options.rounds or (
+        QUICK_ROUNDS if options.quick else DEFAULT_ROUNDS
+    )
+    return options
+
+
+def _is_asked_for(competitor, options):
+    if options.only is None or not competitor.private:
+        return True
+    return competitor.name.startswith(tuple(options.only.split(",")))
+
+
+def _tell_of_missing(competitors):
+    missing = [c for c in competitors if not c.available]
+    if not missing:
+        return
+    environments = " ".join(sorted({c.environment for c in missing}))
+    measure.tell(
+        f"Not measured: {', '.join(c.name for c in missing)}. Their environments are "
+        f"not built; `make reference` or `tests/reference/build.sh {environments}` "
+        "builds them."
+    )
+
+
+def _compare(network, entrants, options):
+    """One table: time, ratio to the fastest non-private step, memory."""
+    times, memory = {}, {}
+    if "time" in options.parts:
+        measured = measure.take_turns(
+            [(c, BATCH) for c in entrants], network, options.rounds
+        )
+        times = {competitor: seconds for (competitor, _), seconds in measured.items()}
+    if "memory" in options.parts:
+        measure.tell(f"  peak memory at batch {MEMORY_BATCHES}")
+        memory = {c: measure.memory_slope(c, network, MEMORY_BATCHES) for c in entrants}
+    base = fastest(times)
+    print(
+        f"Batch {BATCH}, {options.rounds} rounds; the ratio is to the fastest step "
+        "without privacy, median (and quartiles) over rounds.\n"
+    )
+    print("| one training step | ms | ratio | MB per further example |")
+    print("| --- | --- | --- | --- |")
+    for competitor in entrants:
+        time, ratio, slope = "", "", ""
+        if competitor in times:
+            median = statistics.median(times[competitor].values())
+            low, middle, high = measure.ratios(times[competitor], times[base])
+            time = f"{1e3 * median:.0f}"
+            ratio = f"{middle:.2f} ({low:.2f} to {high:.2f})"
+        if memory.get(competitor) is not None:
+            slope = f"{memory[competitor]:.1f}"
+        print(f"| {competitor.label} | {time} | {ratio} | {slope} |")
+
+
+def fastest(times):
+    """The non-private competitor with the smallest median; `None` without any."""
+    medians = {
+        competitor: statistics.median(seconds.values())
+        for competitor, seconds in times.items()
+        if not competitor.private
+    }
+    return min(medians, key=medians.get, default=None)
+
+
+def _growth(network, competitor, rounds):
+    """Step time over batch sizes, and how far it is from a straight line."""
+    entrants = [(competitor, batch) for batch in GROWTH_BATCHES]
+    measured = measure.take_turns(entrants, network, rounds)
+    medians = {
+        batch: statistics.median(seconds.values())
+        for (_, batch), seconds in measured.items()
+    }
+    line = statistics.linear_regression(list(medians), list(medians.values()))
+    print(f"\nStep time of {competitor.label} over the batch:\n")
+    print("| batch | ms | ms per example | beside the straight line |")
+    print("| --- | --- | --- | --- |")
+    for batch, seconds in medians.items():
+        off = seconds / (line.intercept + line.slope * batch) - 1
+        print(
+            f"| {batch} | {1e3 * seconds:.0f} | {1e3 * seconds / batch:.2f} "
+            f"| {100 * off:+.0f} % |"
+        )
+
+
+if __name__ == "__main__":
+    main()
