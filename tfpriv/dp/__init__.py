@@ -14,6 +14,7 @@ if keras.backend.backend() != "tensorflow":
 from tfpriv.dp.batchnorm import replace_batchnorm
 from tfpriv.dp.callbacks import BackupAndRestore, TensorBoard
 from tfpriv.dp.clipping import clipped_gradients
+from tfpriv.dp.clipping.adaptive import AdaptiveClipping
 from tfpriv.dp.fitting import Public
 from tfpriv.dp.model import PrivateModel, make_private
 from tfpriv.dp.optimizers import (
@@ -43,6 +44,7 @@ from tfpriv.dp.sampling import (
 
 __all__ = [
     "DPSGD",
+    "AdaptiveClipping",
     "BackupAndRestore",
     "DPAdadelta",
     "DPAdafactor",

@@ -77,7 +77,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
 
 def _mechanism(model, sampler):
     """What one step costs, with what the user declares of the unit noted."""
-    mechanism = sampler.mechanism(step_noise_multiplier(model))
+    mechanism = step_mechanism(model, sampler.mechanism)
     unit = model.privacy.unit
     if sampler.groups_units or unit == "example":
         return mechanism
@@ -315,8 +315,18 @@ def private_loss_metric(model):
     return keras.metrics.Mean(name="private_loss")
 
 
+def step_mechanism(model, sampler):
+    """What one step costs, all that it releases included.
+
+    Args:
+        model: Private model, compiled.
+        sampler: Function from a noise multiplier to the `Mechanism` of a step.
+    """
+    return model.optimizer.clipping.mechanism(sampler, step_noise_multiplier(model))
+
+
 def step_noise_multiplier(model):
-    """The noise of one step as the accountant sees it.
+    """The noise on gradients and private loss as the accountant sees it.
 
     A private loss is released from the same batch: gradient and loss together are
     one Gaussian with z = (z1**-2 + z2**-2) ** -0.5.
@@ -336,7 +346,7 @@ def update_private_loss(model, losses, batch, divisor):
     stddev = LOSS_NOISE_RATIO * model.optimizer.noise_multiplier * LOSS_BOUND
 
     def draw_key():
-        return key_from(lambda _: model.privacy.metric_key(), tf.constant(0, tf.int64))
+        return key_from(lambda _: model.privacy.side_key(), tf.constant(0, tf.int64))
 
     total = add_noise([total], stddev, draw_key)[0]
     # Each replica has a part of the sum, and Keras averages over replicas.

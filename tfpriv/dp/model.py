@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfpriv.accounting import Ledger, LedgerError
 from tfpriv.dp import clipping, exporting, feeding, fitting, keras_internals, validate
 from tfpriv.dp.clipping import tags
-from tfpriv.dp.clipping.microbatches import sum_over_chunks
+from tfpriv.dp.clipping.microbatches import sum_over_chunks, units_present
 from tfpriv.dp.privacy import Privacy
 
 LEDGER_KEY = "privacy_ledger"
@@ -225,7 +225,7 @@ class PrivateModel:
         self._prepare(clipping.spec_of(batch))
         with fitting.clean_after_failure(self), self.privacy.training():
             ticket = self.privacy.pay_own_batch(
-                fitting.step_noise_multiplier(self),
+                lambda sampler: fitting.step_mechanism(self, sampler),
                 self.optimizer.noise_multiplier,
                 self.optimizer.budget,
             )
@@ -243,9 +243,9 @@ class PrivateModel:
                 "`train_step` itself"
             )
         optimizer = self.optimizer
-        factors = clipping.styles.get("flat").bind(self._private_problem)
-        bound = tf.constant(optimizer.l2_norm_clip, tf.float64)
-        sums, _, losses = sum_over_chunks(
+        style, bound = optimizer.clipping, optimizer.current_l2_norm_clip
+        factors = style.bind(self._private_problem)
+        sums, norms, losses = sum_over_chunks(
             clipping.get_engine(self._private_options["engine"]),
             self._private_problem,
             batch,
@@ -253,7 +253,9 @@ class PrivateModel:
             self._private_plan.microbatch_size,
             on_chunk=None if private else self._show_chunk,
         )
-        tags.mark(sums, tags.ClippedSum(optimizer.l2_norm_clip, divisor, ticket))
+        indicators = style.indicators(norms, units_present(batch), bound)
+        proof = tags.ClippedSum(bound, divisor, ticket, style.name, indicators)
+        tags.mark(sums, proof)
         optimizer.apply(sums, self.trainable_variables)
         if private:
             return fitting.update_private_loss(self, losses, batch, divisor)

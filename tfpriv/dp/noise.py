@@ -14,7 +14,8 @@ def add_noise(sums, stddev, draw_key):
 
     Args:
         sums: List of float tensors: this replica's part of the clipped sum.
-        stddev: Float >= 0, noise_multiplier * l2_norm_clip.
+        stddev: Float >= 0, noise_multiplier * l2_norm_clip; or a positive scalar
+            tensor.
         draw_key: Function without arguments that returns a fresh key as a uint8
             tensor of shape `(32,)`. Called once per step, in the first replica.
 
@@ -39,10 +40,12 @@ def add_noise(sums, stddev, draw_key):
 
 def _noised(sums, stddev, key):
     with tf.control_dependencies([key]):
-        if stddev == 0:
+        if not tf.is_tensor(stddev) and stddev == 0:
             return [tf.identity(s) for s in sums]
         return [
-            s + stddev * ops.gaussian_noise(key, tf.shape(s), s.dtype, stream=i)
+            s
+            + tf.cast(stddev, s.dtype)
+            * ops.gaussian_noise(key, tf.shape(s), s.dtype, stream=i)
             for i, s in enumerate(sums)
         ]
 

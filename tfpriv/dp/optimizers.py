@@ -6,12 +6,15 @@ after the noise (momentum, moments, weight decay, moving averages, `clipnorm`) i
 post-processing that costs no privacy.
 """
 
+import functools
+
 import keras
 import tensorflow as tf
 
 from tfpriv.accounting import calibrate_noise, mechanisms
 from tfpriv.dp import noise
-from tfpriv.dp.clipping import check_l2_norm_clip, tags
+from tfpriv.dp.clipping import check_l2_norm_clip, styles, tags
+from tfpriv.dp.clipping.adaptive import AdaptiveClipping
 from tfpriv.dp.privacy import NO_TICKET, Privacy
 
 
@@ -24,10 +27,22 @@ class PrivateOptimizer:
             clipped to.
         noise_multiplier: Float >= 0. Noise on the sum has standard deviation
             `noise_multiplier * l2_norm_clip`. 0 clips only: epsilon is infinite.
+        clipping: `"flat"`, `"per_layer"`, `"automatic"`, or a
+            `dp.AdaptiveClipping(...)`, for which `l2_norm_clip` is the first bound,
+            `noise_multiplier` the noise on the gradients relative to the bound of
+            each step, and the ledger counts the noised indicators besides.
         budget: `None`, or `(epsilon, delta)`: training stops before it is passed.
     """
 
-    def __init__(self, *args, l2_norm_clip, noise_multiplier, budget=None, **kwargs):
+    def __init__(
+        self,
+        *args,
+        l2_norm_clip,
+        noise_multiplier,
+        clipping="flat",
+        budget=None,
+        **kwargs,
+    ):
         check_l2_norm_clip(l2_norm_clip)
         if not 0 <= float(noise_multiplier) < float("inf"):
             raise ValueError(
@@ -44,7 +59,9 @@ class PrivateOptimizer:
         super().__init__(*args, **kwargs)
         self._l2_norm_clip = float(l2_norm_clip)
         self._noise_multiplier = float(noise_multiplier)
+        self._clipping = styles.get(clipping)
         self._budget = None if budget is None else tuple(map(float, budget))
+        self._bound = self._add_bound() if self._is_adaptive else None
         self.privacy = Privacy()
         self._tracked = False
 
@@ -52,18 +69,52 @@ class PrivateOptimizer:
 
     @property
     def l2_norm_clip(self):
-        """The bound C on each unit's gradient."""
+        """The bound C on each unit's gradient; with adaptive clipping, the first."""
         return self._l2_norm_clip
 
     @property
+    def current_l2_norm_clip(self):
+        """The bound of the next step: a float, or adaptive a float64 scalar tensor.
+
+        An adaptive bound was released with noise: epsilon covers it.
+        """
+        if not self._is_adaptive:
+            return self._l2_norm_clip
+        return tags.mark_bound(tf.identity(self._bound.value), self)
+
+    @property
     def noise_multiplier(self):
-        """Noise standard deviation on the sum, in units of `l2_norm_clip`."""
+        """Noise standard deviation on the sum, in units of the bound of the step.
+
+        That on the gradients alone. What a step releases besides (the indicators of
+        adaptive clipping, a private loss) makes its event in the ledger one of less
+        noise.
+        """
         return self._noise_multiplier
+
+    @property
+    def clipping(self):
+        """The clipping style, an object."""
+        return self._clipping
 
     @property
     def budget(self):
         """`(epsilon, delta)` that training may not pass, or `None`."""
         return self._budget
+
+    @property
+    def _is_adaptive(self):
+        return isinstance(self._clipping, AdaptiveClipping)
+
+    def _add_bound(self):
+        self._clipping.check_start(self._l2_norm_clip)
+        return self.add_variable(
+            (),
+            keras.initializers.Constant(self._l2_norm_clip),
+            dtype="float64",
+            aggregation="only_first_replica",
+            name="l2_norm_clip",
+        )
 
     def track(self, privacy):
         """Charges every step to this `Privacy` (done by a private model).
@@ -92,19 +143,14 @@ class PrivateOptimizer:
 
         Raises:
             ValueError: If the gradients were not clipped per example, or to another
-                bound than `l2_norm_clip`.
+                bound or in another style than the optimizer's.
         """
         grads = list(grads)
         clipped = tags.read(grads)
-        if clipped.l2_norm_clip != self._l2_norm_clip:
-            raise ValueError(
-                "Gradients and optimizer disagree on the clip norm. Expected: "
-                f"l2_norm_clip={self._l2_norm_clip}. Received: gradients clipped to "
-                f"{clipped.l2_norm_clip}"
-            )
+        self._check_clipped(clipped)
         released = noise.add_noise(
             grads,
-            self._noise_multiplier * self._l2_norm_clip,
+            self._stddev(clipped.l2_norm_clip),
             lambda: self._draw_key(clipped.ticket),
         )
         # Keras divides by its loss scale; clipping has already undone it.
@@ -113,14 +159,63 @@ class PrivateOptimizer:
             g * tf.cast(scale / tf.cast(clipped.divisor, tf.float64), g.dtype)
             for g in released
         ]
-        return super().apply(means, trainable_variables)
+        super().apply(means, trainable_variables)
+        if self._is_adaptive:
+            self._adapt_bound(clipped)
+
+    def _check_clipped(self, clipped):
+        """Raises `ValueError` unless the noise fits how gradients were clipped."""
+        if clipped.clipping != self._clipping.name:
+            raise ValueError(
+                "Gradients and optimizer disagree on the clipping style. Expected: "
+                f"clipping={self._clipping.name!r}. Received: gradients clipped with "
+                f"clipping={clipped.clipping!r}"
+            )
+        bound, expected = clipped.l2_norm_clip, self._l2_norm_clip
+        if self._is_adaptive:
+            expected = "the bound read from this optimizer"
+            agree = tags.owner_of_bound(bound) is self
+        else:
+            agree = not tf.is_tensor(bound) and bound == expected
+        if not agree:
+            raise ValueError(
+                "Gradients and optimizer disagree on the clip norm. Expected: "
+                f"l2_norm_clip={expected}. Received: gradients clipped to {bound}"
+            )
+
+    def _stddev(self, bound):
+        """The noise on the sum, scaled to the very bound that it was clipped to."""
+        return 0.0 if self._noise_multiplier == 0 else self._noise_multiplier * bound
+
+    def _adapt_bound(self, clipped):
+        """Releases how many units were not clipped, and moves the bound."""
+
+        def draw_key():
+            return noise.key_from(
+                lambda _: self.privacy.side_key(), tf.constant(0, tf.int64)
+            )
+
+        total = noise.add_noise(
+            [clipped.indicators], self._clipping.indicator_stddev, draw_key
+        )[0]
+        context = tf.distribute.get_replica_context()
+        total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)
+        bound = self._clipping.next_bound(
+            clipped.l2_norm_clip, total, clipped.divisor, self._l2_norm_clip
+        )
+        self._bound.assign(bound)
 
     def _draw_key(self, ticket):
         ticket = tf.constant(NO_TICKET, tf.int64) if ticket is None else ticket
         privacy, noise_multiplier = self.privacy, self._noise_multiplier
-        budget = self._budget
+        style, budget = self._clipping, self._budget
+
+        def cost(sampler):
+            return style.mechanism(sampler, noise_multiplier)
+
         return noise.key_from(
-            lambda number: privacy.redeem(int(number), noise_multiplier, budget), ticket
+            lambda number: privacy.redeem(int(number), noise_multiplier, budget, cost),
+            ticket,
         )
 
     def get_config(self):
@@ -128,6 +223,7 @@ class PrivateOptimizer:
             **super().get_config(),
             "l2_norm_clip": self._l2_norm_clip,
             "noise_multiplier": self._noise_multiplier,
+            "clipping": self._clipping.serialized(),
             "budget": self._budget,
         }
 
@@ -141,6 +237,7 @@ class PrivateOptimizer:
         batch_size,
         steps,
         l2_norm_clip=1.0,
+        clipping="flat",
         accountant="rdp",
         ledger=None,
         **kwargs,
@@ -153,6 +250,8 @@ class PrivateOptimizer:
             batch_size: Int, expected size of a Poisson batch.
             steps: Int, training steps planned.
             l2_norm_clip: Positive float.
+            clipping: As for the class; the noise found is that on the gradients, with
+                which the whole step, indicators included, keeps to the budget.
             accountant: `"rdp"` or `"pld"`, used for calibration; the stop in `fit`
                 goes by RDP.
             ledger: `Ledger` of what the model has spent already, or `None`.
@@ -162,10 +261,13 @@ class PrivateOptimizer:
             ValueError: If the budget cannot be met.
         """
         probability = batch_size / population
+        style = styles.get(clipping)
         noise_multiplier = calibrate_noise(
             epsilon,
             delta,
-            mechanism=lambda z: mechanisms.poisson(probability, z),
+            mechanism=lambda z: style.mechanism(
+                functools.partial(mechanisms.poisson, probability), z
+            ),
             steps=steps,
             ledger=ledger,
             accountant=accountant,
@@ -173,6 +275,7 @@ class PrivateOptimizer:
         return cls(
             l2_norm_clip=l2_norm_clip,
             noise_multiplier=noise_multiplier,
+            clipping=style,
             budget=(epsilon, delta),
             **kwargs,
         )
@@ -189,6 +292,7 @@ def _private(keras_class):
         *args, **kwargs: As for `keras.optimizers.{keras_class.__name__}`.
         l2_norm_clip: Positive float: bound on each unit's gradient.
         noise_multiplier: Float >= 0: noise on the sum, in units of the bound.
+        clipping: `"flat"`, `"per_layer"`, `"automatic"`, or a `dp.AdaptiveClipping`.
         budget: `None`, or `(epsilon, delta)` that training may not pass.
     """,
     }

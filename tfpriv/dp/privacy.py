@@ -143,20 +143,27 @@ class Privacy:
             self._tickets[ticket] = noise_multiplier
         return ticket
 
-    def pay_own_batch(self, step_noise, noise_multiplier, budget=None):
+    def pay_own_batch(self, cost, noise_multiplier, budget=None):
         """`pay` for a batch that the user composed.
 
         Args:
-            step_noise: Noise multiplier of all that the step releases.
+            cost: Function that returns the `Mechanism` of all that the step releases,
+                given that of a step as a function of its noise multiplier.
             noise_multiplier: That of the gradients, which the ticket is good for.
             budget: `(epsilon, delta)` that may not be passed, or `None`.
         """
-        mechanism = self._own_batch_mechanism(step_noise)
+        mechanism = self._own_batch_mechanism(cost)
         refuse_spent_budget(budget, mechanism, self._ledger)
         return self.pay(mechanism, noise_multiplier, "own batch")
 
-    def redeem(self, ticket, noise_multiplier, budget=None):
+    def redeem(self, ticket, noise_multiplier, budget=None, cost=None):
         """A fresh noise key, uint8 `(32,)`, for a paid ticket or a step paid now.
+
+        Args:
+            ticket: Number of a payment, or `NO_TICKET`.
+            noise_multiplier: That of the gradients.
+            budget: `(epsilon, delta)` that a step paid now may not pass, or `None`.
+            cost: As in `pay_own_batch`; `None` for gradients alone.
 
         Raises:
             ValueError: If the ticket is unknown, was used, or paid for other noise.
@@ -164,7 +171,8 @@ class Privacy:
         """
         with self._lock:
             if ticket == NO_TICKET:
-                ticket = self.pay_own_batch(noise_multiplier, noise_multiplier, budget)
+                cost = cost or (lambda sampler: sampler(noise_multiplier))
+                ticket = self.pay_own_batch(cost, noise_multiplier, budget)
             if self._tickets.pop(ticket, None) != noise_multiplier:
                 raise ValueError(
                     "Noise was asked for a batch that was not paid for, or paid at "
@@ -175,7 +183,7 @@ class Privacy:
             self._expect_weights_to_move()
         return np.frombuffer(self.randomness.key(), dtype=np.uint8)
 
-    def _own_batch_mechanism(self, noise_multiplier):
+    def _own_batch_mechanism(self, cost):
         if self.max_occurrences is None:
             warnings.warn(
                 "A training step on a batch of your own: nothing says how often one "
@@ -183,10 +191,11 @@ class Privacy:
                 "with `make_private(model, max_occurrences=1)`, or let `fit` sample.",
                 stacklevel=4,
             )
-        return mechanisms.stream(noise_multiplier, max_occurrences=self.max_occurrences)
+        k = self.max_occurrences
+        return cost(lambda z: mechanisms.stream(z, max_occurrences=k))
 
-    def metric_key(self):
-        """A fresh noise key for a metric whose event a ticket has paid."""
+    def side_key(self):
+        """A fresh noise key for a further sum whose event a ticket has paid."""
         return np.frombuffer(self.randomness.key(), dtype=np.uint8)
 
     def _write(self, mechanism, purpose, count=1, unit=None):

@@ -40,6 +40,7 @@ def clipped_gradients(
     *,
     loss=None,
     l2_norm_clip,
+    clipping="flat",
     engine="auto",
     sample_weight=None,
     microbatch_size=None,
@@ -48,8 +49,9 @@ def clipped_gradients(
 
     Every example is pushed through the model as a batch of one with
     `training=True`; its gradient over all `model.trainable_variables` together is
-    scaled down to `l2_norm_clip` where its norm is larger, and the results are
-    summed. An example whose gradient is not finite contributes zero.
+    scaled down to `l2_norm_clip` where its norm is larger (or bounded in another
+    style), and the results are summed. An example whose gradient is not finite
+    contributes zero.
 
     Hand the list, as it is, to a DP optimizer: `optimizer.apply(gradients)`. It adds
     the noise, divides by the number of examples given here, and charges the ledger
@@ -62,6 +64,7 @@ def clipped_gradients(
         loss: A Keras loss by name or instance, a function `(y_true, y_pred)`, or a
             structure of these as in `compile`. `None` takes the compiled loss.
         l2_norm_clip: Positive float, the bound C.
+        clipping: `"flat"`, `"per_layer"` or `"automatic"`, as for DP optimizers.
         engine: `"auto"` or `"vectorized"`.
         sample_weight: Nested tensors, one weight per example, or `None`.
         microbatch_size: Int, examples differentiated together. `None` fits memory.
@@ -73,21 +76,35 @@ def clipped_gradients(
         private data: not covered by epsilon.
 
     Raises:
-        ValueError: If the bound is not positive, the engine unknown, or the model
-            one for which a bound per example does not hold.
+        ValueError: If the bound is not positive, style or engine unknown, or the
+            model one for which a bound per example does not hold.
 
     Reference:
         Abadi et al., "Deep Learning with Differential Privacy", CCS 2016.
     """
     check_l2_norm_clip(l2_norm_clip)
+    style = _fixed_style(clipping)
     batch = as_batch(x, y, sample_weight)
     if loss is None:
         loss = keras_internals.compiled_loss(model)
-    run = _prepare(model, loss, batch, get_engine(engine), microbatch_size)
+    run = _prepare(model, loss, batch, (get_engine(engine), style, microbatch_size))
     gradients, norms = run(batch, tf.constant(l2_norm_clip, tf.float64))
     divisor = tf.maximum(tf.shape(tf.nest.flatten(batch["x"])[0])[0], 1)
-    tags.mark(gradients, tags.ClippedSum(float(l2_norm_clip), divisor))
+    proof = tags.ClippedSum(float(l2_norm_clip), divisor, clipping=style.name)
+    tags.mark(gradients, proof)
     return gradients, norms
+
+
+def _fixed_style(clipping):
+    style = styles.get(clipping)
+    if style.name not in styles.STYLES:
+        raise ValueError(
+            "Adaptive clipping also releases how many units were clipped, in the same "
+            "step as the gradients; `clipped_gradients` returns the gradients alone. "
+            "Train with `make_private`, or use a fixed bound. "
+            f"Received: clipping={clipping!r}"
+        )
+    return style
 
 
 def as_batch(x, y=None, sample_weight=None):
@@ -120,33 +137,35 @@ def check_l2_norm_clip(l2_norm_clip):
         )
 
 
-def _prepare(model, loss, batch, engine, microbatch_size):
+def _prepare(model, loss, batch, options):
     """A function `(batch, l2_norm_clip) -> (sums, norms)`.
 
     The model is probed once per loss and shape of examples. What was prepared lies in
     the model's own dictionary, past Keras' tracking, and is forgotten with it.
     """
     prepared = vars(model).setdefault(_PREPARED, {})
-    key = _key_of(model, loss, batch, engine, microbatch_size)
+    key = _key_of(model, loss, batch, options)
     if key not in prepared:
-        made = _make_run(model, loss, batch, engine, microbatch_size)
+        made = _make_run(model, loss, batch, *options)
         while len(prepared) >= _MOST_PREPARED:
             prepared.pop(next(iter(prepared)))
-        key = _key_of(model, loss, batch, engine, microbatch_size)  # now it is built
+        key = _key_of(model, loss, batch, options)  # now it is built
         prepared[key] = made, loss  # the loss lives as long as its id is in the key
     run, _ = prepared[key]
     return run
 
 
-def _key_of(model, loss, batch, engine, microbatch_size):
+def _key_of(model, loss, batch, options):
     losses = keras.tree.map_structure(
         lambda one: one if isinstance(one, str) else id(one), loss
     )
     trainable = tuple(id(v) for v in model.trainable_variables)
-    return repr(losses), repr(spec_of(batch)), trainable, engine, microbatch_size
+    engine, style, microbatch_size = options
+    data = repr(losses), repr(spec_of(batch))
+    return *data, trainable, engine, style.name, microbatch_size
 
 
-def _make_run(model, loss, batch, engine, microbatch_size):
+def _make_run(model, loss, batch, engine, style, microbatch_size):
     if loss is None or isinstance(loss, keras_internals.CompileLoss):
         compile_loss = keras_internals.quiet_copy(loss)
     else:
@@ -155,7 +174,7 @@ def _make_run(model, loss, batch, engine, microbatch_size):
     plan = probe(problem, spec_of(batch), microbatch_size)
     problem.map_examples = plan.map_examples
 
-    factors = styles.get("flat").bind(problem)
+    factors = style.bind(problem)
 
     def run(batch, l2_norm_clip):
         def clip(norms):

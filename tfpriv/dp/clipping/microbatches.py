@@ -54,6 +54,14 @@ def sum_over_chunks(engine, problem, batch, clip, microbatch_size, on_chunk):
     return sums, norms, losses
 
 
+def units_present(batch):
+    """Boolean `(units,)`: which units of a batch are there."""
+    present = batch.get("present")
+    if present is None:
+        return tf.fill([tf.shape(tf.nest.flatten(batch["x"])[0])[0]], True)
+    return present if present.shape.rank == 1 else tf.reduce_any(present, axis=1)
+
+
 def _group_size(batch):
     present = batch.get("present")
     if present is None or present.shape.rank == 1:
@@ -63,13 +71,11 @@ def _group_size(batch):
 
 def _slice(problem, batch, start, step, group_size):
     part = tf.nest.map_structure(lambda t: t[start : start + step], batch)
+    unit_present = units_present(part)
+    units = tf.shape(unit_present)[0]
     present = part.pop("present", None)
-    units = tf.shape(tf.nest.flatten(part["x"])[0])[0]
     if group_size is not None:
         part = tf.nest.map_structure(_merge_first_axes, part)
-        unit_present = tf.reduce_any(present, axis=1)
-    else:
-        unit_present = tf.fill([units], True) if present is None else present
     seeds = example_seeds(problem, units * (group_size or 1))
     return Chunk(
         data={**part, "seeds": seeds},

@@ -2,20 +2,54 @@
 
 A style, bound to a problem, is a function `(norms, l2_norm_clip) -> factors`. `norms`
 is a list with one float64 `(units,)` tensor per trainable variable, finite and at
-least 0; `l2_norm_clip` a positive float64 scalar; the result one float64 `(units,)`
-tensor of factors, finite and at least 0, per variable. Whatever the norms,
+least 0; `l2_norm_clip` a positive float or float64 scalar; the result one float64
+`(units,)` tensor of factors, finite and at least 0, per variable. Whatever the norms,
 
     sum over variables of (factor * norm)^2 <= l2_norm_clip^2,
 
 and a unit's factors depend on no other unit: this is what the noise is scaled to.
 """
 
+import math
+
+import keras
 import tensorflow as tf
 
+from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping.scaling import total_norm
 
+STABILITY = 0.01  # gamma of automatic clipping, as its authors recommend
+LARGEST_FACTOR = 1e38  # in the range of float32
 
-class Flat:
+
+class Style:
+    """What the styles have in common; by itself none of them."""
+
+    name: str
+
+    def bind(self, problem):
+        """The function `(norms, l2_norm_clip) -> factors` for this `Problem`."""
+        raise NotImplementedError
+
+    def mechanism(self, sampler, noise_multiplier):
+        """What one step costs.
+
+        Args:
+            sampler: Function from a noise multiplier to the `Mechanism` of a step.
+            noise_multiplier: Float, that of the gradients.
+        """
+        return sampler(noise_multiplier)
+
+    def indicators(self, norms, present, l2_norm_clip):
+        """What a step must tell of its norms besides the gradients: nothing."""
+        del norms, present, l2_norm_clip
+
+    def serialized(self):
+        """What `get` makes this style of."""
+        return self.name
+
+
+class Flat(Style):
     """Scales a gradient down to the bound where its whole norm is larger.
 
     Reference:
@@ -25,29 +59,96 @@ class Flat:
     name = "flat"
 
     def bind(self, problem):
-        """The function of norms and bound for this problem."""
         del problem
-        return _shrink
+        return _shrink_together
+
+
+def _shrink_together(norms, l2_norm_clip):
+    return [_shrink(norms, l2_norm_clip)] * len(norms)
 
 
 def _shrink(norms, l2_norm_clip):
-    # Beyond the bound of any float, a norm of infinity gives a factor of 0.
-    factor = tf.minimum(l2_norm_clip / total_norm(norms), 1.0)
-    return [factor] * len(norms)
+    """The factor of one group of variables; 1 for a norm of zero."""
+    return tf.minimum(l2_norm_clip / total_norm(norms), 1.0)
 
 
-STYLES = {style.name: style for style in (Flat,)}
+class PerLayer(Style):
+    """Scales each layer's part down by itself, to an equal share of the bound.
+
+    The weights that a Keras layer owns itself are one group. Each of L groups is
+    bounded by `l2_norm_clip / sqrt(L)`, a public constant, which together is the
+    bound.
+
+    Reference:
+        McMahan et al., "Learning Differentially Private Recurrent Language Models",
+        ICLR 2018, section 2.
+    """
+
+    name = "per_layer"
+
+    def bind(self, problem):
+        groups = _layers_of_variables(problem)
+
+        def factors(norms, l2_norm_clip):
+            share = l2_norm_clip / math.sqrt(len(set(groups)))
+            members: dict = {}
+            for group, norm in zip(groups, norms, strict=True):
+                members.setdefault(group, []).append(norm)
+            by_group = {g: _shrink(m, share) for g, m in members.items()}
+            return [by_group[group] for group in groups]
+
+        return factors
+
+
+def _layers_of_variables(problem):
+    """The number of the layer that owns it, for each trainable variable."""
+    owners: dict = {}
+    for number, layer in enumerate(keras_internals.flatten_layers(problem.model)):
+        for variable in keras_internals.own_variables(layer):
+            owners.setdefault(id(variable), number)
+    return [owners[id(v)] for v in problem.keras_variables]
+
+
+class Automatic(Style):
+    """Normalises every gradient g to `g * l2_norm_clip / (|g| + 0.01)`.
+
+    Short gradients are scaled up to nearly the bound, so that there is no threshold to
+    tune: another `l2_norm_clip` is another learning rate, to Adam and its like none.
+
+    Reference:
+        Bu et al., "Automatic Clipping: Differentially Private Deep Learning Made
+        Easier and Stronger", NeurIPS 2023.
+    """
+
+    name = "automatic"
+
+    def bind(self, problem):
+        del problem
+        return _normalise
+
+
+def _normalise(norms, l2_norm_clip):
+    factor = l2_norm_clip / (total_norm(norms) + STABILITY)
+    return [tf.minimum(factor, LARGEST_FACTOR)] * len(norms)
+
+
+STYLES = {style.name: style for style in (Flat, PerLayer, Automatic)}
 
 
 def get(clipping):
-    """The style of that name.
+    """The style of that name, or that was serialised, or itself.
 
     Raises:
-        ValueError: If there is no such style.
+        ValueError: If it is none.
     """
-    if isinstance(clipping, str) and clipping in STYLES:
-        return STYLES[clipping]()
-    raise ValueError(
-        f"Unknown clipping style. Expected one of {sorted(STYLES)}. "
-        f"Received: clipping={clipping!r}"
-    )
+    style = clipping
+    if isinstance(clipping, dict):
+        style = keras.saving.deserialize_keras_object(clipping)
+    elif isinstance(clipping, str) and clipping in STYLES:
+        style = STYLES[clipping]()
+    if not isinstance(style, Style):
+        raise ValueError(
+            f"Unknown clipping style. Expected one of {sorted(STYLES)}, or an instance "
+            f"of `dp.AdaptiveClipping`. Received: clipping={clipping!r}"
+        )
+    return style

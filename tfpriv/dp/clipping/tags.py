@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any
 
 _ATTRIBUTE = "_tfpriv_clipped"
+_OWNER = "_tfpriv_bound_of"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,16 +18,22 @@ class ClippedSum:
 
     Args:
         l2_norm_clip: Float. No unit's contribution exceeds this L2 norm, taken over
-            all gradients together.
+            all gradients together. For adaptive clipping the optimizer's bound as it
+            was read for this step, a tensor with its mark.
         divisor: Float or scalar tensor, a public constant: the sum is divided by it
             after noise was added.
         ticket: Scalar int64 tensor that names the ledger event paid for this batch,
             or `None` when nothing was paid yet.
+        clipping: Name of the clipping style.
+        indicators: For adaptive clipping, the sum of the centred indicators: this
+            replica's part, without noise.
     """
 
-    l2_norm_clip: float
+    l2_norm_clip: Any
     divisor: Any
     ticket: Any = None
+    clipping: str = "flat"
+    indicators: Any = None
 
 
 def mark(tensors, clipped_sum):
@@ -34,6 +41,17 @@ def mark(tensors, clipped_sum):
     for tensor in tensors:
         setattr(tensor, _ATTRIBUTE, clipped_sum)
     return tensors
+
+
+def mark_bound(bound, owner):
+    """Marks a tensor as the bound of one optimizer, read for one step."""
+    setattr(bound, _OWNER, owner)
+    return bound
+
+
+def owner_of_bound(bound):
+    """The optimizer that a bound was read from, or `None`."""
+    return getattr(bound, _OWNER, None)
 
 
 def read(tensors):

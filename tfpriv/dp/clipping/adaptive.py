@@ -1,0 +1,117 @@
+"""Adaptive clipping: a bound that follows a quantile of the gradients' norms."""
+
+import keras
+import tensorflow as tf
+
+from tfpriv.accounting import mechanisms
+from tfpriv.dp.clipping import styles
+
+# How far the bound may go from where it began, up and down, and where it may begin:
+# all of it in the range of float32.
+RANGE = 1e6
+SMALLEST_START, LARGEST_START = 1e-30, 1e30
+
+
+@keras.saving.register_keras_serializable("tfpriv", "AdaptiveClipping")
+class AdaptiveClipping(styles.Flat):
+    """Flat clipping to a bound that moves towards a quantile of the norms.
+
+    Each step also releases, with noise, how many units were not clipped, and then
+    multiplies the bound by
+
+        exp(-learning_rate * (noised fraction - target_quantile)).
+
+    The count is a sum of indicators, 1/2 for a unit whose norm is at most the bound
+    and -1/2 for any other, so that one unit moves it by 1/2. The ledger's event of a
+    step covers gradients and count together. The bound stays within a millionth and
+    a million times the optimizer's `l2_norm_clip`, where it starts.
+
+    Args:
+        target_quantile: Float in [0, 1]: the fraction of units not to be clipped.
+        learning_rate: Positive float.
+        indicator_stddev: Float >= 0: standard deviation of the noise on the sum of
+            the indicators. A twentieth of the expected batch size costs little:
+            beside gradients with noise multiplier z1, the step is one Gaussian with
+            z = (z1^-2 + (2 * indicator_stddev)^-2)^(-1/2). 0 makes epsilon infinite.
+
+    Reference:
+        Andrew et al., "Differentially Private Learning with Adaptive Clipping",
+        NeurIPS 2021.
+    """
+
+    name = "adaptive"
+
+    def __init__(self, target_quantile=0.5, learning_rate=0.2, *, indicator_stddev):
+        _check("target_quantile", target_quantile, 0 <= float(target_quantile) <= 1)
+        _check("learning_rate", learning_rate, 0 < float(learning_rate) < float("inf"))
+        finite = 0 <= float(indicator_stddev) < float("inf")
+        _check("indicator_stddev", indicator_stddev, finite)
+        self.target_quantile = float(target_quantile)
+        self.learning_rate = float(learning_rate)
+        self.indicator_stddev = float(indicator_stddev)
+
+    def mechanism(self, sampler, noise_multiplier):
+        return mechanisms.adaptive_clipping(
+            sampler, noise_multiplier, self.indicator_stddev
+        )
+
+    def check_start(self, l2_norm_clip):
+        """Raises `ValueError` for a first bound too near the ends of float32."""
+        within = SMALLEST_START <= float(l2_norm_clip) <= LARGEST_START
+        _check("l2_norm_clip", l2_norm_clip, within)
+
+    def indicators(self, norms, present, l2_norm_clip):
+        """Sum of the centred indicators, float64.
+
+        Args:
+            norms: `(units,)`, infinity where a gradient was not finite.
+            present: Boolean `(units,)`; an absent unit counts exactly zero.
+            l2_norm_clip: Scalar, the bound that this step clips to.
+        """
+        unclipped = tf.cast(norms, tf.float64) <= l2_norm_clip
+        half = tf.constant(0.5, tf.float64)
+        each = tf.where(unclipped, half, -half)
+        return tf.reduce_sum(tf.where(present, each, tf.zeros_like(each)))
+
+    def next_bound(self, bound, noised_indicators, divisor, start):
+        """The bound of the next step.
+
+        Args:
+            bound: Float64 scalar, the bound of this step.
+            noised_indicators: Float64 scalar, summed over all replicas.
+            divisor: Scalar, the public number of units expected in a batch.
+            start: Float, the bound of the first step.
+        """
+        fraction = noised_indicators / tf.cast(divisor, tf.float64) + 0.5
+        step = -self.learning_rate * (fraction - self.target_quantile)
+        return tf.clip_by_value(bound * tf.exp(step), start / RANGE, start * RANGE)
+
+    def get_config(self):
+        return {
+            "target_quantile": self.target_quantile,
+            "learning_rate": self.learning_rate,
+            "indicator_stddev": self.indicator_stddev,
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+    def serialized(self):
+        return keras.saving.serialize_keras_object(self)
+
+
+_EXPECTED = {
+    "target_quantile": "a number in [0, 1]",
+    "learning_rate": "a positive, finite number",
+    "indicator_stddev": "a finite number, at least 0",
+    "l2_norm_clip": f"a number in [{SMALLEST_START:g}, {LARGEST_START:g}]",
+}
+
+
+def _check(name, value, holds):
+    if not holds:
+        raise ValueError(
+            f"`{name}` of adaptive clipping must be {_EXPECTED[name]}. "
+            f"Received: {name}={value}"
+        )
