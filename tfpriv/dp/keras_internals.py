@@ -4,9 +4,12 @@
 """
 
 import contextlib
+import dataclasses
+from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.backend import AutocastScope
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.losses import loss as loss_module
 from keras.src.trainers.compile_utils import CompileLoss
@@ -147,6 +150,25 @@ def seeds_of_example(generators, seeds):
             del generator.next
 
 
+@contextlib.contextmanager
+def counted_draws(layer):
+    """Inside, every seed that the layer and those below it draw is put into a list."""
+    draws: list = []
+
+    def counting(draw):
+        def next_seed(ordered=True):
+            draws.append(draw)
+            return draw(ordered)
+
+        return next_seed
+
+    with contextlib.ExitStack() as stack:
+        for generator in seed_generators(layer):
+            counted = counting(generator.next)
+            stack.enter_context(instead_of(generator, "next", counted))
+        yield draws
+
+
 def with_mask_of(source, target):
     """`target`, carrying the Keras mask of `source`."""
     mask = get_keras_mask(source)
@@ -172,3 +194,71 @@ def unpickle_model(buffer):
 def forget_resumed_epoch(model):
     """After `fit`: the epoch a backup was resumed from is not the next run's."""
     model._initial_epoch = None
+
+
+@contextlib.contextmanager
+def instead_of(layer, name, value):
+    """Inside, this one object's attribute is `value`, unseen by Keras' tracking."""
+    attributes = vars(layer)
+    had, before = name in attributes, attributes.get(name)
+    attributes[name] = value
+    try:
+        yield
+    finally:
+        if had:
+            attributes[name] = before
+        else:
+            del attributes[name]
+
+
+def has_losses_of_its_own(model):
+    """Whether `add_loss` or an activity regulariser added to the last call's loss."""
+    return any(layer._get_own_losses() for layer in flatten_layers(model))
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """A model's output, with what Keras' losses look for beside its values.
+
+    Cross-entropies go back to the logits of a softmax or sigmoid where these are at
+    hand, and leave out masked entries. Rows of an output must bring both along.
+
+    Args:
+        value: Tensor.
+        logits: Tensor or `None`.
+        mask: Boolean tensor or `None`.
+    """
+
+    value: Any
+    logits: Any
+    mask: Any
+
+    @classmethod
+    def of(cls, output):
+        """Looks at an output of a model."""
+        logits = getattr(output, "_keras_logits", None)
+        if logits is None and not tf.executing_eagerly():
+            if output.op.type in ("Softmax", "Sigmoid"):
+                logits = output.op.inputs[0]
+        return cls(output, logits, get_keras_mask(output))
+
+    def attach(self):
+        """The tensor `value`, with the other two where Keras looks for them."""
+        if self.logits is not None:
+            self.value._keras_logits = self.logits
+        if self.mask is not None:
+            set_keras_mask(self.value, self.mask)
+        return self.value
+
+
+def copy_of(output):
+    """An identical tensor, with what Keras attached to it."""
+    found = Output.of(output)
+    return dataclasses.replace(found, value=tf.identity(output)).attach()
+
+
+def autocast(layer):
+    """Context manager: inside, the layer's weights are read as in its `__call__`."""
+    if layer.autocast and layer.compute_dtype is not None:
+        return AutocastScope(layer.compute_dtype)
+    return contextlib.nullcontext()

@@ -16,62 +16,58 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals, validate
-from tfpriv.dp.clipping import vectorized
+from tfpriv.dp.clipping import ghost, vectorized
+from tfpriv.dp.clipping.coverage import Examination
 from tfpriv.dp.clipping.problem import Chunk, Problem, example_seeds
+from tfpriv.dp.clipping.rules import NotCovered
 
-MEMORY_LIMIT = 2 << 30  # bytes that the gradients of one chunk may take
+MEMORY_LIMIT = 2 << 30  # bytes that the tensors of one chunk may take
 LARGEST_CHUNK = 256
 MADE_UP = 4  # examples: among so many, two have the same label and one another
-
-# What TensorFlow raises, depending on the operation, when it cannot vectorise.
-_NOT_VECTORIZABLE = (
-    TypeError,
-    ValueError,
-    KeyError,
-    AttributeError,
-    NotImplementedError,
-    tf.errors.OpError,
-)
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """How to compute per-example gradients of one model on data of one shape."""
+    """How to compute clipped sums for one model on data of one shape.
 
-    map_examples: Callable
+    Args:
+        engine: Function `(problem, chunk, clip) -> (sums, norms, losses, y_pred)`.
+        microbatch_size: Examples that are differentiated together.
+    """
+
+    engine: Callable
     microbatch_size: int
 
 
-def probe(problem: Problem, spec, microbatch_size=None, strategy=None) -> Plan:
+def probe(problem: Problem, spec, engine, microbatch_size=None, strategy=None) -> Plan:
     """Checks a model on synthetic examples and plans its gradients.
 
     Args:
         problem: `Problem`; its model may still be unbuilt.
         spec: Dict of `tf.TensorSpec` for one example (no batch axis): `x` and, where
             used, `y`, `sample_weight`.
+        engine: `"ghost"`, `"vectorized"` or `"auto"`: the first where it is exact.
         microbatch_size: Examples per chunk, or `None` to fit `MEMORY_LIMIT`.
         strategy: `tf.distribute.Strategy` whose scope creates variables, or `None`.
 
     Raises:
         ValueError: If the model updates state from data, mixes examples, has a loss
-            over the batch, or trains a weight that the loss does not reach.
+            over the batch, or trains a weight that the loss does not reach; or if the
+            ghost engine was asked for and would not be exact.
     """
     # Inside a `tf.function` being traced, a fresh thread is where TensorFlow is eager.
     with concurrent.futures.ThreadPoolExecutor(1) as outside:
-        traced, mapper = outside.submit(
-            _examine, problem, spec, strategy or tf.distribute.get_strategy()
+        found = outside.submit(
+            _examine, problem, spec, engine, strategy or tf.distribute.get_strategy()
         ).result()
+    for sentence in found.warnings:
+        warnings.warn(sentence, stacklevel=_level_of_caller())
     if microbatch_size is None:
-        fitting = MEMORY_LIMIT // max(1, _bytes_per_example(traced))
+        fitting = MEMORY_LIMIT // max(1, found.bytes_per_example)
         microbatch_size = int(min(max(1, fitting), LARGEST_CHUNK))
-    if mapper is vectorized.one_by_one:
+    if problem.map_examples is vectorized.one_by_one:
         microbatch_size = min(microbatch_size, 64)
-        warnings.warn(
-            f"TensorFlow cannot vectorise '{problem.model.name}' over examples; its "
-            "gradients are computed one example at a time: exact, but slower.",
-            stacklevel=_level_of_caller(),
-        )
-    return Plan(mapper, microbatch_size)
+    return Plan(found.engine, microbatch_size)
 
 
 def _level_of_caller():
@@ -84,13 +80,16 @@ def _level_of_caller():
     return level
 
 
-def _examine(problem, spec, strategy):
+@dataclasses.dataclass
+class _Found:
+    engine: Callable
+    bytes_per_example: int
+    warnings: list
+
+
+def _examine(problem, spec, engine, strategy):
     with strategy.scope():
-        few = {k: tf.nest.map_structure(_made_up, v) for k, v in spec.items()}
-        if "sample_weight" in few:
-            few["sample_weight"] = tf.nest.map_structure(
-                tf.ones_like, few["sample_weight"]
-            )
+        few, others = (_made_up_batch(spec, seed) for seed in (0, 1))
         validate.check_layers(problem.model)
         y_pred = keras_internals.call_model(problem.model, few["x"], training=False)
         validate.check_layers(problem.model)  # some make their layers when called
@@ -98,13 +97,73 @@ def _examine(problem, spec, strategy):
         validate.check_examples_do_not_mix(problem, few)
     traced = _trace_one_example(problem, spec)
     validate.check_no_state_updates(problem.model, traced)
-    return traced, _choose_mapper(problem, few)
+    why_not = None
+    if engine != "vectorized":
+        try:
+            return _try_ghost(problem, spec, few, others, traced)
+        except NotCovered as error:
+            why_not = error.reason
+    if engine == "ghost":
+        raise ValueError(
+            f"The ghost engine is not exact for '{problem.model.name}': {why_not}. "
+            "Use engine='auto' or 'vectorized'. Received: engine='ghost'"
+        )
+    return _settle_for_vectorized(problem, few, traced, why_not)
 
 
-def _made_up(spec):
+def _try_ghost(problem, spec, few, others, traced):
+    examination = Examination(problem, spec)
+    examination.try_out(few, others, lambda one: traced(one)[0])
+    problem.map_examples = vectorized.map_examples  # for models run eagerly
+    unknown = examination.layers_without_rule()
+    said = [_without_rule(unknown)] if unknown else []
+    return _Found(
+        ghost.clipped_sum, _bytes_per_example(examination.graph, batched=True), said
+    )
+
+
+def _without_rule(layers):
+    names = ", ".join(f"'{layer.name}' ({type(layer).__name__})" for layer in layers)
+    return (
+        f"No clipping rule for {names}: exact, but slower, since these layers' own "
+        "weights are differentiated one example at a time. "
+        "`tfpriv.dp.register_clipping_rule` teaches the engine a layer."
+    )
+
+
+def _settle_for_vectorized(problem, few, traced, why_not):
+    said = []
+    if why_not is not None:
+        said.append(
+            f"The fast engine is not exact for '{problem.model.name}': {why_not}. "
+            "Every example goes through the model by itself instead: exact, but slower."
+        )
+    problem.map_examples = _choose_mapper(problem, few)
+    if problem.map_examples is vectorized.one_by_one:
+        said.append(
+            f"TensorFlow cannot vectorise '{problem.model.name}' over examples; its "
+            "gradients are computed one example at a time: exact, but slower."
+        )
+    size = _bytes_per_example(traced.graph, batched=False)
+    return _Found(vectorized.clipped_sum, size, said)
+
+
+def _made_up_batch(spec, seed):
+    batch = {
+        k: tf.nest.map_structure(lambda s: _made_up(s, seed), v)
+        for k, v in spec.items()
+    }
+    if "sample_weight" in batch:
+        batch["sample_weight"] = tf.nest.map_structure(
+            tf.ones_like, batch["sample_weight"]
+        )
+    return batch
+
+
+def _made_up(spec, seed):
     """Synthetic examples: normal floats, zeros and ones for integers."""
     shape = [MADE_UP] + [4 if d is None else d for d in spec.shape]
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     if spec.dtype.is_floating:
         return tf.cast(rng.standard_normal(shape), spec.dtype)
     if spec.dtype == tf.string:
@@ -142,17 +201,27 @@ def _choose_mapper(problem, few):
     problem.map_examples = vectorized.vectorized
     try:
         attempt({**two, "seeds": example_seeds(problem, 2)})
-    except _NOT_VECTORIZABLE:
+    except vectorized.NOT_VECTORIZABLE:
         return vectorized.one_by_one
     return vectorized.vectorized
 
 
-def _bytes_per_example(traced):
-    """What one example's forward and backward pass keeps, as an upper estimate."""
+def _bytes_per_example(graph, batched):
+    """What one example's forward and backward pass keeps, as an upper estimate.
+
+    Args:
+        graph: Traced for one example or, if `batched`, for any number of them, which
+            is then the first axis of what belongs to examples.
+        batched: Boolean.
+    """
     total = 0
-    for operation in traced.graph.get_operations():
+    for operation in graph.get_operations():
         for output in operation.outputs:
-            elements = output.shape.num_elements()
+            shape = output.shape
+            if batched:
+                own = shape.rank and shape[0] is None
+                shape = shape[1:] if own else tf.TensorShape(None)
+            elements = shape.num_elements()
             if elements is not None and output.dtype not in (
                 tf.resource,
                 tf.variant,

@@ -1,0 +1,43 @@
+"""The losses of examples that went through a model together.
+
+Each is what Keras would compute for a batch of that one example, as in the reference
+engine; only the loss, not the model, is mapped over examples.
+"""
+
+import tensorflow as tf
+
+from tfpriv.dp import keras_internals
+from tfpriv.dp.clipping import vectorized
+
+
+def per_example_losses(problem, batch, y_pred):
+    """Losses of the rows of a batch.
+
+    Args:
+        problem: `Problem`.
+        batch: Dict of nested tensors with `x` and, where given, `y`, `sample_weight`.
+        y_pred: Nested predictions.
+
+    Returns:
+        Tensor `(examples,)`.
+    """
+    outputs = [keras_internals.Output.of(t) for t in tf.nest.flatten(y_pred)]
+    # Absent parts are no tensors, and cannot be mapped over.
+    given = [
+        {name: part for name, part in vars(output).items() if part is not None}
+        for output in outputs
+    ]
+
+    def one(row):
+        row = tf.nest.map_structure(lambda t: t[tf.newaxis], row)
+        predictions = [
+            keras_internals.Output(
+                parts["value"], parts.get("logits"), parts.get("mask")
+            ).attach()
+            for parts in row["outputs"]
+        ]
+        return problem.loss(
+            row["batch"], tf.nest.pack_sequence_as(y_pred, predictions)
+        )
+
+    return vectorized.map_examples(one, {"batch": batch, "outputs": given})

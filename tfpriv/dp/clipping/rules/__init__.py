@@ -1,0 +1,93 @@
+"""One rule per kind of layer: from a loss's gradient at a layer to its weights'."""
+
+import functools
+
+import keras
+
+_RULES: dict = {}
+
+
+class NotCovered(Exception):
+    """Why the per-example gradients of a model cannot be had from its layers."""
+
+    @property
+    def reason(self):
+        """The sentence that was raised; Keras writes more around it on the way."""
+        inner = self
+        while isinstance(inner.__context__, NotCovered):
+            inner = inner.__context__
+        return str(inner)
+
+
+def register_clipping_rule(layer_class):
+    """Decorator: teaches the fast engine the weights of a layer class of your own.
+
+    A layer without a rule works as well; its own weights are then differentiated
+    example by example, in a second pass through that layer.
+
+    The decorated function is called in place of `layer.call`, while a model is traced:
+
+        rule(layer, call, record, *args, **kwargs) -> output
+
+    It runs the layer with `call(*args, **kwargs)` and gives every tensor in which
+    the layer's weights first meet an example to `record(tensor, gradients)`, which
+    returns the tensor to go on with. `gradients` is a function: given the gradient of
+    the loss at `tensor` (same shape, leading axis: examples), it returns a list
+    of pairs: a weight of the layer and its `Whole`, `Outer` or `Lookup` of
+    `tfpriv.dp.clipping.per_example`.
+
+        @dp.register_clipping_rule(Scale)          # call: inputs * self.scale
+        def scale(layer, call, record, inputs):
+            def gradients(g):
+                return [(layer.scale, per_example.Whole(g * inputs))]
+            return record(call(inputs), gradients)
+
+    A wrong rule is found out: before training it is compared, on made-up data, with
+    the gradients of single examples.
+
+    Args:
+        layer_class: Subclass of `keras.layers.Layer`. Subclasses of it that do not
+            override `call` follow the same rule.
+
+    Raises:
+        TypeError: If it is not a layer class.
+    """
+    if not (isinstance(layer_class, type) and issubclass(layer_class, keras.Layer)):
+        raise TypeError(
+            "A clipping rule belongs to a class of layers. Expected a subclass of "
+            f"`keras.layers.Layer`. Received: {layer_class!r}"
+        )
+
+    def register(rule):
+        _RULES[layer_class] = rule
+        return rule
+
+    return register
+
+
+def rule_of(layer):
+    """The rule for a layer: its class's, or the one that works for any layer."""
+    from tfpriv.dp.clipping.rules import any_layer
+
+    _import_built_in()
+    for layer_class in type(layer).__mro__:
+        if layer_class in _RULES:
+            if type(layer).call is layer_class.call and not _is_quantized(layer):
+                return _RULES[layer_class]
+            break
+    return any_layer.rule
+
+
+def _is_quantized(layer):
+    return getattr(layer, "quantization_mode", None) is not None
+
+
+@functools.cache
+def _import_built_in():
+    from tfpriv.dp.clipping.rules import (  # noqa: F401
+        dense,
+        einsum_dense,
+        embedding,
+        normalization,
+        recurrent,
+    )

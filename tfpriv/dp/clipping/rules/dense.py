@@ -1,0 +1,37 @@
+"""Dense, and its low-rank adaptation."""
+
+import keras
+import tensorflow as tf
+
+from tfpriv.dp.clipping.per_example import Outer
+from tfpriv.dp.clipping.rules import register_clipping_rule
+from tfpriv.dp.clipping.rules.parts import rows, summed_to, tap_before_activation
+
+
+@register_clipping_rule(keras.layers.Dense)
+def dense(layer, call, record, inputs, *args, **kwargs):
+    def gradients(g):
+        x = tf.cast(inputs, g.dtype)
+        if layer.lora_enabled:
+            found = low_rank(layer, x, g)
+        else:
+            found = [(layer.kernel, Outer(rows(x), rows(g), layer.kernel.shape))]
+        if layer.bias is not None:
+            found.append((layer.bias, summed_to(g, [g.shape.rank - 1])))
+        return found
+
+    with tap_before_activation(layer, lambda z: record(z, gradients)):
+        return call(inputs, *args, **kwargs)
+
+
+def low_rank(layer, x, g):
+    """The two factors of kernel + (alpha / rank) * a @ b."""
+    a, b = (
+        tf.cast(v.value, g.dtype) for v in (layer.lora_kernel_a, layer.lora_kernel_b)
+    )
+    scaled = g * (layer.lora_alpha / layer.lora_rank)
+    behind_b = tf.matmul(scaled, b, transpose_b=True)
+    return [
+        (layer.lora_kernel_a, Outer(rows(x), rows(behind_b), tuple(a.shape))),
+        (layer.lora_kernel_b, Outer(rows(x @ a), rows(scaled), tuple(b.shape))),
+    ]

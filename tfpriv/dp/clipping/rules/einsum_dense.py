@@ -1,0 +1,100 @@
+"""EinsumDense, of which attention is made, and its low-rank adaptation."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from tfpriv.dp.clipping.per_example import Outer, Whole
+from tfpriv.dp.clipping.rules import any_layer, register_clipping_rule
+from tfpriv.dp.clipping.rules.parts import summed_to, tap_before_activation
+
+
+@register_clipping_rule(keras.layers.EinsumDense)
+def einsum_dense(layer, call, record, inputs, *args, **kwargs):
+    x_axes, kernel, out = _axes(layer.equation, inputs.shape.rank)
+    if not _is_ordinary(x_axes, kernel, out):
+        return any_layer.rule(layer, call, record, inputs, *args, **kwargs)
+
+    def gradients(g):
+        x = tf.cast(inputs, g.dtype)
+        if layer.lora_enabled:
+            found = _low_rank(layer, x_axes, kernel, out, x, g)
+        else:
+            shape = tuple(layer.kernel.shape)
+            found = [(layer.kernel, _of_kernel(x_axes, kernel, out, x, g, shape))]
+        if layer.bias is not None:
+            summed = summed_to(g, [out.index(a) for a in layer.bias_axes])
+            shaped = tf.reshape(summed.gradient, [-1, *layer.bias.shape])
+            found.append((layer.bias, Whole(shaped)))
+        return found
+
+    with tap_before_activation(layer, lambda z: record(z, gradients)):
+        return call(inputs, *args, **kwargs)
+
+
+def _axes(equation, rank):
+    """The letters of inputs, kernel and output, an ellipsis written out."""
+    left, out = equation.replace(" ", "").split("->")
+    x, kernel = left.split(",")
+    hidden = "".join(chr(ord("A") + i) for i in range(rank + 3 - len(x)))
+    return tuple(part.replace("...", hidden) for part in (x, kernel, out))
+
+
+def _is_ordinary(x, kernel, out):
+    """Examples come first and are not summed over; each letter has its one place."""
+    unique = all(len(set(part)) == len(part) for part in (x, kernel, out))
+    first = x[0] == out[0] and x[0] not in kernel
+    return unique and first and set(kernel) <= set(x + out)
+
+
+def _of_kernel(x_axes, kernel, out, x, g, shape):
+    """Outer products where kernel letters come from one side each, in one order."""
+    over_x = [a for a in kernel if a not in out]
+    over_g = [a for a in kernel if a not in x_axes]
+    between = [a for a in x_axes[1:] if a in out and a not in kernel]
+    ordered = "".join(over_x + over_g), "".join(over_g + over_x)
+    if kernel not in ordered:  # a letter on both sides, or letters in turns
+        return Whole(tf.einsum(f"{x_axes},{out}->{x_axes[0]}{kernel}", x, g))
+    left = _matrix(x_axes, between, over_x, x)
+    right = _matrix(out, between, over_g, g)
+    return Outer(*((left, right) if kernel == ordered[0] else (right, left)), shape)
+
+
+def _matrix(axes, between, over, tensor):
+    """(examples, ...) -> (examples, product of `between`, product of `over`)."""
+    wanted = axes[0] + "".join(between + over)
+    if wanted != axes:
+        tensor = tf.einsum(f"{axes}->{wanted}", tensor)
+    sizes = dict(zip(wanted, tensor.shape, strict=True))
+    t, n = ([sizes[a] for a in group] for group in (between, over))
+    return tf.reshape(
+        tensor,
+        [tf.shape(tensor)[0], -1 if None in t else math.prod(t), math.prod(n)],
+    )
+
+
+def _low_rank(layer, x_axes, kernel, out, x, g):
+    """The two factors of kernel + (alpha / rank) * a @ b, over the kernel's last axis.
+
+    With z for the rank: x -> x @ a has the axes of the output, the last of the
+    kernel's replaced by z, and the product with b is another such equation.
+    """
+    a, b = (
+        tf.cast(v.value, g.dtype) for v in (layer.lora_kernel_a, layer.lora_kernel_b)
+    )
+    scaled = g * (layer.lora_alpha / layer.lora_rank)
+    last, kernel_a = kernel[-1], kernel[:-1] + "Z"
+    if last in x_axes:  # summed over: from the kernel's own gradient
+        whole = tf.einsum(f"{x_axes},{out}->{x_axes[0]}{kernel}", x, scaled)
+        rest = kernel[:-1]
+        head = x_axes[0] + rest
+        of_a = tf.einsum(f"{head}{last},Z{last}->{head}Z", whole, b)
+        of_b = tf.einsum(f"{head}{last},{rest}Z->{x_axes[0]}Z{last}", whole, a)
+        return [(layer.lora_kernel_a, Whole(of_a)), (layer.lora_kernel_b, Whole(of_b))]
+    middle = out.replace(last, "Z")
+    behind_b = tf.einsum(f"{out},Z{last}->{middle}", scaled, b)
+    before_b = tf.einsum(f"{x_axes},{kernel_a}->{middle}", x, a)
+    of_a = _of_kernel(x_axes, kernel_a, middle, x, behind_b, tuple(a.shape))
+    of_b = _of_kernel(middle, "Z" + last, out, before_b, scaled, tuple(b.shape))
+    return [(layer.lora_kernel_a, of_a), (layer.lora_kernel_b, of_b)]

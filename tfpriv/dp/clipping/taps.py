@@ -1,0 +1,132 @@
+"""Watches the layers of a model while it runs once: what went in, where it came out.
+
+Inside `tapped`, the `call` of each layer that owns trainable weights is wrapped by the
+rule of its class. The rule runs the layer and records tensors that its weights flow
+into, with a function that turns the loss's gradient at such a tensor into per-example
+gradients of the weights. Nothing outside of the model's own layer objects is touched.
+"""
+
+import contextlib
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpriv.dp import keras_internals
+from tfpriv.dp.clipping.rules import NotCovered, rule_of
+
+LONGEST_UNROLLED = 256  # time steps of a recurrent layer
+
+
+@dataclasses.dataclass
+class Tap:
+    """Tensors through which weights of one layer reach the loss.
+
+    Args:
+        layer: The layer that recorded them.
+        tensors: List of tensors, leading axis: examples.
+        gradients: Function of the loss's gradients at `tensors`, that returns pairs
+            of a Keras variable and its per-example gradient.
+        inputs: The tensors that the layer was called on.
+    """
+
+    layer: Any
+    tensors: list
+    gradients: Callable
+    inputs: list
+
+
+class Recorder:
+    """What a rule is given to record the tensors of one call.
+
+    Args:
+        layer: The layer that is called.
+        inputs: The tensors that it is called on.
+        tape: `tf.GradientTape` that watches.
+        taps: List to which taps are appended.
+    """
+
+    def __init__(self, layer, inputs, tape, taps):
+        self._layer, self._inputs, self._tape, self._taps = layer, inputs, tape, taps
+        self._home = taps.home
+
+    def __call__(self, tensor, gradients):
+        """Watches a tensor, in which weights first meet an example; returns it."""
+        self.watch(tensor)
+        self.all([tensor], lambda g: gradients(g[0]))
+        return tensor
+
+    def watch(self, tensor):
+        """Watches a tensor that a later `all` names; returns it."""
+        if _graph() is not self._home:
+            raise NotCovered(
+                f"layer '{self._layer.name}' is called inside a loop, a condition or "
+                "another function of TensorFlow's own"
+            )
+        self._tape.watch(tensor)
+        return tensor
+
+    def all(self, tensors, gradients):
+        """Records several watched tensors; `gradients` takes the list of theirs."""
+        self._taps.append(Tap(self._layer, tensors, gradients, self._inputs))
+
+
+class Taps(list):
+    """The taps of one pass, and the graph in which it was traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.home = _graph()
+
+
+@contextlib.contextmanager
+def tapped(model, tape):
+    """Inside, calls of the model's layers are recorded; yields the list of taps."""
+    taps = Taps()
+    with contextlib.ExitStack() as stack:
+        for layer in keras_internals.flatten_layers(model):
+            if isinstance(layer, keras.layers.RNN):
+                unrolled = functools.partial(_run_unrolled, layer, layer.call)
+                stack.enter_context(keras_internals.instead_of(layer, "unroll", True))
+                stack.enter_context(
+                    keras_internals.instead_of(layer, "call", unrolled)
+                )
+            elif any(v.trainable for v in keras_internals.own_variables(layer)):
+                ruled = functools.partial(_run, layer, layer.call, tape, taps)
+                stack.enter_context(keras_internals.instead_of(layer, "call", ruled))
+        yield taps
+
+
+def _run(layer, call, tape, taps, *args, **kwargs):
+    inputs = [t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t)]
+    record = Recorder(layer, inputs, tape, taps)
+    return rule_of(layer)(layer, call, record, *args, **kwargs)
+
+
+def _run_unrolled(layer, call, sequences, *args, mask=None, **kwargs):
+    """A recurrent layer step by step, so that its cell is seen at each of them.
+
+    What runs backwards is turned round first: Keras 3.15 otherwise zeroes the outputs
+    of masked steps at the wrong end when it unrolls.
+    """
+    steps = tf.nest.flatten(sequences)[0].shape[1]
+    if steps is None or steps > LONGEST_UNROLLED:
+        raise NotCovered(
+            f"recurrent layer '{layer.name}' has {steps or 'an unknown number of'} "
+            f"time steps (at most {LONGEST_UNROLLED} can be unrolled)"
+        )
+    with contextlib.ExitStack() as stack:
+        if layer.go_backwards:
+            forwards = keras_internals.instead_of(layer, "go_backwards", False)
+            stack.enter_context(forwards)
+            sequences, mask = tf.nest.map_structure(
+                lambda t: t if t is None else tf.reverse(t, [1]), (sequences, mask)
+            )
+        return call(sequences, *args, mask=mask, **kwargs)
+
+
+def _graph():
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
