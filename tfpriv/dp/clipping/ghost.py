@@ -24,11 +24,6 @@ from tfpriv.dp.clipping.per_example import by_unit, combine
 from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.clipping.taps import tapped
 
-# Where a square norm is smaller than this part of the squares of its terms, these
-# cancel, and single precision is not enough.
-CANCELLING = 1e-4
-RANGE = (1e-30, 1e30)  # of square norms; outside, single precision may not be enough
-
 
 def clipped_sum(problem, chunk, clip):
     """Sum of the clipped gradients of the units in one chunk; see `vectorized`."""
@@ -63,7 +58,10 @@ def watched_pass(problem, chunk):
         total = tf.reduce_sum(losses) * tf.cast(problem.loss_scale, losses.dtype)
     gradients = tape.gradient(total, [tap.tensors for tap in taps])
     pairs = [
-        (tap, [_unscaled(problem, g, t) for g, t in zip(found, tap.tensors, strict=True)])
+        (
+            tap,
+            [_unscaled(problem, g, t) for g, t in zip(found, tap.tensors, strict=True)],
+        )
         for tap, found in zip(taps, gradients, strict=True)
         if any(g is not None for g in found)
     ]
@@ -97,21 +95,18 @@ def norms_of(gradients):
     """
     squares = tf.stack([g.square_norms() for g in gradients])
     magnitudes = tf.stack([g.magnitudes() for g in gradients])
+    precise = [
+        tf.reduce_all(g.is_precise(s))
+        for g, s in zip(gradients, tf.unstack(squares), strict=True)
+    ]
     squares = tf.cond(
-        tf.reduce_all(_is_precise(squares, magnitudes)),
+        tf.reduce_all(precise),
         lambda: squares,
         lambda: tf.stack([g.precise().square_norms() for g in gradients]),
     )
     norms = tf.sqrt(tf.maximum(squares, 0.0)) + _rounding(gradients) * magnitudes
     # A maximum passes over a nan.
     return tf.unstack(tf.where(tf.math.is_finite(squares), norms, np.inf))
-
-
-def _is_precise(squares, magnitudes):
-    bound = CANCELLING * tf.square(magnitudes)
-    in_range = tf.logical_and(squares > RANGE[0], squares < RANGE[1])
-    nothing = tf.equal(magnitudes, 0.0)
-    return tf.logical_or(nothing, tf.logical_and(squares >= bound, in_range))
 
 
 def _rounding(gradients):

@@ -6,6 +6,7 @@ had without ever forming it (Goodfellow, 2015; Bu et al., 2023). Every class her
 
     square_norms()    (units,) float64
     precise()         the same gradient, with square norms computed in float64
+    is_precise(s)     whether `s`, from `square_norms`, can be relied on, per unit
     magnitudes()      (units,) float64: no rounding error exceeds this times one unit
                       in the last place; at least the norm
     weighted_sum(w)   sum_i w_i * gradient_i, shaped like the weight
@@ -23,6 +24,11 @@ from typing import Any
 import tensorflow as tf
 
 from tfpriv.dp.clipping.vectorized import average_over_groups
+
+# Where a square norm is smaller than this part of the squares of its terms, these
+# cancel, and single precision is not enough.
+_CANCELLING = 1e-4
+_RANGE = (1e-30, 1e30)  # of square norms
 
 # Nanoseconds on two cores, measured once: of a multiply-add among many small products
 # (gram), of what it costs more to multiply example by example than all at once, and of
@@ -49,6 +55,9 @@ class Whole:
 
     def precise(self):
         return Whole(tf.cast(self.gradient, tf.float64))
+
+    def is_precise(self, squares):
+        return _in_range(squares)
 
     def magnitudes(self):
         return tf.sqrt(self.square_norms())
@@ -86,11 +95,11 @@ class Outer:
     def precise(self):
         return self.rebuilt([tf.cast(t, tf.float64) for t in self.tensors])
 
+    def is_precise(self, squares):
+        return _does_not_cancel(squares, self.magnitudes())
+
     def magnitudes(self):
-        left = tf.norm(_flat(self.left), axis=1)
-        return tf.cast(left, tf.float64) * tf.cast(
-            tf.norm(_flat(self.right), axis=1), tf.float64
-        )
+        return frobenius(self.left) * frobenius(self.right)
 
     def weighted_sum(self, weights):
         left, right = self.left, self.right
@@ -145,6 +154,9 @@ class Lookup:
     def precise(self):
         return self.rebuilt([tf.cast(self.right, tf.float64)])
 
+    def is_precise(self, squares):
+        return _does_not_cancel(squares, self.magnitudes())
+
     def magnitudes(self):
         return tf.cast(tf.reduce_sum(tf.norm(self.right, axis=2), axis=1), tf.float64)
 
@@ -195,6 +207,9 @@ class Sum:
     def precise(self):
         return Sum(self.outer.precise(), self.lookup.precise())
 
+    def is_precise(self, squares):
+        return _does_not_cancel(squares, self.magnitudes())
+
     def magnitudes(self):
         return self.outer.magnitudes() + self.lookup.magnitudes()
 
@@ -211,16 +226,41 @@ def _inner(a, b):
     return tf.reduce_sum(tf.cast(tf.reduce_sum(products, axis=2), tf.float64), axis=1)
 
 
+def frobenius(tensor):
+    """Root of the sum of squares over all axes but the first, float64."""
+    flat = _flat(tensor)
+    return tf.sqrt(tf.cast(tf.einsum("un,un->u", flat, flat), tf.float64))
+
+
+def _does_not_cancel(squares, magnitudes):
+    enough = squares >= _CANCELLING * tf.square(magnitudes)
+    return tf.logical_or(
+        tf.equal(magnitudes, 0.0), tf.logical_and(enough, _in_range(squares))
+    )
+
+
+def _in_range(squares):
+    """Neither so small nor so large that single precision has lost something."""
+    ordinary = tf.logical_and(squares > _RANGE[0], squares < _RANGE[1])
+    return tf.logical_or(tf.equal(squares, 0.0), ordinary)
+
+
 def combine(parts):
     """One gradient from those of several uses of the same weight."""
     outers = [p for p in parts if isinstance(p, Outer)]
     lookups = [p for p in parts if isinstance(p, Lookup)]
     if len(outers) + len(lookups) == len(parts):
         return _combine_products(outers, lookups)
+    if len(parts) == 1 and not _is_cheaper_whole(parts[0]):
+        return parts[0]
     wholes = [p if isinstance(p, Whole) else p.whole() for p in parts]
     if len(wholes) == 1:
-        return parts[0]
+        return wholes[0]
     return Whole(tf.add_n([w.gradient for w in wholes]))
+
+
+def _is_cheaper_whole(part):
+    return not isinstance(part, Whole) and part.is_cheaper_whole()
 
 
 def _combine_products(outers, lookups):
@@ -266,8 +306,10 @@ def _share_of_unit(chunk, dtype):
 def _side_by_side(tensor, chunk):
     """(units * k, t, ...) -> (units, k * t, ...)."""
     k, t = chunk.group_size, tensor.shape[1]
-    return tf.reshape(tensor, [tf.shape(tensor)[0] // k, -1 if t is None else k * t,
-                               *tensor.shape[2:]])
+    return tf.reshape(
+        tensor,
+        [tf.shape(tensor)[0] // k, -1 if t is None else k * t, *tensor.shape[2:]],
+    )
 
 
 def _joined(tensors):
@@ -276,8 +318,11 @@ def _joined(tensors):
 
 def _flat(tensor):
     """(units, ...) -> (units, n)."""
-    return tf.reshape(tensor, [tf.shape(tensor)[0], tensor.shape[1:].num_elements()
-                               or tf.size(tensor) // tf.maximum(tf.shape(tensor)[0], 1)])
+    units = tf.shape(tensor)[0]
+    n = tensor.shape[1:].num_elements()
+    if n is None:
+        n = tf.size(tensor) // tf.maximum(units, 1)
+    return tf.reshape(tensor, [units, n])
 
 
 def _rows(tensor):

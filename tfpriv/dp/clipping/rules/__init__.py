@@ -85,6 +85,7 @@ def _is_quantized(layer):
 @functools.cache
 def _import_built_in():
     from tfpriv.dp.clipping.rules import (  # noqa: F401
+        convolution,
         dense,
         einsum_dense,
         embedding,

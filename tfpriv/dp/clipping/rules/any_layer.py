@@ -75,4 +75,3 @@ def _known(gradients, values):
         tf.zeros_like(v) if g is None else g
         for g, v in zip(gradients, values, strict=True)
     ]
-

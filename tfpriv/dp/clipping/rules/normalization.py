@@ -38,9 +38,7 @@ def _scaled(layer, call, record, inputs, bare):
         if gamma is not None:
             with contextlib.ExitStack() as stack:
                 for name, value in bare.items():
-                    stack.enter_context(
-                        keras_internals.instead_of(layer, name, value)
-                    )
+                    stack.enter_context(keras_internals.instead_of(layer, name, value))
                 normalised = tf.cast(call(inputs), g.dtype)
             found.append((gamma, summed_to(g * normalised, axes)))
         if beta is not None:

@@ -1,0 +1,123 @@
+"""Per-example gradients of a convolution's kernel, kept as input and output gradient."""
+
+import dataclasses
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from tfpriv import ops
+from tfpriv.dp.clipping.per_example import Whole, frobenius
+
+# A gradient is kept whole where it is no larger than so many times what it is made of.
+_LARGEST_KEPT = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Geometry:
+    """Where a kernel meets its input: one entry per space axis in each tuple.
+
+    Args:
+        kernel_size, strides, dilation_rate: Tuples of ints.
+        padding: Tuple of (zeros before, zeros after).
+    """
+
+    kernel_size: tuple
+    strides: tuple
+    dilation_rate: tuple
+    padding: tuple
+
+    @property
+    def arguments(self):
+        """Keyword arguments of `tfpriv.ops`' calls."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass
+class Convolved:
+    """Gradients of a kernel that slid over inputs; interface as in `per_example`.
+
+    Args:
+        inputs: `(examples, *space, channels)`.
+        right: Gradient at the output, `(examples, *output_space, filters)`.
+        geometry: `Geometry`.
+    """
+
+    inputs: Any
+    right: Any
+    geometry: Geometry
+
+    @property
+    def tensors(self):
+        return [self.inputs, self.right]
+
+    def rebuilt(self, tensors):
+        return Convolved(*tensors, self.geometry)
+
+    def square_norms(self):
+        """Exact also where terms cancel: the op sees to that itself."""
+        return ops.conv_square_norms(*self.tensors, **self.geometry.arguments)
+
+    def is_precise(self, squares):
+        del squares
+        return tf.constant(True)
+
+    def precise(self):
+        return self.rebuilt([tf.cast(t, tf.float64) for t in self.tensors])
+
+    def magnitudes(self):
+        taken = math.sqrt(math.prod(self.geometry.kernel_size))
+        return taken * frobenius(self.inputs) * frobenius(self.right)
+
+    def whole(self):
+        return Whole(ops.conv_gradients(*self.tensors, **self.geometry.arguments))
+
+    def is_cheaper_whole(self):
+        sizes = [t.shape[1:].num_elements() for t in self.tensors]
+        if None in sizes or max(self.geometry.dilation_rate) > 1:
+            return True  # TensorFlow has no dilated filter gradient for CPUs
+        channels, filters = self.inputs.shape[-1], self.right.shape[-1]
+        kernel = math.prod(self.geometry.kernel_size) * channels * filters
+        return kernel <= _LARGEST_KEPT * sum(sizes)
+
+    def weighted_sum(self, weights):
+        inputs, right = self.tensors
+        weights = tf.reshape(
+            tf.cast(weights, inputs.dtype), [-1] + [1] * (inputs.shape.rank - 1)
+        )
+        if inputs.shape[1:].num_elements() <= right.shape[1:].num_elements():
+            inputs = inputs * weights  # the smaller is scaled
+        else:
+            right = right * weights
+        padding = [(0, 0), *self.geometry.padding, (0, 0)]
+        if any(map(any, padding)):
+            inputs = tf.pad(inputs, padding)
+        return _filter_gradient(inputs, right, self.geometry)
+
+
+def _filter_gradient(inputs, right, geometry):
+    """TensorFlow's gradient of a kernel for a whole batch, without padding."""
+    sizes = [*geometry.kernel_size, inputs.shape[-1], right.shape[-1]]
+    strides = list(geometry.strides)
+    if len(strides) == 3:
+        return tf.raw_ops.Conv3DBackpropFilterV2(
+            input=inputs,
+            filter_sizes=sizes,
+            out_backprop=right,
+            strides=[1, *strides, 1],
+            padding="VALID",
+        )
+    if len(strides) == 1:  # as a picture one pixel high
+        inputs, right = inputs[:, tf.newaxis], right[:, tf.newaxis]
+        strides, flat = [1, *strides], sizes
+        sizes = [1, *sizes]
+    else:
+        flat = sizes
+    found = tf.raw_ops.Conv2DBackpropFilter(
+        input=inputs,
+        filter_sizes=sizes,
+        out_backprop=right,
+        strides=[1, *strides, 1],
+        padding="VALID",
+    )
+    return tf.reshape(found, flat)
