@@ -223,7 +223,7 @@ def prepared(model, x, y):
 
     problem = clipping.Problem(model, keras_internals.wrap_loss("mse", model))
     spec = clipping.spec_of(clipping.as_batch(x, y))
-    problem.map_examples = clipping.probe(problem, spec).map_examples
+    clipping.probe(problem, spec, "vectorized")
     return problem
 
 

@@ -237,9 +237,9 @@ class Output:
     def of(cls, output):
         """Looks at an output of a model."""
         logits = getattr(output, "_keras_logits", None)
-        if logits is None and not tf.executing_eagerly():
-            if output.op.type in ("Softmax", "Sigmoid"):
-                logits = output.op.inputs[0]
+        in_graph = not tf.executing_eagerly()
+        if logits is None and in_graph and output.op.type in ("Softmax", "Sigmoid"):
+            logits = output.op.inputs[0]
         return cls(output, logits, get_keras_mask(output))
 
     def attach(self):

@@ -41,7 +41,8 @@ def make_private(
             unit can be in one batch. Undeclared, such a step makes epsilon infinite.
         private_metrics: If `True`, `fit` shows `private_loss`, a noised loss that
             epsilon covers, in place of the exact loss and metrics.
-        engine: Clipping engine, `"auto"` or `"vectorized"`.
+        engine: Clipping engine. `"auto"` takes the fastest that is exact for this
+            model; `"ghost"` insists on the fast one; `"vectorized"` is the reference.
         microbatch_size: Examples differentiated together; `None` fits memory.
         seed: Integer for tests; marks the ledger as not for release.
 
@@ -60,7 +61,7 @@ def make_private(
             "`tf_keras` (TF_USE_LEGACY_KERAS=1) are not supported. "
             f"Received: {type(model).__module__}.{type(model).__name__}"
         )
-    clipping.get_engine(engine)
+    clipping.check_engine(engine)
     if not isinstance(model, PrivateModel):
         _refuse_own_train_step(model)
         validate.check_layers(model)
@@ -159,10 +160,10 @@ class PrivateModel:
         plan = clipping.probe(
             problem,
             spec,
+            self._private_options["engine"],
             self._private_options["microbatch_size"],
             self.distribute_strategy,
         )
-        problem.map_examples = plan.map_examples
         with self.distribute_strategy.scope():
             fitting.build_metrics(self, spec)
             # Past Keras' tracking: it is no metric of `evaluate`.
@@ -246,7 +247,7 @@ class PrivateModel:
         style, bound = optimizer.clipping, optimizer.current_l2_norm_clip
         factors = style.bind(self._private_problem)
         sums, norms, losses = sum_over_chunks(
-            clipping.get_engine(self._private_options["engine"]),
+            self._private_plan.engine,
             self._private_problem,
             batch,
             lambda norms: factors(norms, bound),

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
-from tfpriv.dp.clipping import styles, tags, vectorized
+from tfpriv.dp.clipping import styles, tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks
 from tfpriv.dp.clipping.probe import probe
 from tfpriv.dp.clipping.problem import Problem
@@ -13,23 +13,16 @@ from tfpriv.dp.clipping.problem import Problem
 _PREPARED = "_tfpriv_clipped_gradients"
 _MOST_PREPARED = 8
 
-ENGINES = {"vectorized": vectorized.clipped_sum}
+ENGINES = ("auto", "ghost", "vectorized")
 
 
-def get_engine(name):
-    """The clipping engine of that name; `"auto"` is the fastest exact one.
-
-    Raises:
-        ValueError: If there is no such engine.
-    """
-    if name == "auto":
-        name = "vectorized"
+def check_engine(name):
+    """Raises `ValueError` if there is no clipping engine of that name."""
     if name not in ENGINES:
         raise ValueError(
-            f"Unknown clipping engine. Expected 'auto' or one of {sorted(ENGINES)}. "
+            f"Unknown clipping engine. Expected one of {list(ENGINES)}. "
             f"Received: engine={name!r}"
         )
-    return ENGINES[name]
 
 
 @tf.autograph.experimental.do_not_convert
@@ -65,7 +58,8 @@ def clipped_gradients(
             structure of these as in `compile`. `None` takes the compiled loss.
         l2_norm_clip: Positive float, the bound C.
         clipping: `"flat"`, `"per_layer"` or `"automatic"`, as for DP optimizers.
-        engine: `"auto"` or `"vectorized"`.
+        engine: `"auto"`: the fastest that is exact for this model; or `"ghost"`, or
+            `"vectorized"`, the reference.
         sample_weight: Nested tensors, one weight per example, or `None`.
         microbatch_size: Int, examples differentiated together. `None` fits memory.
 
@@ -87,7 +81,8 @@ def clipped_gradients(
     batch = as_batch(x, y, sample_weight)
     if loss is None:
         loss = keras_internals.compiled_loss(model)
-    run = _prepare(model, loss, batch, (get_engine(engine), style, microbatch_size))
+    check_engine(engine)
+    run = _prepare(model, loss, batch, (engine, style, microbatch_size))
     gradients, norms = run(batch, tf.constant(l2_norm_clip, tf.float64))
     divisor = tf.maximum(tf.shape(tf.nest.flatten(batch["x"])[0])[0], 1)
     proof = tags.ClippedSum(float(l2_norm_clip), divisor, clipping=style.name)
@@ -171,9 +166,7 @@ def _make_run(model, loss, batch, engine, style, microbatch_size):
     else:
         compile_loss = keras_internals.wrap_loss(loss, model)
     problem = Problem(model, compile_loss)
-    plan = probe(problem, spec_of(batch), microbatch_size)
-    problem.map_examples = plan.map_examples
-
+    plan = probe(problem, spec_of(batch), engine, microbatch_size)
     factors = style.bind(problem)
 
     def run(batch, l2_norm_clip):
@@ -181,7 +174,7 @@ def _make_run(model, loss, batch, engine, style, microbatch_size):
             return factors(norms, l2_norm_clip)
 
         return sum_over_chunks(
-            engine, problem, batch, clip, plan.microbatch_size, on_chunk=None
+            plan.engine, problem, batch, clip, plan.microbatch_size, on_chunk=None
         )[:2]
 
     any_size = tf.nest.map_structure(

@@ -35,7 +35,7 @@ class Geometry:
 
 @dataclasses.dataclass
 class Convolved:
-    """Gradients of a kernel that slid over inputs; interface as in `per_example`.
+    """Gradients of a kernel that slid over inputs (interface: see `per_example`).
 
     Args:
         inputs: `(examples, *space, channels)`.

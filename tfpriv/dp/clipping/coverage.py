@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import ghost
 from tfpriv.dp.clipping.problem import Chunk, example_seeds
-from tfpriv.dp.clipping.rules import NotCovered, any_layer, rule_of
+from tfpriv.dp.clipping.rules import NotCoveredError, any_layer, rule_of
 
 TOLERANCE = {2: 0.1, 4: 2e-3, 8: 1e-6}  # by bytes of the dtype, of a gradient's norm
 
@@ -24,7 +24,7 @@ class Examination:
         spec: Dict of `tf.TensorSpec` for one example.
 
     Raises:
-        NotCovered: If the engine would not be exact; the message says why.
+        NotCoveredError: If the engine would not be exact; the message says why.
     """
 
     def __init__(self, problem, spec):
@@ -43,7 +43,7 @@ class Examination:
         chunk = Chunk(data, unit_present=tf.fill([tf.shape(first)[0]], True))
         taps, losses, _ = ghost.watched_pass(self._problem, chunk)
         if keras_internals.has_losses_of_its_own(self._problem.model):
-            raise NotCovered("a layer adds a loss of its own over the whole batch")
+            raise NotCoveredError("a layer adds a loss of its own over the whole batch")
         claims = [tap.gradients(gradients) for tap, gradients in taps]
         _refuse_leaks(self._problem, taps, claims, losses)
         gradients = ghost.per_variable(self._problem, chunk, taps)
@@ -54,7 +54,7 @@ class Examination:
         return tf.stack(ghost.norms_of(gradients), axis=1), losses, sums
 
     def try_out(self, few, others, gradient_of_one):
-        """Raises `NotCovered` unless the gradients are those of single examples.
+        """Raises `NotCoveredError` unless the gradients are those of single examples.
 
         Args:
             few: Dict of made-up examples.
@@ -73,7 +73,7 @@ class Examination:
             now = self._run(moved)
             for before, after in ((norms, now[0]), (losses, now[1])):
                 if not self._close(np.delete(before, i, 0), np.delete(after, i, 0)):
-                    raise NotCovered("in training, its layers mix the examples")
+                    raise NotCoveredError("in training, its layers mix the examples")
 
     def _compare(self, one, gradient_of_one):
         norms, _, sums = self._run(one)
@@ -88,7 +88,7 @@ class Examination:
             off = np.linalg.norm(np.asarray(total, "float64").ravel() - g)
             off = max(off, abs(float(norm) - np.linalg.norm(g)))
             if not off <= self._tolerance * scale + 1e-30:
-                raise NotCovered(f"the rule for weight '{variable.path}' is wrong")
+                raise NotCoveredError(f"the rule for weight '{variable.path}' is wrong")
 
     def _close(self, before, after):
         return np.allclose(
@@ -150,7 +150,9 @@ def _refuse_leaks(problem, taps, claims, losses):
     leaked = reached.get(id(losses), set())
     paths = [v.path for v in problem.keras_variables if id(v) in leaked]
     if paths:
-        raise NotCovered(f"weights are used outside of their layers' calls: {paths}")
+        raise NotCoveredError(
+            f"weights are used outside of their layers' calls: {paths}"
+        )
 
 
 def _weights_by_handle(problem):

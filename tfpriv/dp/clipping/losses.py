@@ -36,8 +36,6 @@ def per_example_losses(problem, batch, y_pred):
             ).attach()
             for parts in row["outputs"]
         ]
-        return problem.loss(
-            row["batch"], tf.nest.pack_sequence_as(y_pred, predictions)
-        )
+        return problem.loss(row["batch"], tf.nest.pack_sequence_as(y_pred, predictions))
 
     return vectorized.map_examples(one, {"batch": batch, "outputs": given})

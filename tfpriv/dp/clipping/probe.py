@@ -19,7 +19,7 @@ from tfpriv.dp import keras_internals, validate
 from tfpriv.dp.clipping import ghost, vectorized
 from tfpriv.dp.clipping.coverage import Examination
 from tfpriv.dp.clipping.problem import Chunk, Problem, example_seeds
-from tfpriv.dp.clipping.rules import NotCovered
+from tfpriv.dp.clipping.rules import NotCoveredError
 
 MEMORY_LIMIT = 2 << 30  # bytes that the tensors of one chunk may take
 LARGEST_CHUNK = 256
@@ -101,7 +101,7 @@ def _examine(problem, spec, engine, strategy):
     if engine != "vectorized":
         try:
             return _try_ghost(problem, spec, few, others, traced)
-        except NotCovered as error:
+        except NotCoveredError as error:
             why_not = error.reason
     if engine == "ghost":
         raise ValueError(

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
-from tfpriv.dp.clipping.rules import NotCovered, rule_of
+from tfpriv.dp.clipping.rules import NotCoveredError, rule_of
 
 LONGEST_UNROLLED = 256  # time steps of a recurrent layer
 
@@ -62,7 +62,7 @@ class Recorder:
     def watch(self, tensor):
         """Watches a tensor that a later `all` names; returns it."""
         if _graph() is not self._home:
-            raise NotCovered(
+            raise NotCoveredError(
                 f"layer '{self._layer.name}' is called inside a loop, a condition or "
                 "another function of TensorFlow's own"
             )
@@ -91,9 +91,7 @@ def tapped(model, tape):
             if isinstance(layer, keras.layers.RNN):
                 unrolled = functools.partial(_run_unrolled, layer, layer.call)
                 stack.enter_context(keras_internals.instead_of(layer, "unroll", True))
-                stack.enter_context(
-                    keras_internals.instead_of(layer, "call", unrolled)
-                )
+                stack.enter_context(keras_internals.instead_of(layer, "call", unrolled))
             elif any(v.trainable for v in keras_internals.own_variables(layer)):
                 ruled = functools.partial(_run, layer, layer.call, tape, taps)
                 stack.enter_context(keras_internals.instead_of(layer, "call", ruled))
@@ -114,7 +112,7 @@ def _run_unrolled(layer, call, sequences, *args, mask=None, **kwargs):
     """
     steps = tf.nest.flatten(sequences)[0].shape[1]
     if steps is None or steps > LONGEST_UNROLLED:
-        raise NotCovered(
+        raise NotCoveredError(
             f"recurrent layer '{layer.name}' has {steps or 'an unknown number of'} "
             f"time steps (at most {LONGEST_UNROLLED} can be unrolled)"
         )

@@ -18,6 +18,16 @@ from tfpriv.dp.clipping import scaling
 from tfpriv.dp.clipping.converters import exact_converters
 from tfpriv.dp.clipping.problem import sum_dtype
 
+# What TensorFlow raises, depending on the operation, when it cannot vectorise.
+NOT_VECTORIZABLE = (
+    TypeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+    tf.errors.OpError,
+)
+
 
 def clipped_sum(problem, chunk, clip):
     """Sum of the clipped gradients of the units in one chunk.
@@ -78,6 +88,14 @@ def vectorized(function, elements):
     """Maps by `tf.vectorized_map`."""
     with exact_converters(), _quiet_conversion():
         return tf.vectorized_map(function, elements)
+
+
+def map_examples(function, elements):
+    """Maps by `tf.vectorized_map` or, where TensorFlow cannot, by `tf.map_fn`."""
+    try:
+        return vectorized(function, elements)
+    except NOT_VECTORIZABLE:
+        return one_by_one(function, elements)
 
 
 def one_by_one(function, elements):

@@ -7,14 +7,14 @@ import keras
 _RULES: dict = {}
 
 
-class NotCovered(Exception):
+class NotCoveredError(Exception):
     """Why the per-example gradients of a model cannot be had from its layers."""
 
     @property
     def reason(self):
         """The sentence that was raised; Keras writes more around it on the way."""
         inner = self
-        while isinstance(inner.__context__, NotCovered):
+        while isinstance(inner.__context__, NotCoveredError):
             inner = inner.__context__
         return str(inner)
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import vectorized
 from tfpriv.dp.clipping.per_example import Whole
-from tfpriv.dp.clipping.rules import NotCovered
+from tfpriv.dp.clipping.rules import NotCoveredError
 
 
 def rule(layer, call, record, *args, **kwargs):
@@ -13,7 +13,7 @@ def rule(layer, call, record, *args, **kwargs):
     with keras_internals.counted_draws(layer) as draws:
         outputs = call(*args, **kwargs)
     if draws:
-        raise NotCovered(
+        raise NotCoveredError(
             f"there is no rule for layer '{layer.name}' ({type(layer).__name__}), and "
             "it draws random numbers, so that it cannot be run again"
         )

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping.per_example import Outer, Whole
-from tfpriv.dp.clipping.rules import NotCovered, register_clipping_rule
+from tfpriv.dp.clipping.rules import NotCoveredError, register_clipping_rule
 
 
 @register_clipping_rule(keras.layers.SimpleRNNCell)
@@ -93,7 +93,7 @@ def _dropped(layer, inputs, states, training):
     if not training or (layer.dropout == 0 and layer.recurrent_dropout == 0):
         return inputs, h
     if getattr(layer, "implementation", 2) == 1:  # a mask for each gate
-        raise NotCovered(
+        raise NotCoveredError(
             f"recurrent layer '{layer.name}' drops out other inputs for each gate"
         )
     masks = (layer.get_dropout_mask(inputs), layer.get_recurrent_dropout_mask(h))
