@@ -4,7 +4,15 @@ The twin is used when the native library is missing, and always when the environ
 variable `TFPRIV_PY_OPS=1` is set.
 """
 
+from tfpriv.ops.convolution import conv_gradients, conv_square_norms, same_padding
 from tfpriv.ops.loader import native_available, why_not_native
 from tfpriv.ops.noise import gaussian_noise
 
-__all__ = ["gaussian_noise", "native_available", "why_not_native"]
+__all__ = [
+    "conv_gradients",
+    "conv_square_norms",
+    "gaussian_noise",
+    "native_available",
+    "same_padding",
+    "why_not_native",
+]

@@ -7,7 +7,11 @@ import warnings
 from pathlib import Path
 
 LIBRARY = Path(__file__).with_name("_native.so")
-OPS = ("tfpriv_gaussian_noise",)
+OPS = (
+    "tfpriv_conv_gradients",
+    "tfpriv_conv_square_norms",
+    "tfpriv_gaussian_noise",
+)
 ENV = "TFPRIV_PY_OPS"
 
 

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "noise.h"
+#include "op.h"
 #include "parallel.h"
 #include "tf_c_api.h"
 
@@ -17,8 +19,8 @@ constexpr double kMaxValues = 0x1p40;  // far from any overflow
 constexpr int64_t kValuesPerThread = 1 << 15;  // less than that is not worth a thread
 
 struct Noise {
-  TF_DataType dtype = TF_FLOAT;
-  int64_t num_threads = 0;
+  TF_DataType dtype;
+  int64_t num_threads;
 };
 
 // --- One function per instruction set; the processor decides at run time. ---
@@ -64,43 +66,6 @@ void FillInParallel(const StreamKey& key, int64_t size, int64_t threads, T* out)
 
 // --- The kernel. ---
 
-// A status and the tensors of one call, released when it ends.
-class Call {
- public:
-  explicit Call(TF_OpKernelContext* context)
-      : context_(context), status_(TF_NewStatus()) {}
-  ~Call() {
-    if (!ok()) TF_OpKernelContext_Failure(context_, status_);
-    for (TF_Tensor* tensor : tensors_) {
-      if (tensor != nullptr) TF_DeleteTensor(tensor);
-    }
-    TF_DeleteStatus(status_);
-  }
-
-  bool ok() const { return TF_GetCode(status_) == TF_OK; }
-
-  void Require(bool condition, const std::string& message) {
-    if (ok() && !condition) {
-      TF_SetStatus(status_, TF_INVALID_ARGUMENT, ("gaussian_noise: " + message).c_str());
-    }
-  }
-
-  TF_Tensor* Input(int index) {
-    if (ok()) TF_GetInput(context_, index, &tensors_[index], status_);
-    return tensors_[index];
-  }
-
-  TF_Tensor* Output(TF_DataType dtype, const int64_t* dims, int num_dims, size_t bytes) {
-    tensors_[3] = TF_AllocateOutput(context_, 0, dtype, dims, num_dims, bytes, status_);
-    return tensors_[3];
-  }
-
- private:
-  TF_OpKernelContext* context_;
-  TF_Status* status_;
-  TF_Tensor* tensors_[4] = {};
-};
-
 // Checks the shape and returns its number of values.
 int64_t CheckedSize(Call* call, TF_Tensor* shape) {
   const int64_t num_dims = TF_TensorElementCount(shape);
@@ -121,7 +86,7 @@ int64_t CheckedSize(Call* call, TF_Tensor* shape) {
 
 void Compute(void* state, TF_OpKernelContext* context) {
   const Noise& noise = *static_cast<const Noise*>(state);
-  Call call(context);
+  Call call(context, "gaussian_noise");
   TF_Tensor* key_tensor = call.Input(0);
   TF_Tensor* shape = call.Input(1);
   TF_Tensor* stream_tensor = call.Input(2);
@@ -137,17 +102,15 @@ void Compute(void* state, TF_OpKernelContext* context) {
   const int64_t size = CheckedSize(&call, shape);
   if (!call.ok()) return;
 
-  const bool wide = noise.dtype == TF_DOUBLE;
+  const int64_t* dims = static_cast<const int64_t*>(TF_TensorData(shape));
   TF_Tensor* output = call.Output(
-      noise.dtype, static_cast<const int64_t*>(TF_TensorData(shape)),
-      static_cast<int>(TF_TensorElementCount(shape)),
-      size * (wide ? sizeof(double) : sizeof(float)));
+      0, noise.dtype, std::vector<int64_t>(dims, dims + TF_TensorElementCount(shape)));
   if (!call.ok() || size == 0) return;
   StreamKey key;
   std::memcpy(key.key, TF_TensorData(key_tensor), sizeof key.key);
   key.stream = static_cast<uint64_t>(stream);
   void* out = TF_TensorData(output);
-  if (wide) {
+  if (noise.dtype == TF_DOUBLE) {
     FillInParallel(key, size, noise.num_threads, static_cast<double*>(out));
   } else {
     FillInParallel(key, size, noise.num_threads, static_cast<float*>(out));
@@ -155,41 +118,22 @@ void Compute(void* state, TF_OpKernelContext* context) {
 }
 
 void* Create(TF_OpKernelConstruction* construction) {
-  TF_Status* status = TF_NewStatus();
-  Noise* noise = new Noise;
-  TF_OpKernelConstruction_GetAttrType(construction, "dtype", &noise->dtype, status);
-  if (TF_GetCode(status) == TF_OK) {
-    TF_OpKernelConstruction_GetAttrInt64(construction, "num_threads",
-                                         &noise->num_threads, status);
-  }
-  if (TF_GetCode(status) != TF_OK) TF_OpKernelConstruction_Failure(construction, status);
-  TF_DeleteStatus(status);
-  return noise;
+  Attributes attributes(construction);
+  return new Noise{attributes.Type("dtype"), attributes.Integer("num_threads")};
 }
 
 void Destroy(void* state) { delete static_cast<Noise*>(state); }
 
-// Runs when the library is loaded; an op that fails to register is missing from the
-// module that tf.load_op_library returns, which the loader checks.
+// Runs when the library is loaded.
 __attribute__((constructor)) void Register() {
-  TF_Status* status = TF_NewStatus();
-  TF_OpDefinitionBuilder* op = TF_NewOpDefinitionBuilder("TfprivGaussianNoise");
-  TF_OpDefinitionBuilderAddInput(op, "key: uint8");
-  TF_OpDefinitionBuilderAddInput(op, "shape: int64");
-  TF_OpDefinitionBuilderAddInput(op, "stream: int64");
-  TF_OpDefinitionBuilderAddOutput(op, "noise: dtype");
-  TF_OpDefinitionBuilderAddAttr(op, "dtype: {float, double} = DT_FLOAT");
-  TF_OpDefinitionBuilderAddAttr(op, "num_threads: int >= 0 = 0");
-  TF_OpDefinitionBuilderSetShapeInferenceFunction(
-      op, TF_ShapeInferenceContextSetUnknownShape);
-  TF_RegisterOpDefinition(op, status);
-  if (TF_GetCode(status) == TF_OK) {
-    TF_RegisterKernelBuilder(
-        "TfprivGaussianNoise",
-        TF_NewKernelBuilder("TfprivGaussianNoise", "CPU", Create, Compute, Destroy),
-        status);
-  }
-  TF_DeleteStatus(status);
+  Op{"TfprivGaussianNoise",
+     {"key: uint8", "shape: int64", "stream: int64"},
+     {"noise: dtype"},
+     {"dtype: {float, double} = DT_FLOAT", "num_threads: int >= 0 = 0"},
+     Create,
+     Compute,
+     Destroy}
+      .Register();
 }
 
 }  // namespace

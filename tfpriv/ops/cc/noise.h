@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <cstring>
 
-#define TFPRIV_INLINE __attribute__((always_inline)) inline
+#include "inline.h"
 
 namespace tfpriv {
 

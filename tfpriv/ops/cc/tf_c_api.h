@@ -19,7 +19,7 @@ struct TF_ShapeInferenceContext;
 struct TF_Status;
 struct TF_Tensor;
 
-enum TF_Code { TF_OK = 0, TF_INVALID_ARGUMENT = 3 };
+enum TF_Code { TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8 };
 enum TF_DataType { TF_FLOAT = 1, TF_DOUBLE = 2 };
 
 TF_Status* TF_NewStatus();
@@ -30,6 +30,7 @@ const char* TF_Message(const TF_Status*);
 
 void TF_DeleteTensor(TF_Tensor*);
 int TF_NumDims(const TF_Tensor*);
+int64_t TF_Dim(const TF_Tensor*, int index);
 int64_t TF_TensorElementCount(const TF_Tensor*);
 void* TF_TensorData(const TF_Tensor*);
 
@@ -51,6 +52,12 @@ void TF_OpKernelConstruction_GetAttrType(TF_OpKernelConstruction*, const char* n
                                          TF_DataType*, TF_Status*);
 void TF_OpKernelConstruction_GetAttrInt64(TF_OpKernelConstruction*, const char* name,
                                           int64_t*, TF_Status*);
+void TF_OpKernelConstruction_GetAttrInt64List(TF_OpKernelConstruction*,
+                                              const char* name, int64_t* values,
+                                              int max_values, TF_Status*);
+void TF_OpKernelConstruction_GetAttrSize(TF_OpKernelConstruction*, const char* name,
+                                         int32_t* list_size, int32_t* total_size,
+                                         TF_Status*);
 void TF_OpKernelConstruction_Failure(TF_OpKernelConstruction*, TF_Status*);
 void TF_OpKernelContext_Failure(TF_OpKernelContext*, TF_Status*);
 void TF_GetInput(TF_OpKernelContext*, int index, TF_Tensor**, TF_Status*);
