@@ -170,7 +170,7 @@ def test_serialisation(name):
 
 def test_bound_and_noise_are_read_only():
     optimizer = make("SGD")
-    for name in ("l2_norm_clip", "noise_multiplier", "budget"):
+    for name in ("l2_norm_clip", "noise_multiplier", "clipping", "budget"):
         with pytest.raises(AttributeError):
             setattr(optimizer, name, 0.25)
 

@@ -7,6 +7,7 @@ post-processing that costs no privacy.
 """
 
 import functools
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -61,7 +62,7 @@ class PrivateOptimizer:
         self._noise_multiplier = float(noise_multiplier)
         self._clipping = styles.get(clipping)
         self._budget = None if budget is None else tuple(map(float, budget))
-        self._bound = self._add_bound() if self._is_adaptive else None
+        self._bound: Any = self._add_bound() if self._is_adaptive else None
         self.privacy = Privacy()
         self._tracked = False
 
@@ -171,13 +172,13 @@ class PrivateOptimizer:
                 f"clipping={self._clipping.name!r}. Received: gradients clipped with "
                 f"clipping={clipped.clipping!r}"
             )
-        bound, expected = clipped.l2_norm_clip, self._l2_norm_clip
+        bound = clipped.l2_norm_clip
         if self._is_adaptive:
-            expected = "the bound read from this optimizer"
             agree = tags.owner_of_bound(bound) is self
         else:
-            agree = not tf.is_tensor(bound) and bound == expected
+            agree = not tf.is_tensor(bound) and bound == self._l2_norm_clip
         if not agree:
+            expected = "own, adaptive" if self._is_adaptive else self._l2_norm_clip
             raise ValueError(
                 "Gradients and optimizer disagree on the clip norm. Expected: "
                 f"l2_norm_clip={expected}. Received: gradients clipped to {bound}"

@@ -81,7 +81,7 @@ class PerLayer(Style):
 
     Reference:
         McMahan et al., "Learning Differentially Private Recurrent Language Models",
-        ICLR 2018, section 2.
+        ICLR 2018.
     """
 
     name = "per_layer"
