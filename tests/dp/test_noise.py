@@ -114,6 +114,42 @@ def test_planted_fault_reused_key(monkeypatch):
         noise_checks.assert_noise(updates_of(), STDDEV)
 
 
+def used_streams(monkeypatch):
+    """(key, stream) of all noise in three steps that release all that a step can."""
+    used = []
+
+    def recorded(key, shape, dtype="float32", *, stream=0):
+        used.append((bytes(key.numpy()), int(stream)))
+        return real_noise(key, shape, dtype, stream=stream)
+
+    monkeypatch.setattr(ops, "gaussian_noise", recorded)
+    model = dp.make_private(noise_checks.wide(), private_metrics=True)
+    optimizer = small.sgd(
+        1.0,
+        l2_norm_clip=C,
+        noise_multiplier=Z,
+        clipping=dp.AdaptiveClipping(indicator_stddev=1.0),
+    )
+    model.compile(optimizer, loss=noise_checks.zero, run_eagerly=True)
+    sampler = dp.PoissonSampler(small.data(8, 2), 8, steps_per_epoch=3)
+    model.fit(sampler, verbose=0)
+    per_step = len(model.trainable_variables) + 2  # the loss and the clipped units
+    assert len(used) == 3 * per_step
+    return used
+
+
+def test_no_noise_is_used_twice(monkeypatch):
+    used = used_streams(monkeypatch)
+    assert len(set(used)) == len(used)
+
+
+def test_planted_fault_one_key_for_two_releases(monkeypatch):
+    first = os.urandom(32)
+    monkeypatch.setattr(Randomness, "key", lambda self: first)
+    used = used_streams(monkeypatch)
+    assert len(set(used)) < len(used)
+
+
 def two_runs_after_the_same_seed():
     """Updates and batches of two runs that Keras was seeded alike for."""
     runs = []
