@@ -40,7 +40,7 @@ def conv_gradients(
     strides: Sequence[int],
     dilation_rate: Sequence[int],
     padding: Sequence[tuple[int, int]],
-) -> tf.Tensor:
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Computes the gradient of a convolution's kernel for each example of a batch.
 
     An example's native result is a function of that example alone: the other examples,
@@ -59,8 +59,9 @@ def conv_gradients(
             (`same_padding` says it for "SAME").
 
     Returns:
-        Tensor of shape `(examples, *kernel_size, channels, filters)` and the inputs'
-        dtype. It has no gradient of its own.
+        The gradients, of shape `(examples, *kernel_size, channels, filters)` and the
+        inputs' dtype, and the squared L2 norm of each of them, float64 of shape
+        `(examples,)`. They have no gradients of their own.
 
     Raises:
         ValueError: for arguments that do not fit each other.
@@ -69,7 +70,7 @@ def conv_gradients(
     """
     geometry = _checked_geometry(kernel_size, strides, dilation_rate, padding)
     inputs, gradients = _checked_tensors(inputs, gradients, geometry)
-    result = _run(
+    result, square_norms = _run(
         "tfpriv_conv_gradients",
         convolution_twin.conv_gradients,
         inputs,
@@ -89,7 +90,11 @@ def conv_gradients(
     result.set_shape(
         [inputs.shape[0], *geometry.kernel_size, inputs.shape[-1], gradients.shape[-1]]
     )
-    return tf.cast(result, inputs.dtype)
+    square_norms.set_shape(inputs.shape[:1])
+    if inputs.dtype != result.dtype:
+        result = tf.cast(result, inputs.dtype)
+        square_norms = convolution_twin.square_norms(result)  # after rounding
+    return result, square_norms
 
 
 def conv_square_norms(
@@ -142,11 +147,11 @@ def conv_square_norms(
 
 def _run(
     op: str,
-    twin: Callable[[tf.Tensor, tf.Tensor, Geometry], tf.Tensor],
+    twin: Callable[[tf.Tensor, tf.Tensor, Geometry], Any],
     inputs: tf.Tensor,
     gradients: tf.Tensor,
     geometry: Geometry,
-) -> tf.Tensor:
+) -> Any:
     """Calls the native op of that name, or the twin, in float32 or float64."""
     if inputs.dtype != tf.float64:
         inputs = tf.cast(inputs, tf.float32)

@@ -44,8 +44,8 @@ class Geometry:
 
 def conv_gradients(
     inputs: tf.Tensor, gradients: tf.Tensor, geometry: Geometry
-) -> tf.Tensor:
-    """The kernels' gradients; see `tfpriv.ops.conv_gradients`.
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The kernels' gradients and squared norms; see `tfpriv.ops.conv_gradients`.
 
     Args:
         inputs: tensor of shape (examples, *space, channels).
@@ -53,13 +53,15 @@ def conv_gradients(
         geometry: the convolution's.
 
     Returns:
-        Tensor of shape (examples, kernel positions * channels, filters).
+        Tensor of shape (examples, kernel positions * channels, filters), and float64
+        tensor of shape (examples,).
 
     Raises:
         tf.errors.InvalidArgumentError: where the shapes do not fit each other.
     """
     patches, gradients = _matrices(inputs, gradients, geometry)
-    return tf.matmul(patches, gradients, transpose_a=True)
+    products = tf.matmul(patches, gradients, transpose_a=True)
+    return products, square_norms(products)
 
 
 def conv_square_norms(
@@ -94,8 +96,20 @@ def conv_square_norms(
         pairs *= tf.matmul(gradients, gradients, transpose_b=True)
         # A sum of squares: below zero by rounding alone. NaN stays.
         return tf.nn.relu(tf.reduce_sum(pairs, axis=[1, 2]))
-    products = tf.matmul(patches, gradients, transpose_a=True)
-    return tf.reduce_sum(tf.square(products), axis=[1, 2])
+    return square_norms(tf.matmul(patches, gradients, transpose_a=True))
+
+
+def square_norms(tensor: tf.Tensor) -> tf.Tensor:
+    """The sum of squares of each example's values, in float64.
+
+    Args:
+        tensor: floating-point tensor of shape (examples, ...).
+
+    Returns:
+        float64 tensor of shape (examples,).
+    """
+    squares = tf.square(tf.cast(tensor, tf.float64))
+    return tf.reduce_sum(squares, axis=range(1, squares.shape.rank))
 
 
 def _matrices(

@@ -1,9 +1,12 @@
 // The ops TfprivConvGradients and TfprivConvSquareNorms: (input, gradient) of a
-// convolution -> its kernel's gradient for each example, or the square of its norm.
+// convolution -> its kernel's gradient for each example and the square of its norm, or
+// the latter alone.
 
 #include "convolution.h"
 
 #include <atomic>
+#include <cmath>
+#include <initializer_list>
 #include <memory>
 #include <new>
 #include <string>
@@ -73,7 +76,7 @@ void ForExamples(Call* call, int64_t examples, double work_each, int64_t threads
 }
 
 template <typename T>
-void Gradients(Call* call, const Batch& batch, int64_t threads, T* out) {
+void Gradients(Call* call, const Batch& batch, int64_t threads, T* out, double* norms) {
   const Convolution& c = batch.convolution;
   const T* input = static_cast<const T*>(TF_TensorData(batch.input));
   const T* gradient = static_cast<const T*>(TF_TensorData(batch.gradient));
@@ -83,8 +86,9 @@ void Gradients(Call* call, const Batch& batch, int64_t threads, T* out) {
       call, batch.examples, DirectWork<T>(c), threads,
       [&] { return std::make_unique<Worker>(c, columns); },
       [&](const Worker& worker, int64_t i) {
-        worker.Gradient(input + i * c.InputSize(), gradient + i * c.OutputSize(),
-                        out + i * c.GradientSize());
+        T* result = out + i * c.GradientSize();
+        worker.Gradient(input + i * c.InputSize(), gradient + i * c.OutputSize(), result);
+        norms[i] = ChooseArithmetic<T, T>().sum_squares(result, c.GradientSize());
       });
 }
 
@@ -107,7 +111,8 @@ class SquareNorm {
       if (!(norm.square < kCancelledPairs * norm.scale)) return norm.square;
     } else {
       const double square = (*direct_)(input, gradient);
-      if (!(square < Cancelled(input, gradient))) return square;
+      // What is not finite may come of a product that float32 cannot hold.
+      if (std::isfinite(square) && square >= Cancelled(input, gradient)) return square;
     }
     return Exact(input, gradient);
   }
@@ -226,13 +231,16 @@ void ComputeGradients(Call* call, const Kernel& kernel, const Batch& batch) {
       call->Output(0, kernel.dtype,
                    {batch.examples, c.kernel[0], c.kernel[1], c.kernel[2], c.channels,
                     c.filters});
+  TF_Tensor* square_norms = call->Output(1, TF_DOUBLE, {batch.examples});
   if (!call->ok()) return;
   T* out = static_cast<T*>(TF_TensorData(output));
+  double* norms = static_cast<double*>(TF_TensorData(square_norms));
   const int64_t size = batch.examples * c.GradientSize();
   if (size == 0 || c.Positions() == 0) {
     std::fill(out, out + size, T{0});
+    std::fill(norms, norms + batch.examples, 0.0);
   } else {
-    Gradients(call, batch, kernel.num_threads, out);
+    Gradients(call, batch, kernel.num_threads, out, norms);
   }
 }
 
@@ -278,11 +286,11 @@ void* Create(TF_OpKernelConstruction* construction) {
 
 void Destroy(void* state) { delete static_cast<Kernel*>(state); }
 
-void RegisterOne(const char* name, const char* output,
+void RegisterOne(const char* name, std::initializer_list<const char*> outputs,
                  void (*compute)(void*, TF_OpKernelContext*)) {
   Op{name,
      {"inputs: T", "gradients: T"},
-     {output},
+     outputs,
      {"T: {float, double}", "kernel_size: list(int)", "strides: list(int)",
       "dilations: list(int)", "before: list(int)", "after: list(int)",
       "num_threads: int >= 0 = 0"},
@@ -294,12 +302,12 @@ void RegisterOne(const char* name, const char* output,
 
 // Runs when the library is loaded.
 __attribute__((constructor)) void Register() {
-  RegisterOne("TfprivConvGradients", "kernel_gradients: T",
+  RegisterOne("TfprivConvGradients", {"kernel_gradients: T", "square_norms: double"},
               [](void* state, TF_OpKernelContext* context) {
                 Compute<ComputeGradients<float>, ComputeGradients<double>>(
                     state, context, "conv_gradients");
               });
-  RegisterOne("TfprivConvSquareNorms", "square_norms: double",
+  RegisterOne("TfprivConvSquareNorms", {"square_norms: double"},
               [](void* state, TF_OpKernelContext* context) {
                 Compute<ComputeSquareNorms<float>, ComputeSquareNorms<double>>(
                     state, context, "conv_square_norms");

@@ -4,6 +4,8 @@
 #ifndef TFPRIV_OPS_CC_OP_H_
 #define TFPRIV_OPS_CC_OP_H_
 
+#include <sys/mman.h>
+
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -12,6 +14,15 @@
 #include "tf_c_api.h"
 
 namespace tfpriv {
+
+// Large fresh memory is given page by page, which takes longer than filling it.
+inline void UseHugePages(void* memory, size_t bytes) {
+  constexpr uintptr_t kHuge = uintptr_t{1} << 21;
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(memory);
+  const uintptr_t first = (begin + kHuge - 1) & ~(kHuge - 1);
+  const uintptr_t last = (begin + bytes) & ~(kHuge - 1);
+  if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
+}
 
 // A status and the tensors of one call, released when it ends.
 class Call {
@@ -45,8 +56,10 @@ class Call {
     size_t bytes = dtype == TF_DOUBLE ? sizeof(double) : sizeof(float);
     for (int64_t size : shape) bytes *= size;
     if (!ok()) return nullptr;
-    return Keep(TF_AllocateOutput(context_, index, dtype, shape.data(),
-                                  static_cast<int>(shape.size()), bytes, status_));
+    TF_Tensor* tensor = TF_AllocateOutput(context_, index, dtype, shape.data(),
+                                          static_cast<int>(shape.size()), bytes, status_);
+    if (tensor != nullptr) UseHugePages(TF_TensorData(tensor), bytes);
+    return Keep(tensor);
   }
 
  private:
