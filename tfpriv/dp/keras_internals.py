@@ -211,6 +211,11 @@ def instead_of(layer, name, value):
             del attributes[name]
 
 
+def without_weight_regularisation(model):
+    """Context manager: inside, the model's loss is without weight regularisers."""
+    return instead_of(model, "_get_regularization_losses", list)
+
+
 def has_losses_of_its_own(model):
     """Whether `add_loss` or an activity regulariser added to the last call's loss."""
     return any(layer._get_own_losses() for layer in flatten_layers(model))

@@ -1,4 +1,4 @@
-"""Per-example gradients of a convolution's kernel, kept as input and output gradient."""
+"""Gradients of a convolution's kernel for each example, kept in two factors."""
 
 import dataclasses
 import math
@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpriv import ops
-from tfpriv.dp.clipping.per_example import Whole, frobenius
+from tfpriv.dp.clipping.per_example import Whole, frobenius, in_range
 
 # A gradient is kept whole where it is no larger than so many times what it is made of.
 _LARGEST_KEPT = 2
@@ -35,7 +35,7 @@ class Geometry:
 
 @dataclasses.dataclass
 class Convolved:
-    """Gradients of a kernel that slid over inputs (interface: see `per_example`).
+    """Gradients of a kernel that slid over inputs (see `per_example`).
 
     Args:
         inputs: `(examples, *space, channels)`.
@@ -59,8 +59,7 @@ class Convolved:
         return ops.conv_square_norms(*self.tensors, **self.geometry.arguments)
 
     def is_precise(self, squares):
-        del squares
-        return tf.constant(True)
+        return in_range(squares)
 
     def precise(self):
         return self.rebuilt([tf.cast(t, tf.float64) for t in self.tensors])

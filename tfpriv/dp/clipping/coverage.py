@@ -41,17 +41,16 @@ class Examination:
         """Norms, losses and the sum of the unclipped gradients."""
         first = tf.nest.flatten(data["x"])[0]
         chunk = Chunk(data, unit_present=tf.fill([tf.shape(first)[0]], True))
-        taps, losses, _ = ghost.watched_pass(self._problem, chunk)
+        seen = ghost.watched_pass(self._problem, chunk)
         if keras_internals.has_losses_of_its_own(self._problem.model):
             raise NotCoveredError("a layer adds a loss of its own over the whole batch")
-        claims = [tap.gradients(gradients) for tap, gradients in taps]
-        _refuse_leaks(self._problem, taps, claims, losses)
-        gradients = ghost.per_variable(self._problem, chunk, taps)
-        ones = tf.ones_like(losses, tf.float64)
+        _refuse_leaks(self._problem, seen)
+        gradients = ghost.per_variable(self._problem, chunk, seen)
+        ones = tf.ones_like(seen.losses, tf.float64)
         sums = ghost.weighted_sums(
             gradients, [ones] * len(gradients), tf.cast(ones, tf.bool)
         )
-        return tf.stack(ghost.norms_of(gradients), axis=1), losses, sums
+        return tf.stack(ghost.norms_of(gradients)[0], axis=1), seen.losses, sums
 
     def try_out(self, few, others, gradient_of_one):
         """Raises `NotCoveredError` unless the gradients are those of single examples.
@@ -122,9 +121,9 @@ def _with(rows, others, i):
     return tf.concat([rows[:i], others[i : i + 1], rows[i + 1 :]], axis=0)
 
 
-def _refuse_leaks(problem, taps, claims, losses):
+def _refuse_leaks(problem, seen):
     """Follows every weight through the graph, tap by tap, to the losses."""
-    graph = losses.graph
+    graph = seen.losses.graph
     weights = _weights_by_handle(problem)
     reached = {
         id(inner): {weights[id(outer)]}
@@ -132,8 +131,9 @@ def _refuse_leaks(problem, taps, claims, losses):
         if id(outer) in weights
     }
     answered = {
-        id(tensor): (tap, {id(v) for v, _ in claim})
-        for (tap, _), claim in zip(taps, claims, strict=True)
+        id(tensor): (tap, {id(v) for v, _ in tap.gradients(gradients)})
+        for tap, gradients in zip(seen.taps, seen.gradients, strict=True)
+        if gradients is not None
         for tensor in tap.tensors
     }
     for operation in graph.get_operations():
@@ -147,7 +147,7 @@ def _refuse_leaks(problem, taps, claims, losses):
                 left = left - (claimed - given)
             if left:
                 reached[id(output)] = left
-    leaked = reached.get(id(losses), set())
+    leaked = reached.get(id(seen.losses), set())
     paths = [v.path for v in problem.keras_variables if id(v) in leaked]
     if paths:
         raise NotCoveredError(

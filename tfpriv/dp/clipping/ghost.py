@@ -12,7 +12,8 @@ References:
       learners", ICLR 2022, arXiv 2110.05679.
 """
 
-import contextlib
+import dataclasses
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -20,7 +21,7 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import scaling, vectorized
 from tfpriv.dp.clipping.losses import per_example_losses
-from tfpriv.dp.clipping.per_example import by_unit, combine
+from tfpriv.dp.clipping.per_example import Whole, by_unit, combine
 from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.clipping.taps import tapped
 
@@ -29,87 +30,138 @@ def clipped_sum(problem, chunk, clip):
     """Sum of the clipped gradients of the units in one chunk; see `vectorized`."""
     if tf.executing_eagerly():
         return vectorized.clipped_sum(problem, chunk, clip)
-    taps, losses, y_pred = watched_pass(problem, chunk)
-    gradients = per_variable(problem, chunk, taps)
-    factors, used, norms = scaling.scale(norms_of(gradients), chunk, clip)
-    return weighted_sums(gradients, factors, used), norms, losses, y_pred
+    seen = watched_pass(problem, chunk)
+    gradients = per_variable(problem, chunk, seen)
+    norms, rounding = norms_of(gradients)
+
+    def clip_with_rounding(norms):
+        """What is added up may be longer than the gradient by its rounding."""
+        return clip([n + r for n, r in zip(norms, rounding, strict=True)])
+
+    factors, used, norms = scaling.scale(norms, chunk, clip_with_rounding)
+    sums = weighted_sums(gradients, factors, used)
+    return sums, norms, tf.cast(seen.losses + seen.penalty, tf.float32), seen.y_pred
+
+
+@dataclasses.dataclass
+class Pass:
+    """What one pass through model and loss left behind.
+
+    Args:
+        taps: List of `Tap`.
+        gradients: For each tap the list of the loss's gradients at its tensors, or
+            `None` if the loss does not depend on them.
+        losses: `(examples,)`, without weight regularisers.
+        penalty: The sum of these, which is part of every example's loss.
+        penalised: Pairs of a Keras variable and the penalty's gradient.
+        y_pred: Predictions.
+    """
+
+    taps: list
+    gradients: list
+    losses: Any
+    penalty: Any
+    penalised: list
+    y_pred: Any
 
 
 def watched_pass(problem, chunk):
-    """One pass through model and loss.
-
-    Returns:
-        `(taps, losses, y_pred)`: pairs of `Tap` and the loss's gradients at its
-        tensors, losses `(examples,)`, and predictions.
-    """
+    """Runs model and loss on a chunk and differentiates, but not to the weights."""
     batch = {name: part for name, part in chunk.data.items() if name != "seeds"}
-    with contextlib.ExitStack() as stack:
-        # One fresh seed for all: every example has rows of its own in each mask.
-        seeds = [seed[0] for seed in chunk.data["seeds"]]
-        stack.enter_context(
-            keras_internals.seeds_of_example(problem.seed_generators, seeds)
-        )
-        tape = stack.enter_context(tf.GradientTape(watch_accessed_variables=False))
+    # One fresh seed for all: every example has rows of its own in each mask.
+    seeds = [seed[0] for seed in chunk.data["seeds"]]
+    with (
+        keras_internals.seeds_of_example(problem.seed_generators, seeds),
+        tf.GradientTape(watch_accessed_variables=False) as tape,
+    ):
         with tapped(problem.model, tape) as taps:
             y_pred = keras_internals.call_model(
                 problem.model, batch["x"], training=True
             )
-        losses = per_example_losses(problem, batch, y_pred)
+        with keras_internals.without_weight_regularisation(problem.model):
+            losses = per_example_losses(problem, batch, y_pred)
         total = tf.reduce_sum(losses) * tf.cast(problem.loss_scale, losses.dtype)
     gradients = tape.gradient(total, [tap.tensors for tap in taps])
-    pairs = [
-        (
-            tap,
-            [_unscaled(problem, g, t) for g, t in zip(found, tap.tensors, strict=True)],
-        )
+    gradients = [
+        _unscaled(problem, found, tap)
         for tap, found in zip(taps, gradients, strict=True)
-        if any(g is not None for g in found)
     ]
-    return pairs, tf.cast(losses, tf.float32), y_pred
+    penalty, penalised = _penalties(problem, losses.dtype)
+    return Pass(taps, gradients, losses, penalty, penalised, y_pred)
 
 
-def _unscaled(problem, gradient, tensor):
-    if gradient is None:
-        gradient = tf.zeros_like(tensor)
-    gradient = tf.cast(tf.convert_to_tensor(gradient), sum_dtype(gradient.dtype))
-    if problem.loss_scale == 1.0:
-        return gradient
-    return gradient / tf.cast(problem.loss_scale, gradient.dtype)
+def _unscaled(problem, gradients, tap):
+    if all(g is None for g in gradients):
+        return None
+    found = []
+    for g, tensor in zip(gradients, tap.tensors, strict=True):
+        g = tf.zeros_like(tensor) if g is None else tf.convert_to_tensor(g)
+        g = tf.cast(g, sum_dtype(g.dtype))
+        found.append(g / tf.cast(problem.loss_scale, g.dtype))
+    return found
 
 
-def per_variable(problem, chunk, taps):
+def _penalties(problem, dtype):
+    """Weight regularisers: their sum, and pairs of variable and gradient."""
+    total, found = tf.zeros([], dtype), []
+    for variable in problem.keras_variables:
+        if variable.regularizer is not None:
+            value = variable.value
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(value)
+                penalty = tf.reduce_sum(variable.regularizer(variable))
+            found.append((variable, tape.gradient(penalty, value)))
+            total += tf.cast(penalty, dtype)
+    return total, found
+
+
+def per_variable(problem, chunk, seen):
     """One per-example gradient for each variable of the problem, by unit."""
-    parts = {id(v): [] for v in problem.keras_variables}
-    for tap, gradients in taps:
-        for variable, gradient in tap.gradients(gradients):
-            if id(variable) in parts:  # not if it is frozen
-                parts[id(variable)].append(gradient)
+    parts: dict = {id(v): [] for v in problem.keras_variables}
+    for tap, gradients in zip(seen.taps, seen.gradients, strict=True):
+        if gradients is not None:
+            for variable, gradient in tap.gradients(gradients):
+                if id(variable) in parts:  # not if it is frozen
+                    parts[id(variable)].append(gradient)
+    examples = tf.shape(seen.losses)[:1]
+    for variable, gradient in seen.penalised:
+        same = tf.cast(gradient, sum_dtype(gradient.dtype))
+        same = tf.broadcast_to(same, tf.concat([examples, tf.shape(same)], axis=0))
+        parts[id(variable)].append(
+            Whole(tf.ensure_shape(same, [None, *gradient.shape]))
+        )
     problem.refuse_unreached([p or None for p in parts.values()])
     return [by_unit(combine(p), chunk) for p in parts.values()]
 
 
 def norms_of(gradients):
-    """L2 norms, one `(units,)` float64 tensor per variable, never below the truth.
+    """Norms of gradients, and what rounding may add to each in a weighted sum.
 
-    To each is added what rounding may add to that gradient in the weighted sum.
+    Returns:
+        Two lists with one `(units,)` float64 tensor per variable. Units whose terms
+        cancel, or leave the range of single precision, are computed once more in
+        double precision; the others keep the very same norm.
     """
-    squares = tf.stack([g.square_norms() for g in gradients])
-    magnitudes = tf.stack([g.magnitudes() for g in gradients])
-    precise = [
-        tf.reduce_all(g.is_precise(s))
-        for g, s in zip(gradients, tf.unstack(squares), strict=True)
-    ]
-    squares = tf.cond(
-        tf.reduce_all(precise),
-        lambda: squares,
-        lambda: tf.stack([g.precise().square_norms() for g in gradients]),
+    squares = [g.square_norms() for g in gradients]
+    precise = tf.stack(
+        [g.is_precise(s) for g, s in zip(gradients, squares, strict=True)]
     )
-    norms = tf.sqrt(tf.maximum(squares, 0.0)) + _rounding(gradients) * magnitudes
+    found = tf.stack([squares, [g.magnitudes() for g in gradients]], axis=1)
+
+    def again():
+        exact = [g.precise() for g in gradients]
+        other = [(g.square_norms(), g.magnitudes()) for g in exact]
+        return tf.where(precise[:, tf.newaxis], found, tf.stack(other))
+
+    found = tf.cond(tf.reduce_all(precise), lambda: found, again)
+    norms = tf.sqrt(tf.maximum(found[:, 0], 0.0))
     # A maximum passes over a nan.
-    return tf.unstack(tf.where(tf.math.is_finite(squares), norms, np.inf))
+    norms = tf.where(tf.math.is_finite(found[:, 0]), norms, np.inf)
+    rounding = _last_places(gradients) * found[:, 1]
+    return tf.unstack(norms), tf.unstack(rounding)
 
 
-def _rounding(gradients):
+def _last_places(gradients):
     """Half a unit in the last place of each gradient's products, `(variables, 1)`."""
     dtypes = [g.tensors[0].dtype for g in gradients]
     units = [np.finfo(d.as_numpy_dtype).eps / 2 for d in dtypes]

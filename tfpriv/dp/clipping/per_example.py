@@ -57,7 +57,7 @@ class Whole:
         return Whole(tf.cast(self.gradient, tf.float64))
 
     def is_precise(self, squares):
-        return _in_range(squares)
+        return in_range(squares)
 
     def magnitudes(self):
         return tf.sqrt(self.square_norms())
@@ -234,15 +234,12 @@ def frobenius(tensor):
 
 def _does_not_cancel(squares, magnitudes):
     enough = squares >= _CANCELLING * tf.square(magnitudes)
-    return tf.logical_or(
-        tf.equal(magnitudes, 0.0), tf.logical_and(enough, _in_range(squares))
-    )
+    return tf.logical_and(enough, in_range(squares))
 
 
-def _in_range(squares):
+def in_range(squares):
     """Neither so small nor so large that single precision has lost something."""
-    ordinary = tf.logical_and(squares > _RANGE[0], squares < _RANGE[1])
-    return tf.logical_or(tf.equal(squares, 0.0), ordinary)
+    return tf.logical_and(squares > _RANGE[0], squares < _RANGE[1])
 
 
 def combine(parts):
