@@ -69,7 +69,7 @@ class Convolved:
         return taken * frobenius(self.inputs) * frobenius(self.right)
 
     def whole(self):
-        return Whole(ops.conv_gradients(*self.tensors, **self.geometry.arguments))
+        return Whole(*ops.conv_gradients(*self.tensors, **self.geometry.arguments))
 
     def is_cheaper_whole(self):
         sizes = [t.shape[1:].num_elements() for t in self.tensors]

@@ -38,9 +38,15 @@ _GRAM, _SPLIT, _KEEP = 0.05, 0.03, 1.5
 
 @dataclasses.dataclass
 class Whole:
-    """Gradients as they are: `(units, *weight.shape)`."""
+    """Gradients as they are.
+
+    Args:
+        gradient: `(units, *weight.shape)`.
+        squares: `(units,)` float64, their square norms where these are known.
+    """
 
     gradient: Any
+    squares: Any = None
 
     @property
     def tensors(self):
@@ -50,6 +56,8 @@ class Whole:
         return Whole(*tensors)
 
     def square_norms(self):
+        if self.squares is not None:
+            return self.squares
         flat = _flat(self.gradient)
         return tf.cast(tf.einsum("un,un->u", flat, flat), tf.float64)
 

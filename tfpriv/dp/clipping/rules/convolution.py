@@ -137,9 +137,10 @@ def _by_channel(geometry, x, g):
     g = tf.reshape(g, [-1, *space, channels, multiplier])
     to_front = [0, rank + 1, *range(1, rank + 1), rank + 2]
     g = tf.reshape(tf.transpose(g, to_front), [-1, *space, multiplier])
-    found = ops.conv_gradients(x, g, **geometry.arguments)
+    found, squares = ops.conv_gradients(x, g, **geometry.arguments)
     found = tf.reshape(found, [examples, channels, *geometry.kernel_size, multiplier])
-    return Whole(tf.transpose(found, [0, *range(2, rank + 2), 1, rank + 2]))
+    squares = tf.reduce_sum(tf.reshape(squares, [examples, channels]), axis=1)
+    return Whole(tf.transpose(found, [0, *range(2, rank + 2), 1, rank + 2]), squares)
 
 
 def _low_rank(layer, geometry, x, g):
