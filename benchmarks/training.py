@@ -20,44 +20,50 @@ GROWTH_BATCHES = (16, 32, 64, 128, 256, 512)
 PARTS = ("time", "memory", "growth")
 DEFAULT_ROUNDS, QUICK_ROUNDS = 15, 5
 
-NONPRIVATE = [
-    Competitor(
-        f"nonprivate-{form}", f"not private: {label}", "nonprivate", form, private=False
+KERAS2, TORCH, JAX = "keras2", "torch", "jax"  # reference environments
+
+
+def _nonprivate(name, label, module, form, environment=None):
+    return Competitor(
+        f"nonprivate-{name}", f"no privacy: {label}", module, form, environment, False
     )
-    for form, label in {
-        "default": "Keras 3 `train_on_batch`",
-        "no-jit": "Keras 3 `train_on_batch`, `jit_compile=False`",
-        "tape": "Keras 3 in a `tf.function` by hand",
-    }.items()
+
+
+NONPRIVATE = [
+    _nonprivate("keras3", "Keras 3 `train_on_batch`", "keras3", "default"),
+    _nonprivate("keras3-no-jit", "the same, `jit_compile=False`", "keras3", "no-jit"),
+    _nonprivate("keras3-tape", "Keras 3, own `tf.function`", "keras3", "tape"),
+    _nonprivate("keras2", "Keras 2 `train_on_batch`", "keras2", "plain", KERAS2),
+    _nonprivate("keras2-tape", "Keras 2, own `tf.function`", "keras2", "tape", KERAS2),
 ]
-
-
-def engines():
-    """Tfpriv's clipping engines, the default one last."""
-    from tfpriv.dp.clipping import ENGINES, get_engine
-
-    default = get_engine("auto")
-    ordered = sorted(ENGINES, key=lambda name: ENGINES[name] is default)
-    return [
-        Competitor(
-            name,
-            f"**tfpriv**, engine `{name}`"
-            + (" (the default)" if ENGINES[name] is default else ""),
-            "tfpriv_engines",
-            name,
-        )
-        for name in ordered
-    ]
-
-
-PEERS = []
+DEFAULT = Competitor("auto", '**tfpriv**, `engine="auto"` (default)', "keras3", "auto")
+OURS = [
+    Competitor("vectorized", 'tfpriv, `engine="vectorized"`', "keras3", "vectorized"),
+    Competitor("ghost", 'tfpriv, `engine="ghost"`', "keras3", "ghost"),
+    DEFAULT,
+]
+PEERS = [
+    Competitor("opacus-hooks", "Opacus, hooks", "opacus_engines", "hooks", TORCH),
+    Competitor("opacus-ghost", "Opacus, ghost", "opacus_engines", "ghost", TORCH),
+    Competitor(
+        "tensorflow-privacy", "tensorflow-privacy", "keras2", "vectorized", KERAS2
+    ),
+    Competitor(
+        "tensorflow-privacy-fast",
+        "tensorflow-privacy, fast clipping",
+        "keras2",
+        "fast",
+        KERAS2,
+        networks=("decoder",),  # it lacks convolutions and GroupNorm
+    ),
+    Competitor("jax-privacy", "JAX-Privacy, Keras API", "jax_keras", "vmap", JAX),
+]
 
 
 def main():
     """Measures what was asked for and prints Markdown tables."""
     options = _parse()
-    ours = engines()
-    chosen = [c for c in [*NONPRIVATE, *ours, *PEERS] if _is_asked_for(c, options)]
+    chosen = [c for c in [*NONPRIVATE, *OURS, *PEERS] if _is_asked_for(c, options)]
     _tell_of_missing(chosen)
     chosen = [c for c in chosen if c.available]
     for network in options.network:
@@ -66,7 +72,7 @@ def main():
         if {"time", "memory"} & set(options.parts):
             _compare(network, entrants, options)
         if "growth" in options.parts:
-            _growth(network, ours[-1], options.rounds)
+            _growth(network, DEFAULT, options.rounds)
 
 
 def _parse():

@@ -1,5 +1,6 @@
 """Our side of the pipe: starts a competitor and asks it for steps."""
 
+import contextlib
 import dataclasses
 import os
 import subprocess
@@ -21,8 +22,8 @@ class Competitor:
         module: Module of this package that builds the step.
         form: Which of the module's forms.
         environment: Reference environment that it runs in; `None`: tfpriv's own.
-        networks: Networks that it can train.
         private: Whether it clips and adds noise.
+        networks: Networks that it can train.
     """
 
     name: str
@@ -30,8 +31,8 @@ class Competitor:
     module: str
     form: str
     environment: str | None = None
-    networks: tuple[str, ...] = ("cnn", "decoder")
     private: bool = True
+    networks: tuple[str, ...] = ("cnn", "decoder")
 
     @property
     def python(self) -> Path:
@@ -94,7 +95,8 @@ class Process:
         self._process.kill()
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._log):
-            stream.close()
+            with contextlib.suppress(BrokenPipeError):  # it had ended before
+                stream.close()
 
     def _last_words(self, command):
         code = self._process.wait()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the reference environments: .venv-reference/keras2 and .venv-reference/torch.
-# Usage: tests/reference/build.sh [keras2] [torch]      (no argument: both)
+# Builds the reference environments: .venv-reference/keras2, torch and jax.
+# Usage: tests/reference/build.sh [keras2] [torch] [jax]      (no argument: all)
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,7 +10,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVIC
 declare -A modules=(
   [keras2]="tensorflow tensorflow_privacy keras_cv tensorflow_addons"
   [torch]="torch torchvision diffusers transformers opacus pytorch_grad_cam facenet_pytorch"
+  [jax]="jax keras jax_privacy"
 )
+# What an import needs to be told: without TensorFlow, Keras has no default backend.
+declare -A settings=([jax]="KERAS_BACKEND=jax")
 
 fail() {
   echo "make reference: $*" >&2
@@ -30,7 +33,7 @@ find_python() {
 }
 
 import_all() {  # environment
-  "$root/.venv-reference/$1/bin/python" -W ignore - ${modules[$1]} <<'PYTHON'
+  env ${settings[$1]:-} "$root/.venv-reference/$1/bin/python" -W ignore - ${modules[$1]} <<'PYTHON'
 import importlib
 import sys
 from importlib import metadata
@@ -67,9 +70,9 @@ build() {  # environment
 
 [[ $(uname -sm) == "Linux x86_64" ]] ||
   fail "the pinned packages are those of Linux on x86-64, this is $(uname -sm)."
-[[ $# -gt 0 ]] || set -- keras2 torch
+[[ $# -gt 0 ]] || set -- keras2 torch jax
 for name in "$@"; do
   [[ -n ${modules[$name]:-} ]] ||
-    fail "expected keras2 or torch. Received: $name"
+    fail "expected keras2, torch or jax. Received: $name"
 done
 for name in "$@"; do build "$name"; done
