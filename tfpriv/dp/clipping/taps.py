@@ -104,7 +104,9 @@ def _run(layer, call, tape, taps, *args, **kwargs):
     return rule_of(layer)(layer, call, record, *args, **kwargs)
 
 
-def _run_unrolled(layer, call, sequences, *args, mask=None, **kwargs):
+def _run_unrolled(
+    layer, call, sequences, initial_state=None, mask=None, training=False
+):
     """A recurrent layer step by step, so that its cell is seen at each of them.
 
     What runs backwards is turned round first: Keras 3.15 otherwise zeroes the outputs
@@ -123,7 +125,7 @@ def _run_unrolled(layer, call, sequences, *args, mask=None, **kwargs):
             sequences, mask = tf.nest.map_structure(
                 lambda t: t if t is None else tf.reverse(t, [1]), (sequences, mask)
             )
-        return call(sequences, *args, mask=mask, **kwargs)
+        return call(sequences, initial_state, mask=mask, training=training)
 
 
 def _graph():
