@@ -31,7 +31,7 @@ def _register(layer_classes):
 @_register(_PLAIN)
 def convolution(layer, call, record, inputs):
     geometry = _geometry(layer, _channels_last(layer, inputs))
-    if geometry is None or (layer.lora_enabled and layer.groups > 1):
+    if geometry is None:
         return any_layer.rule(layer, call, record, inputs)
 
     def gradients(g):
@@ -149,6 +149,12 @@ def _low_rank(layer, geometry, x, g):
         tf.cast(v.value, g.dtype) for v in (layer.lora_kernel_a, layer.lora_kernel_b)
     )
     scaled = g * (layer.lora_alpha / layer.lora_rank)
+    if layer.groups > 1:  # from the kernel's own gradient
+        whole = _of_kernel(geometry, x, scaled, layer.groups).gradient
+        of_a = tf.tensordot(whole, b, [[-1], [1]])
+        flat = tf.reshape(a, [-1, a.shape[-1]])
+        of_b = tf.einsum("rz,urf->uzf", flat, rows(whole))
+        return [(layer.lora_kernel_a, Whole(of_a)), (layer.lora_kernel_b, Whole(of_b))]
     before_b = tf.nn.convolution(
         tf.pad(x, [(0, 0), *geometry.padding, (0, 0)]),
         a,

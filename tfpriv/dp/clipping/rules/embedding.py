@@ -54,7 +54,7 @@ def _of_table(layer, inputs, g):
 
 @register_clipping_rule(keras_hub.layers.PositionEmbedding)
 def position_embedding(layer, call, record, inputs, start_index=0, positions=None):
-    """One row per position, the same for every example."""
+    """One row per position, the same for every example and further axis."""
     if positions is not None or not isinstance(start_index, int):
         return any_layer.rule(
             layer, call, record, inputs, start_index=start_index, positions=positions
@@ -62,6 +62,7 @@ def position_embedding(layer, call, record, inputs, start_index=0, positions=Non
 
     def gradients(g):
         weight = layer.position_embeddings
+        g = tf.reduce_sum(g, axis=list(range(1, g.shape.rank - 2)))
         after = weight.shape[0] - start_index - tf.shape(g)[1]
         padded = tf.pad(g, [[0, 0], [start_index, after], [0, 0]])
         padded.set_shape([g.shape[0], *weight.shape])
