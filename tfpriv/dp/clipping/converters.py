@@ -6,6 +6,9 @@ buffers and gives wrong numbers or crashes (tensorflow issue 117700, repaired af
 2.21). Here the leading axes are folded into one product of two matrices, which is also
 faster, and other broadcasts are written out.
 
+Every example's part of a tensor is, over all examples, that tensor. TensorFlow sees
+so only where their number is known beforehand, and else copies it row by row.
+
 `tf.squeeze` without axes, which Keras uses to add what looks like a bias, also drops
 the axis of examples where a chunk holds just one. Here only the example's own axes go.
 """
@@ -69,8 +72,25 @@ def _times_batch(x, y, adjoint_x, adjoint_y):
     return tf.matmul(*both, adjoint_a=adjoint_x, adjoint_b=adjoint_y)
 
 
+def _gather(pfor_input):
+    param, param_stacked, _ = pfor_input.input(0)
+    indices, _, _ = pfor_input.input(1)
+    mapped = pfor_input.pfor
+    takes_each_row_in_turn = (
+        not param_stacked
+        and indices is mapped.all_indices
+        and not mapped.all_indices_partitioned
+        and pfor_input.get_attr("batch_dims") == 0
+        and tf.get_static_value(pfor_input.unstacked_input(2)) == 0
+    )
+    # Only what is mapped over has a first axis of unknown size and is indexed so.
+    if takes_each_row_in_turn and param.shape[0] is None:
+        return internals.wrap(param, True)
+    return internals.gather(pfor_input)
+
+
 _ONE_AT_A_TIME = threading.RLock()
-_OURS = {"Squeeze": _squeeze, "BatchMatMulV2": _batch_matmul}
+_OURS = {"Squeeze": _squeeze, "BatchMatMulV2": _batch_matmul, "GatherV2": _gather}
 
 
 @contextlib.contextmanager

@@ -97,7 +97,9 @@ def _unscaled(problem, gradients, tap):
     for g, tensor in zip(gradients, tap.tensors, strict=True):
         g = tf.zeros_like(tensor) if g is None else tf.convert_to_tensor(g)
         g = tf.cast(g, sum_dtype(g.dtype))
-        found.append(g / tf.cast(problem.loss_scale, g.dtype))
+        if problem.loss_scale != 1.0:  # a pass over all of it
+            g = g / tf.cast(problem.loss_scale, g.dtype)
+        found.append(g)
     return found
 
 

@@ -29,7 +29,7 @@ def per_example_losses(problem, batch, y_pred):
     ]
 
     def one(row):
-        row = tf.nest.map_structure(lambda t: t[tf.newaxis], row)
+        row = tf.nest.map_structure(lambda t: tf.expand_dims(t, 0), row)
         predictions = [
             keras_internals.Output(
                 parts["value"], parts.get("logits"), parts.get("mask")

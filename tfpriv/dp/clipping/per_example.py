@@ -19,6 +19,7 @@ References:
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import tensorflow as tf
@@ -97,8 +98,13 @@ class Outer:
     def rebuilt(self, tensors):
         return Outer(*tensors, self.shape)
 
+    @functools.cached_property
+    def grams(self):
+        """Products of each step's `left`, and `right`, with every other's."""
+        return self.left_gram(self), _right_gram(self, self)
+
     def square_norms(self):
-        return _inner(self, self)
+        return _sum_of_products(*self.grams)
 
     def precise(self):
         return self.rebuilt([tf.cast(t, tf.float64) for t in self.tensors])
@@ -107,7 +113,7 @@ class Outer:
         return _does_not_cancel(squares, self.magnitudes())
 
     def magnitudes(self):
-        return frobenius(self.left) * frobenius(self.right)
+        return _sum_of_lengths(*self.grams)
 
     def weighted_sum(self, weights):
         left, right = self.left, self.right
@@ -156,8 +162,13 @@ class Lookup:
     def rebuilt(self, tensors):
         return Lookup(self.ids, *tensors, self.shape)
 
+    @functools.cached_property
+    def grams(self):
+        """As for `Outer`, whose `left` would be one-hot."""
+        return self.left_gram(self), _right_gram(self, self)
+
     def square_norms(self):
-        return _inner(self, self)
+        return _sum_of_products(*self.grams)
 
     def precise(self):
         return self.rebuilt([tf.cast(self.right, tf.float64)])
@@ -166,7 +177,7 @@ class Lookup:
         return _does_not_cancel(squares, self.magnitudes())
 
     def magnitudes(self):
-        return tf.cast(tf.reduce_sum(tf.norm(self.right, axis=2), axis=1), tf.float64)
+        return _sum_of_lengths(*self.grams)
 
     def weighted_sum(self, weights):
         weights = tf.cast(weights, self.right.dtype)[:, tf.newaxis, tf.newaxis]
@@ -210,7 +221,10 @@ class Sum:
 
     def square_norms(self):
         own = self.outer.square_norms() + self.lookup.square_norms()
-        return own + 2 * _inner(self.outer, self.lookup)
+        crossed = self.outer.left_gram(self.lookup)
+        return own + 2 * _sum_of_products(
+            crossed, _right_gram(self.outer, self.lookup)
+        )
 
     def precise(self):
         return Sum(self.outer.precise(), self.lookup.precise())
@@ -228,10 +242,20 @@ class Sum:
         return Whole(self.outer.whole().gradient + self.lookup.whole().gradient)
 
 
-def _inner(a, b):
-    """<gradient a_i, gradient b_i> for each unit i, float64."""
-    products = a.left_gram(b) * tf.matmul(a.right, b.right, transpose_b=True)
-    return tf.reduce_sum(tf.cast(tf.reduce_sum(products, axis=2), tf.float64), axis=1)
+def _right_gram(a, b):
+    return tf.matmul(a.right, b.right, transpose_b=True)
+
+
+def _sum_of_products(left, right):
+    """<a_i, b_i> for each unit i, float64, from Gram matrices of their factors."""
+    rows = tf.reduce_sum(left * right, axis=2)
+    return tf.reduce_sum(tf.cast(rows, tf.float64), axis=1)
+
+
+def _sum_of_lengths(left, right):
+    """sum_t |left_t| |right_t|, float64, from the same."""
+    squares = tf.linalg.diag_part(left) * tf.linalg.diag_part(right)
+    return tf.cast(tf.reduce_sum(tf.sqrt(squares), axis=1), tf.float64)
 
 
 def frobenius(tensor):

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
+from tfpriv.dp import tensorflow_internals as internals
 from tfpriv.dp.clipping import scaling
 from tfpriv.dp.clipping.converters import exact_converters
 from tfpriv.dp.clipping.problem import sum_dtype
@@ -56,7 +57,7 @@ def per_example_gradients(problem, chunk):
 
     def one(example):
         batch = {
-            name: tf.nest.map_structure(lambda t: t[tf.newaxis], part)
+            name: tf.nest.map_structure(lambda t: tf.expand_dims(t, 0), part)
             for name, part in example.items()
             if name != "seeds"
         }
@@ -80,14 +81,19 @@ def per_example_gradients(problem, chunk):
     grads, losses, y_pred = problem.map_examples(one, chunk.data)
     grads = [tf.cast(g, sum_dtype(g.dtype)) for g in grads]
     grads = [g / tf.cast(problem.loss_scale, g.dtype) for g in grads]
-    y_pred = tf.nest.map_structure(lambda t: t[:, 0], y_pred)
+    y_pred = tf.nest.map_structure(lambda t: tf.squeeze(t, 1), y_pred)
     return grads, losses, y_pred
 
 
 def vectorized(function, elements):
-    """Maps by `tf.vectorized_map`."""
+    """Maps as `tf.vectorized_map` does, whose elements all have one leading size."""
+
+    def of_row(i):
+        return function(tf.nest.map_structure(lambda t: tf.gather(t, i), elements))
+
+    count = tf.shape(tf.nest.flatten(elements)[0])[0]
     with exact_converters(), _quiet_conversion():
-        return tf.vectorized_map(function, elements)
+        return internals.for_each(of_row, count)
 
 
 def map_examples(function, elements):
