@@ -90,7 +90,16 @@ def distance(a, b):
     return norm([np.asarray(p, "float64") - np.asarray(q, "float64") for p, q in pairs])
 
 
-def assert_exact(model, x, y=None, *, loss=None, sample_weight=None, tolerance=None):
+def assert_exact(
+    model,
+    x,
+    y=None,
+    *,
+    loss=None,
+    sample_weight=None,
+    tolerance=None,
+    engine="auto",
+):
     """Compares `tfpriv.dp.clipped_gradients` with the loop; returns the loop's.
 
     Norms, sums of a batch of which half is clipped, and each example's gradient by
@@ -101,21 +110,26 @@ def assert_exact(model, x, y=None, *, loss=None, sample_weight=None, tolerance=N
     assert np.all(lengths > 0), "the oracle's own gradients are zero: a weak test"
     tolerance = tolerance or TOLERANCE[keras.config.floatx()]
 
-    def engine(rows, bound):
+    def clipped(rows, bound):
         parts = [
             None if p is None else tf.nest.map_structure(lambda a: a[rows], p)
             for p in (x, y, sample_weight)
         ]
         return dp.clipped_gradients(
-            model, *parts[:2], loss=loss, l2_norm_clip=bound, sample_weight=parts[2]
+            model,
+            *parts[:2],
+            loss=loss,
+            l2_norm_clip=bound,
+            sample_weight=parts[2],
+            engine=engine,
         )
 
     bound = float(np.median(lengths))
-    sums, norms = engine(slice(None), bound)
+    sums, norms = clipped(slice(None), bound)
     np.testing.assert_allclose(norms, lengths, rtol=tolerance)
     wanted = add([clip(g, bound) for g in expected])
     assert distance(sums, wanted) <= tolerance * np.minimum(lengths, bound).sum()
     for i, length in enumerate(lengths):
-        alone, _ = engine(slice(i, i + 1), 2 * float(lengths.max()))
+        alone, _ = clipped(slice(i, i + 1), 2 * float(lengths.max()))
         assert distance(alone, expected[i]) <= tolerance * length
     return expected
