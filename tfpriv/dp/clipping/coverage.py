@@ -65,9 +65,9 @@ class Examination:
         try:
             norms, losses, sums = self._traced(data)
         except tf.errors.InvalidArgumentError as error:
-            raise NotCoveredError(_NO_BATCH) from error
+            raise NotOneRowEachError(_NO_BATCH) from error
         if len(norms) != len(losses):
-            raise NotCoveredError(_NO_BATCH)
+            raise NotOneRowEachError(_NO_BATCH)
         return norms, losses, sums
 
     def try_out(self, few, others, gradient_of_one):
@@ -136,6 +136,34 @@ class Examination:
         ]
 
 
+class NotOneRowEachError(NotCoveredError):
+    """A layer is called on other rows than one for each example."""
+
+
+def folds_of(problem, spec):
+    """How many rows of each tap belong to one example.
+
+    Some models lay parts of an example (captions, frames) side by side among the
+    examples. In a pass over a known number of them the sizes tell how many; that the
+    parts of one example follow each other is left to `try_out`.
+    """
+    sized = tf.nest.map_structure(
+        lambda s: tf.TensorSpec([_COUNTED, *s.shape], s.dtype), spec
+    )
+    seeds = [tf.TensorSpec([_COUNTED, 2], tf.int64) for _ in problem.seed_generators]
+    sizes = []
+
+    def count(data):
+        seen = ghost.watched_pass(problem, Chunk(data, unit_present=None))
+        sizes.extend(tap.tensors[0].shape[0] for tap in seen.taps)
+
+    tf.function(count, autograph=False).get_concrete_function({**sized, "seeds": seeds})
+    if any(size is None or size % _COUNTED for size in sizes):
+        raise NotOneRowEachError(_NO_BATCH)
+    return [size // _COUNTED for size in sizes]
+
+
+_COUNTED = 11  # examples: a number that no layer's own sizes are multiples of
 _NO_BATCH = "a layer is called on something else than one row for each example"
 
 
@@ -148,7 +176,7 @@ def _refuse_what_is_no_batch(seen):
     for tap, gradients in zip(seen.taps, seen.gradients, strict=True):
         sizes = [t.shape[0] for t in tap.tensors] if gradients is not None else []
         if any(size is not None for size in sizes):
-            raise NotCoveredError(f"{_NO_BATCH}: '{tap.layer.name}'")
+            raise NotOneRowEachError(f"{_NO_BATCH}: '{tap.layer.name}'")
 
 
 def _row(data, i):

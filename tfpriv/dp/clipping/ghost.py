@@ -21,7 +21,7 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import scaling, vectorized
 from tfpriv.dp.clipping.losses import per_example_losses
-from tfpriv.dp.clipping.per_example import Whole, by_unit, combine
+from tfpriv.dp.clipping.per_example import Whole, by_unit, combine, of_examples
 from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.clipping.taps import tapped
 
@@ -120,11 +120,12 @@ def _penalties(problem, dtype):
 def per_variable(problem, chunk, seen):
     """One per-example gradient for each variable of the problem, by unit."""
     parts: dict = {id(v): [] for v in problem.keras_variables}
-    for tap, gradients in zip(seen.taps, seen.gradients, strict=True):
+    folds = problem.folds or [1] * len(seen.taps)
+    for tap, fold, gradients in zip(seen.taps, folds, seen.gradients, strict=True):
         if gradients is not None:
             for variable, gradient in tap.gradients(gradients):
                 if id(variable) in parts:  # not if it is frozen
-                    parts[id(variable)].append(gradient)
+                    parts[id(variable)].append(of_examples(gradient, fold))
     examples = tf.shape(seen.losses)[:1]
     for variable, gradient in seen.penalised:
         same = tf.cast(gradient, sum_dtype(gradient.dtype))

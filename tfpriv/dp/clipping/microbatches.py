@@ -34,7 +34,8 @@ def sum_over_chunks(engine, problem, batch, clip, microbatch_size, on_chunk):
         part, chunk_norms, chunk_losses, y_pred = engine(problem, chunk, clip)
         if on_chunk is not None:
             on_chunk(chunk, y_pred)
-        sums = [a + b for a, b in zip(sums, part, strict=True)]
+        # Low-rank weights are float32 in Keras, whatever the layer's precision.
+        sums = [a + tf.cast(b, a.dtype) for a, b in zip(sums, part, strict=True)]
         norms = tf.concat([norms, tf.cast(chunk_norms, dtype)], axis=0)
         shown = tf.boolean_mask(chunk_losses, chunk.example_mask)
         return i + 1, sums, norms, tf.concat([losses, shown], axis=0)

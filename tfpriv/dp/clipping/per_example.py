@@ -222,9 +222,7 @@ class Sum:
     def square_norms(self):
         own = self.outer.square_norms() + self.lookup.square_norms()
         crossed = self.outer.left_gram(self.lookup)
-        return own + 2 * _sum_of_products(
-            crossed, _right_gram(self.outer, self.lookup)
-        )
+        return own + 2 * _sum_of_products(crossed, _right_gram(self.outer, self.lookup))
 
     def precise(self):
         return Sum(self.outer.precise(), self.lookup.precise())
@@ -318,11 +316,27 @@ def by_unit(gradient, chunk):
     share = _share_of_unit(chunk, gradient.right.dtype)
     right = tf.where(share > 0, gradient.right * share, tf.zeros_like(gradient.right))
     if isinstance(gradient, Lookup):
-        ids, right = (_side_by_side(t, chunk) for t in (gradient.ids, right))
+        shared = Lookup(gradient.ids, right, gradient.shape)
+    else:
+        left = tf.where(share > 0, gradient.left, tf.zeros_like(gradient.left))
+        shared = Outer(left, right, gradient.shape)
+    return of_examples(shared, chunk.group_size)
+
+
+def of_examples(gradient, fold):
+    """Of rows, `fold` in a row for each example, the same for examples: their sum."""
+    if fold == 1:
+        return gradient
+    if isinstance(gradient, Lookup):
+        ids, right = (_side_by_side(t, fold) for t in (gradient.ids, gradient.right))
         return Lookup(ids, right, gradient.shape)
-    left = tf.where(share > 0, gradient.left, tf.zeros_like(gradient.left))
-    left, right = (_side_by_side(t, chunk) for t in (left, right))
-    return Outer(left, right, gradient.shape)
+    if isinstance(gradient, Outer):
+        left, right = (_side_by_side(t, fold) for t in gradient.tensors)
+        return Outer(left, right, gradient.shape)
+    whole = gradient if isinstance(gradient, Whole) else gradient.whole()
+    shape = whole.gradient.shape[1:]
+    folded = tf.reshape(whole.gradient, [-1, fold, *shape])
+    return Whole(tf.reduce_sum(folded, axis=1))
 
 
 def _share_of_unit(chunk, dtype):
@@ -332,9 +346,9 @@ def _share_of_unit(chunk, dtype):
     return tf.reshape(present / count, [-1, 1, 1])
 
 
-def _side_by_side(tensor, chunk):
+def _side_by_side(tensor, k):
     """(units * k, t, ...) -> (units, k * t, ...)."""
-    k, t = chunk.group_size, tensor.shape[1]
+    t = tensor.shape[1]
     return tf.reshape(
         tensor,
         [tf.shape(tensor)[0] // k, -1 if t is None else k * t, *tensor.shape[2:]],
