@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from tfpriv import dp
 from tfpriv.captioning import encoders
 from tfpriv.captioning.decoders import DECODERS
 from tfpriv.captioning.vocabulary import Tokenizer
@@ -132,6 +133,12 @@ class _Places(keras.layers.Layer):
 
     def call(self, x):
         return x + self.vectors
+
+
+@dp.register_clipping_rule(_Places)
+def _clip_places(layer, call, record, x):
+    """Every example adds to each vector just what comes back to it."""
+    return record(call(x), lambda g: [(layer.vectors, dp.per_example.Whole(g))])
 
 
 @keras.saving.register_keras_serializable("tfpriv")

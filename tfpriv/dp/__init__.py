@@ -13,8 +13,9 @@ if keras.backend.backend() != "tensorflow":
 
 from tfpriv.dp.batchnorm import replace_batchnorm
 from tfpriv.dp.callbacks import BackupAndRestore, TensorBoard
-from tfpriv.dp.clipping import clipped_gradients
+from tfpriv.dp.clipping import clipped_gradients, per_example
 from tfpriv.dp.clipping.adaptive import AdaptiveClipping
+from tfpriv.dp.clipping.rules import register_clipping_rule
 from tfpriv.dp.fitting import Public
 from tfpriv.dp.model import PrivateModel, make_private
 from tfpriv.dp.optimizers import (
@@ -70,5 +71,7 @@ __all__ = [
     "TensorBoard",
     "clipped_gradients",
     "make_private",
+    "per_example",
+    "register_clipping_rule",
     "replace_batchnorm",
 ]

@@ -52,7 +52,8 @@ class Convolved:
         return [self.inputs, self.right]
 
     def rebuilt(self, tensors):
-        return Convolved(*tensors, self.geometry)
+        inputs, right = tensors
+        return Convolved(inputs, right, self.geometry)
 
     def square_norms(self):
         """Exact also where terms cancel: the op sees to that itself."""

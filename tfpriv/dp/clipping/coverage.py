@@ -151,7 +151,7 @@ def folds_of(problem, spec):
         lambda s: tf.TensorSpec([_COUNTED, *s.shape], s.dtype), spec
     )
     seeds = [tf.TensorSpec([_COUNTED, 2], tf.int64) for _ in problem.seed_generators]
-    sizes = []
+    sizes: list = []
 
     def count(data):
         seen = ghost.watched_pass(problem, Chunk(data, unit_present=None))

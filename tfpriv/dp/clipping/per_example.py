@@ -96,7 +96,8 @@ class Outer:
         return [self.left, self.right]
 
     def rebuilt(self, tensors):
-        return Outer(*tensors, self.shape)
+        left, right = tensors
+        return Outer(left, right, self.shape)
 
     @functools.cached_property
     def grams(self):
@@ -160,7 +161,8 @@ class Lookup:
         return [self.right]
 
     def rebuilt(self, tensors):
-        return Lookup(self.ids, *tensors, self.shape)
+        (right,) = tensors
+        return Lookup(self.ids, right, self.shape)
 
     @functools.cached_property
     def grams(self):
@@ -291,17 +293,17 @@ def _is_cheaper_whole(part):
 
 
 def _combine_products(outers, lookups):
-    outer = lookup = None
-    if outers:
-        left = _joined([o.left for o in outers])
-        right = _joined([o.right for o in outers])
-        outer = Outer(left, right, outers[0].shape)
-    if lookups:
-        ids = _joined([e.ids for e in lookups])
-        lookup = Lookup(ids, _joined([e.right for e in lookups]), lookups[0].shape)
-    if lookup is None:
+    if not lookups:
+        outer = _one_outer(outers)
         return outer.whole() if outer.is_cheaper_whole() else outer
-    return lookup if outer is None else Sum(outer, lookup)
+    ids = _joined([e.ids for e in lookups])
+    lookup = Lookup(ids, _joined([e.right for e in lookups]), lookups[0].shape)
+    return Sum(_one_outer(outers), lookup) if outers else lookup
+
+
+def _one_outer(outers):
+    left = _joined([o.left for o in outers])
+    return Outer(left, _joined([o.right for o in outers]), outers[0].shape)
 
 
 def by_unit(gradient, chunk):
@@ -316,11 +318,9 @@ def by_unit(gradient, chunk):
     share = _share_of_unit(chunk, gradient.right.dtype)
     right = tf.where(share > 0, gradient.right * share, tf.zeros_like(gradient.right))
     if isinstance(gradient, Lookup):
-        shared = Lookup(gradient.ids, right, gradient.shape)
-    else:
-        left = tf.where(share > 0, gradient.left, tf.zeros_like(gradient.left))
-        shared = Outer(left, right, gradient.shape)
-    return of_examples(shared, chunk.group_size)
+        return of_examples(gradient.rebuilt([right]), chunk.group_size)
+    left = tf.where(share > 0, gradient.left, tf.zeros_like(gradient.left))
+    return of_examples(gradient.rebuilt([left, right]), chunk.group_size)
 
 
 def of_examples(gradient, fold):

@@ -1,6 +1,7 @@
 """One rule per kind of layer: from a loss's gradient at a layer to its weights'."""
 
 import functools
+from typing import Any
 
 import keras
 
@@ -34,12 +35,12 @@ def register_clipping_rule(layer_class):
     returns the tensor to go on with. `gradients` is a function: given the gradient of
     the loss at `tensor` (same shape, leading axis: examples), it returns a list
     of pairs: a weight of the layer and its `Whole`, `Outer` or `Lookup` of
-    `tfpriv.dp.clipping.per_example`.
+    `tfpriv.dp.per_example`.
 
         @dp.register_clipping_rule(Scale)          # call: inputs * self.scale
         def scale(layer, call, record, inputs):
             def gradients(g):
-                return [(layer.scale, per_example.Whole(g * inputs))]
+                return [(layer.scale, dp.per_example.Whole(g * inputs))]
             return record(call(inputs), gradients)
 
     A wrong rule is found out: before training it is compared, on made-up data, with
@@ -70,7 +71,8 @@ def rule_of(layer):
     from tfpriv.dp.clipping.rules import any_layer
 
     _import_built_in()
-    for layer_class in type(layer).__mro__:
+    ancestry: tuple[Any, ...] = type(layer).__mro__
+    for layer_class in ancestry:
         if layer_class in _RULES:
             if type(layer).call is layer_class.call and not _is_quantized(layer):
                 return _RULES[layer_class]

@@ -188,7 +188,10 @@ def _geometry_of(layer, space):
         _padding(layer.padding, size, *axis)
         for size, axis in zip(space, zip(*sliding, strict=True), strict=True)
     )
-    return None if None in padding else Geometry(*sliding, padding)
+    if None in padding:
+        return None
+    kernel_size, strides, dilation_rate = sliding
+    return Geometry(kernel_size, strides, dilation_rate, padding)
 
 
 def _padding(kind, size, kernel_size, stride, dilation_rate):
