@@ -232,28 +232,41 @@ class Output:
         value: Tensor.
         logits: Tensor or `None`.
         mask: Boolean tensor or `None`.
+        remade: Function that makes the value of the logits, where Keras knows of these
+            from the graph alone: only the loss that fits then goes back to them.
     """
 
     value: Any
     logits: Any
     mask: Any
+    remade: Any = None
 
     @classmethod
     def of(cls, output):
         """Looks at an output of a model."""
-        logits = getattr(output, "_keras_logits", None)
-        in_graph = not tf.executing_eagerly()
-        if logits is None and in_graph and output.op.type in ("Softmax", "Sigmoid"):
-            logits = output.op.inputs[0]
-        return cls(output, logits, get_keras_mask(output))
+        logits, remade = getattr(output, "_keras_logits", None), None
+        if logits is None and not tf.executing_eagerly():
+            remade = _OF_LOGITS.get(output.op.type)
+            logits = None if remade is None else output.op.inputs[0]
+        return cls(output, logits, get_keras_mask(output), remade)
+
+    @property
+    def tensors(self):
+        """Dict of the parts that are there."""
+        parts = {"value": self.value, "logits": self.logits, "mask": self.mask}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def attach(self):
         """The tensor `value`, with the other two where Keras looks for them."""
-        if self.logits is not None:
-            self.value._keras_logits = self.logits
+        value = self.value if self.remade is None else self.remade(self.logits)
+        if self.remade is None and self.logits is not None:
+            value._keras_logits = self.logits
         if self.mask is not None:
-            set_keras_mask(self.value, self.mask)
-        return self.value
+            set_keras_mask(value, self.mask)
+        return value
+
+
+_OF_LOGITS = {"Softmax": tf.nn.softmax, "Sigmoid": tf.sigmoid}
 
 
 def copy_of(output):

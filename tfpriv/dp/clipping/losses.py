@@ -4,6 +4,8 @@ Each is what Keras would compute for a batch of that one example, as in the refe
 engine; only the loss, not the model, is mapped over examples.
 """
 
+import dataclasses
+
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
@@ -22,20 +24,14 @@ def per_example_losses(problem, batch, y_pred):
         Tensor `(examples,)`.
     """
     outputs = [keras_internals.Output.of(t) for t in tf.nest.flatten(y_pred)]
-    # Absent parts are no tensors, and cannot be mapped over.
-    given = [
-        {name: part for name, part in vars(output).items() if part is not None}
-        for output in outputs
-    ]
 
     def one(row):
         row = tf.nest.map_structure(lambda t: tf.expand_dims(t, 0), row)
         predictions = [
-            keras_internals.Output(
-                parts["value"], parts.get("logits"), parts.get("mask")
-            ).attach()
-            for parts in row["outputs"]
+            dataclasses.replace(output, **parts).attach()
+            for output, parts in zip(outputs, row["outputs"], strict=True)
         ]
         return problem.loss(row["batch"], tf.nest.pack_sequence_as(y_pred, predictions))
 
-    return vectorized.map_examples(one, {"batch": batch, "outputs": given})
+    rows = {"batch": batch, "outputs": [output.tensors for output in outputs]}
+    return vectorized.map_examples(one, rows)
