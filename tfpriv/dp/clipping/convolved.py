@@ -1,13 +1,14 @@
 """Gradients of a convolution's kernel for each example, kept in two factors."""
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
 import tensorflow as tf
 
 from tfpriv import ops
-from tfpriv.dp.clipping.per_example import Whole, frobenius, in_range
+from tfpriv.dp.clipping.per_example import Products, Whole, product_lengths
 
 # A gradient is kept whole where it is no larger than so many times what it is made of.
 _LARGEST_KEPT = 2
@@ -34,7 +35,7 @@ class Geometry:
 
 
 @dataclasses.dataclass
-class Convolved:
+class Convolved(Products):
     """Gradients of a kernel that slid over inputs (see `per_example`).
 
     Args:
@@ -59,15 +60,23 @@ class Convolved:
         """Exact also where terms cancel: the op sees to that itself."""
         return ops.conv_square_norms(*self.tensors, **self.geometry.arguments)
 
-    def is_precise(self, squares):
-        return in_range(squares)
-
     def precise(self):
         return self.rebuilt([tf.cast(t, tf.float64) for t in self.tensors])
 
-    def magnitudes(self):
-        taken = math.sqrt(math.prod(self.geometry.kernel_size))
-        return taken * frobenius(self.inputs) * frobenius(self.right)
+    @functools.cached_property
+    def terms(self):
+        """Of each position of the kernel: what it covers, times what came back."""
+        inputs, right = (
+            tf.reduce_sum(tf.square(t), axis=-1, keepdims=True) for t in self.tensors
+        )
+        covered = tf.nn.convolution(
+            tf.pad(inputs, [(0, 0), *self.geometry.padding, (0, 0)]),
+            tf.ones([*self.geometry.kernel_size, 1, 1], inputs.dtype),
+            self.geometry.strides,
+            dilations=self.geometry.dilation_rate,
+        )
+        lengths = product_lengths(covered, right)
+        return tf.reshape(lengths, [tf.shape(lengths)[0], -1])
 
     def whole(self):
         return Whole(*ops.conv_gradients(*self.tensors, **self.geometry.arguments))

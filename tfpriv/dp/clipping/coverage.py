@@ -65,9 +65,9 @@ class Examination:
         try:
             norms, losses, sums = self._traced(data)
         except tf.errors.InvalidArgumentError as error:
-            raise NotOneRowEachError(_NO_BATCH) from error
+            raise NotCoveredError(_NO_BATCH) from error
         if len(norms) != len(losses):
-            raise NotOneRowEachError(_NO_BATCH)
+            raise NotCoveredError(_NO_BATCH)
         return norms, losses, sums
 
     def try_out(self, few, others, gradient_of_one):
@@ -136,10 +136,6 @@ class Examination:
         ]
 
 
-class NotOneRowEachError(NotCoveredError):
-    """A layer is called on other rows than one for each example."""
-
-
 def folds_of(problem, spec):
     """How many rows of each tap belong to one example.
 
@@ -154,12 +150,13 @@ def folds_of(problem, spec):
     sizes: list = []
 
     def count(data):
-        seen = ghost.watched_pass(problem, Chunk(data, unit_present=None))
-        sizes.extend(tap.tensors[0].shape[0] for tap in seen.taps)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            taps, _ = ghost.watched_call(problem, data, tape)
+        sizes.extend(tap.tensors[0].shape[0] or _COUNTED for tap in taps)
 
     tf.function(count, autograph=False).get_concrete_function({**sized, "seeds": seeds})
-    if any(size is None or size % _COUNTED for size in sizes):
-        raise NotOneRowEachError(_NO_BATCH)
+    if any(size % _COUNTED for size in sizes):
+        raise NotCoveredError(_NO_BATCH)
     return [size // _COUNTED for size in sizes]
 
 
@@ -176,7 +173,7 @@ def _refuse_what_is_no_batch(seen):
     for tap, gradients in zip(seen.taps, seen.gradients, strict=True):
         sizes = [t.shape[0] for t in tap.tensors] if gradients is not None else []
         if any(size is not None for size in sizes):
-            raise NotOneRowEachError(f"{_NO_BATCH}: '{tap.layer.name}'")
+            raise NotCoveredError(f"{_NO_BATCH}: '{tap.layer.name}'")
 
 
 def _row(data, i):

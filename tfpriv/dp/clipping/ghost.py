@@ -68,16 +68,8 @@ class Pass:
 def watched_pass(problem, chunk):
     """Runs model and loss on a chunk and differentiates, but not to the weights."""
     batch = {name: part for name, part in chunk.data.items() if name != "seeds"}
-    # One fresh seed for all: every example has rows of its own in each mask.
-    seeds = [seed[0] for seed in chunk.data["seeds"]]
-    with (
-        keras_internals.seeds_of_example(problem.seed_generators, seeds),
-        tf.GradientTape(watch_accessed_variables=False) as tape,
-    ):
-        with tapped(problem.model, tape) as taps:
-            y_pred = keras_internals.call_model(
-                problem.model, batch["x"], training=True
-            )
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        taps, y_pred = watched_call(problem, chunk.data, tape)
         with keras_internals.without_weight_regularisation(problem.model):
             losses = per_example_losses(problem, batch, y_pred)
         total = tf.reduce_sum(losses) * tf.cast(problem.loss_scale, losses.dtype)
@@ -88,6 +80,18 @@ def watched_pass(problem, chunk):
     ]
     penalty, penalised = _penalties(problem, losses.dtype)
     return Pass(taps, gradients, losses, penalty, penalised, y_pred)
+
+
+def watched_call(problem, data, tape):
+    """Runs the model for training; returns its taps and predictions."""
+    # One fresh seed for all: every example has rows of its own in each mask.
+    seeds = [seed[0] for seed in data["seeds"]]
+    with (
+        keras_internals.seeds_of_example(problem.seed_generators, seeds),
+        tapped(problem.model, tape) as taps,
+    ):
+        y_pred = keras_internals.call_model(problem.model, data["x"], training=True)
+    return taps, y_pred
 
 
 def _unscaled(problem, gradients, tap):
@@ -149,12 +153,12 @@ def norms_of(gradients):
     precise = tf.stack(
         [g.is_precise(s) for g, s in zip(gradients, squares, strict=True)]
     )
-    found = tf.stack([squares, [g.magnitudes() for g in gradients]], axis=1)
+    found = _with_rounding(gradients, squares)
 
     def again():
         exact = [g.precise() for g in gradients]
-        other = [(g.square_norms(), g.magnitudes()) for g in exact]
-        return tf.where(precise[:, tf.newaxis], found, tf.stack(other))
+        other = _with_rounding(exact, [g.square_norms() for g in exact])
+        return tf.where(precise[:, tf.newaxis], found, other)
 
     found = tf.cond(tf.reduce_all(precise), lambda: found, again)
     norms = tf.sqrt(tf.maximum(found[:, 0], 0.0))

@@ -7,8 +7,9 @@ had without ever forming it (Goodfellow, 2015; Bu et al., 2023). Every class her
     square_norms()    (units,) float64
     precise()         the same gradient, with square norms computed in float64
     is_precise(s)     whether `s`, from `square_norms`, can be relied on, per unit
-    magnitudes()      (units,) float64: no rounding error exceeds this times one unit
-                      in the last place; at least the norm
+    rounding(s)       (units,) float64: so many units in the last place may rounding
+                      add to the gradient's length in a weighted sum; 0 where the
+                      length is what counts, since its terms do not cancel
     weighted_sum(w)   sum_i w_i * gradient_i, shaped like the weight
     tensors           what it holds; `rebuilt(tensors)` is the same around others
 
@@ -26,10 +27,12 @@ import tensorflow as tf
 
 from tfpriv.dp.clipping.vectorized import average_over_groups
 
-# Where a square norm is smaller than this part of the squares of its terms, these
-# cancel, and single precision is not enough.
-_CANCELLING = 1e-4
+# Where a square norm is smaller than this part of the sum of its terms' own, these
+# cancel, and single precision is not enough: it is right to about 1e-7 of that sum.
+_CANCELLING = 0.02
 _RANGE = (1e-30, 1e30)  # of square norms
+# Single precision has no smaller squares: a length of zero may be anything below.
+_LEAST_SQUARE = {tf.float32: 1e-30, tf.float64: 0.0}
 
 # Nanoseconds on two cores, measured once: of a multiply-add among many small products
 # (gram), of what it costs more to multiply example by example than all at once, and of
@@ -66,10 +69,10 @@ class Whole:
         return Whole(tf.cast(self.gradient, tf.float64))
 
     def is_precise(self, squares):
-        return in_range(squares)
+        return _in_range(squares)
 
-    def magnitudes(self):
-        return tf.sqrt(self.square_norms())
+    def rounding(self, squares):
+        return tf.zeros_like(squares)
 
     def weighted_sum(self, weights):
         flat = _flat(self.gradient)
@@ -77,8 +80,28 @@ class Whole:
         return tf.reshape(total, self.gradient.shape[1:])
 
 
+class Products:
+    """What gradients have in common that are sums of products over steps."""
+
+    @property
+    def terms(self):
+        """Length of each step's product, float64 `(units, t)`, never too small."""
+        raise NotImplementedError
+
+    def is_precise(self, squares):
+        return _in_range(squares) & ~self._cancels(squares)
+
+    def rounding(self, squares):
+        most = tf.reduce_sum(self.terms, axis=1)
+        return tf.where(self._cancels(squares), most, tf.zeros_like(most))
+
+    def _cancels(self, squares):
+        apart = tf.reduce_sum(tf.square(self.terms), axis=1)
+        return ~(squares >= _CANCELLING * apart)  # also if one of them is no number
+
+
 @dataclasses.dataclass
-class Outer:
+class Outer(Products):
     """Sums of outer products: gradient_i = sum_t left[i, t] x right[i, t].
 
     Args:
@@ -107,14 +130,12 @@ class Outer:
     def square_norms(self):
         return _sum_of_products(*self.grams)
 
+    @property
+    def terms(self):
+        return product_lengths(*map(tf.linalg.diag_part, self.grams))
+
     def precise(self):
         return self.rebuilt([tf.cast(t, tf.float64) for t in self.tensors])
-
-    def is_precise(self, squares):
-        return _does_not_cancel(squares, self.magnitudes())
-
-    def magnitudes(self):
-        return _sum_of_lengths(*self.grams)
 
     def weighted_sum(self, weights):
         left, right = self.left, self.right
@@ -143,7 +164,7 @@ class Outer:
 
 
 @dataclasses.dataclass
-class Lookup:
+class Lookup(Products):
     """Gradients of a table: gradient_i[ids[i, t]] += right[i, t].
 
     Args:
@@ -172,14 +193,12 @@ class Lookup:
     def square_norms(self):
         return _sum_of_products(*self.grams)
 
+    @property
+    def terms(self):
+        return product_lengths(*map(tf.linalg.diag_part, self.grams))
+
     def precise(self):
         return self.rebuilt([tf.cast(self.right, tf.float64)])
-
-    def is_precise(self, squares):
-        return _does_not_cancel(squares, self.magnitudes())
-
-    def magnitudes(self):
-        return _sum_of_lengths(*self.grams)
 
     def weighted_sum(self, weights):
         weights = tf.cast(weights, self.right.dtype)[:, tf.newaxis, tf.newaxis]
@@ -208,7 +227,7 @@ class Lookup:
 
 
 @dataclasses.dataclass
-class Sum:
+class Sum(Products):
     """The sum of an `Outer` and a `Lookup` of one table (tied embeddings)."""
 
     outer: Outer
@@ -226,14 +245,12 @@ class Sum:
         crossed = self.outer.left_gram(self.lookup)
         return own + 2 * _sum_of_products(crossed, _right_gram(self.outer, self.lookup))
 
+    @property
+    def terms(self):
+        return tf.concat([self.outer.terms, self.lookup.terms], axis=1)
+
     def precise(self):
         return Sum(self.outer.precise(), self.lookup.precise())
-
-    def is_precise(self, squares):
-        return _does_not_cancel(squares, self.magnitudes())
-
-    def magnitudes(self):
-        return self.outer.magnitudes() + self.lookup.magnitudes()
 
     def weighted_sum(self, weights):
         return self.outer.weighted_sum(weights) + self.lookup.weighted_sum(weights)
@@ -252,26 +269,16 @@ def _sum_of_products(left, right):
     return tf.reduce_sum(tf.cast(rows, tf.float64), axis=1)
 
 
-def _sum_of_lengths(left, right):
-    """sum_t |left_t| |right_t|, float64, from the same."""
-    squares = tf.linalg.diag_part(left) * tf.linalg.diag_part(right)
-    return tf.cast(tf.reduce_sum(tf.sqrt(squares), axis=1), tf.float64)
+def product_lengths(left, right):
+    """Lengths of products, float64, from the squares of their factors' lengths."""
+    least = _LEAST_SQUARE[left.dtype]
+    left, right = (tf.cast(t, tf.float64) + least for t in (left, right))
+    return tf.sqrt(left) * tf.sqrt(right)
 
 
-def frobenius(tensor):
-    """Root of the sum of squares over all axes but the first, float64."""
-    flat = _flat(tensor)
-    return tf.sqrt(tf.cast(tf.einsum("un,un->u", flat, flat), tf.float64))
-
-
-def _does_not_cancel(squares, magnitudes):
-    enough = squares >= _CANCELLING * tf.square(magnitudes)
-    return tf.logical_and(enough, in_range(squares))
-
-
-def in_range(squares):
+def _in_range(squares):
     """Neither so small nor so large that single precision has lost something."""
-    return tf.logical_and(squares > _RANGE[0], squares < _RANGE[1])
+    return (squares > _RANGE[0]) & (squares < _RANGE[1])
 
 
 def combine(parts):

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tfpriv.dp import keras_internals, validate
 from tfpriv.dp.clipping import ghost, vectorized
-from tfpriv.dp.clipping.coverage import Examination, NotOneRowEachError, folds_of
+from tfpriv.dp.clipping.coverage import Examination, folds_of
 from tfpriv.dp.clipping.problem import Chunk, Problem, example_seeds
 from tfpriv.dp.clipping.rules import NotCoveredError
 
@@ -112,17 +112,9 @@ def _examine(problem, spec, engine, strategy):
 
 
 def _try_ghost(problem, spec, few, others, traced):
-    def examined():
-        found = Examination(problem, spec)
-        found.try_out(few, others, lambda one: traced(one)[0])
-        return found
-
-    problem.folds = None
-    try:
-        examination = examined()
-    except NotOneRowEachError:
-        problem.folds = folds_of(problem, spec)
-        examination = examined()
+    problem.folds = folds_of(problem, spec)
+    examination = Examination(problem, spec)
+    examination.try_out(few, others, lambda one: traced(one)[0])
     problem.map_examples = vectorized.map_examples  # for models run eagerly
     unknown = examination.layers_without_rule()
     said = [_without_rule(unknown)] if unknown else []
