@@ -3,8 +3,8 @@
 Usage: python benchmarks/training.py [--network cnn|decoder] [--only NAME,...]
     [--parts time,memory,growth] [--rounds N] [--quick]
 
-Peers run in the reference environments (`make reference`); without them ours is
-measured alone. benchmarks/README.md says what the rows are.
+Peers run in the reference environments (`make reference`); one that is not built is
+left out, and that is said. benchmarks/README.md says what the rows are.
 """
 
 import argparse
@@ -131,19 +131,16 @@ def _compare(network, entrants, options):
     if "memory" in options.parts:
         measure.tell(f"  peak memory at batch {MEMORY_BATCHES}")
         memory = {c: measure.memory_slope(c, network, MEMORY_BATCHES) for c in entrants}
-    base = fastest(times)
-    print(
-        f"Batch {BATCH}, {options.rounds} rounds; the ratio is to the fastest step "
-        "without privacy, median (and quartiles) over rounds.\n"
-    )
-    print("| one training step | ms | ratio | MB per further example |")
+    base = times.get(fastest(times))
+    print(f"A step of {BATCH} examples, {options.rounds} rounds.\n")
+    print("| | ms | ratio (quartiles) | MB per further example |")
     print("| --- | --- | --- | --- |")
     for competitor in entrants:
-        time, ratio, slope = "", "", ""
+        time = ratio = slope = "-"
         if competitor in times:
-            median = statistics.median(times[competitor].values())
-            low, middle, high = measure.ratios(times[competitor], times[base])
-            time = f"{1e3 * median:.0f}"
+            time = f"{1e3 * statistics.median(times[competitor].values()):.0f}"
+        if competitor in times and base:
+            low, middle, high = measure.ratios(times[competitor], base)
             ratio = f"{middle:.2f} ({low:.2f} to {high:.2f})"
         if memory.get(competitor) is not None:
             slope = f"{memory[competitor]:.1f}"
@@ -168,6 +165,8 @@ def _growth(network, competitor, rounds):
         batch: statistics.median(seconds.values())
         for (_, batch), seconds in measured.items()
     }
+    if len(medians) < 2:
+        return  # why, was told above
     line = statistics.linear_regression(list(medians), list(medians.values()))
     print(f"\nStep time of {competitor.label} over the batch:\n")
     print("| batch | ms | ms per example | beside the straight line |")

@@ -29,27 +29,19 @@ def take_turns(entrants, network, rounds):
     """
     order = random.Random(0)
     with contextlib.ExitStack() as stack:
-        running = _start(stack, entrants, network)
-        steps = {}
-        for entrant, process in running.items():
-            try:
-                process.ask("build")
-                seconds = process.ask("warm")
-            except CompetitorError as failure:
-                tell(str(failure))
-                continue
-            steps[entrant] = max(1, min(MOST_STEPS, round(TURN_SECONDS / seconds)))
-            slow = seconds > SLOW_SECONDS
-            tell(f"  warm: {entrant[0].name}, batch {entrant[1]}, {seconds:.3f} s")
-            running[entrant] = process, slow
-        times = {entrant: {} for entrant in steps}
-        for turn in range(rounds):
-            for entrant in order.sample(list(steps), len(steps)):
-                process, slow = running[entrant]
-                if slow and turn % SLOW_EVERY:
+        turns = _warm(_start(stack, entrants, network))
+        times = {entrant: {} for entrant in turns}
+        for number in range(rounds):
+            for entrant in order.sample(list(times), len(times)):
+                process, steps, every = turns[entrant]
+                if number % every:
                     continue
-                times[entrant][turn] = process.ask(f"step {steps[entrant]}")
-            tell(f"  round {turn + 1} of {rounds}")
+                try:
+                    times[entrant][number] = process.ask(f"step {steps}")
+                except CompetitorError as failure:
+                    tell(str(failure))
+                    del times[entrant]
+            tell(f"  round {number + 1} of {rounds}")
     return times
 
 
@@ -62,6 +54,23 @@ def _start(stack, entrants, network):
     return running
 
 
+def _warm(running):
+    """Dict from entrant to (process, steps in a turn, rounds from turn to turn)."""
+    turns = {}
+    for (competitor, batch), process in running.items():
+        try:
+            process.build()
+            seconds = process.ask("warm")
+        except CompetitorError as failure:
+            tell(str(failure))
+            continue
+        steps = max(1, min(MOST_STEPS, round(TURN_SECONDS / seconds)))
+        every = SLOW_EVERY if seconds > SLOW_SECONDS else 1
+        turns[competitor, batch] = process, steps, every
+        tell(f"  warm: {competitor.name}, batch {batch}, {seconds:.3f} s")
+    return turns
+
+
 def ratios(times, base):
     """Quartiles of the ratio to the base's time in the same round.
 
@@ -72,18 +81,13 @@ def ratios(times, base):
     Returns:
         `(lower quartile, median, upper quartile)`.
     """
-    found = [seconds / base[turn] for turn, seconds in times.items()]
-    return quartiles(found)
+    found = [seconds / base[turn] for turn, seconds in times.items() if turn in base]
+    if len(found) == 1:
+        return found[0], found[0], found[0]
+    return tuple(statistics.quantiles(found, n=4, method="inclusive"))
 
 
-def quartiles(values):
-    """`(lower quartile, median, upper quartile)` of a list."""
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    return tuple(statistics.quantiles(values, n=4, method="inclusive"))
-
-
-def memory_slope(competitor, network, batches, steps=3):
+def memory_slope(competitor, network, batches, steps=2):
     """MB of memory per further example.
 
     The peak while stepping, of a fresh process for each batch size; the slope of the
@@ -96,7 +100,7 @@ def memory_slope(competitor, network, batches, steps=3):
     for batch in batches:
         process = Process(competitor, network, batch)
         try:
-            process.ask("build")
+            process.build()
             process.ask("step 1")  # builds and traces, which takes memory of its own
             peaks.append(process.ask(f"peak {steps}"))
         except CompetitorError as failure:

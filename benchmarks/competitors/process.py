@@ -8,8 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-ENVIRONMENTS = ROOT / ".venv-reference"
+from competitors.workload import PARAMETERS
+
+HERE = Path(__file__).parents[1]
+ENVIRONMENTS = HERE.parent / ".venv-reference"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Competitor:
 
 
 class CompetitorError(Exception):
-    """A competitor's process ended; the text says what it last wrote."""
+    """A competitor is not what it should be, or its process ended."""
 
 
 class Process:
@@ -62,7 +64,7 @@ class Process:
     """
 
     def __init__(self, competitor, network, batch):
-        self.competitor, self.batch = competitor, batch
+        self.competitor, self._network = competitor, network
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  (closed by `quit`)
         self._process = subprocess.Popen(
             [
@@ -71,13 +73,21 @@ class Process:
                 *("--batch", str(batch)),
                 *("--form", competitor.form),
             ],
-            cwd=ROOT / "benchmarks",
+            cwd=HERE,
             env=_environment_variables(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
         )
+
+    def build(self) -> None:
+        """Lets it build its network, of the size that all have."""
+        weights, agreed = self.ask("build"), PARAMETERS[self._network]
+        if weights != agreed:
+            raise CompetitorError(
+                f"{self.competitor.name} has {weights:.0f} weights instead of {agreed}."
+            )
 
     def ask(self, command) -> float:
         """Sends a line (`build`, `warm`, `step n`, `peak n`); returns the figure."""
