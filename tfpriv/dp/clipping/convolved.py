@@ -8,7 +8,12 @@ from typing import Any
 import tensorflow as tf
 
 from tfpriv import ops
-from tfpriv.dp.clipping.per_example import Products, Whole, product_lengths
+from tfpriv.dp.clipping.per_example import (
+    Products,
+    Whole,
+    in_range,
+    product_lengths,
+)
 
 # A gradient is kept whole where it is no larger than so many times what it is made of.
 _LARGEST_KEPT = 2
@@ -57,8 +62,11 @@ class Convolved(Products):
         return Convolved(inputs, right, self.geometry)
 
     def square_norms(self):
-        """Exact also where terms cancel: the op sees to that itself."""
         return ops.conv_square_norms(*self.tensors, **self.geometry.arguments)
+
+    def is_precise(self, squares):
+        """Also where terms cancel: the op sees to that itself."""
+        return in_range(squares) & tf.math.is_finite(tf.reduce_sum(self.terms, axis=1))
 
     def precise(self):
         return self.rebuilt([tf.cast(t, tf.float64) for t in self.tensors])

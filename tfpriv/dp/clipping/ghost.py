@@ -163,9 +163,15 @@ def norms_of(gradients):
     found = tf.cond(tf.reduce_all(precise), lambda: found, again)
     norms = tf.sqrt(tf.maximum(found[:, 0], 0.0))
     # A maximum passes over a nan.
-    norms = tf.where(tf.math.is_finite(found[:, 0]), norms, np.inf)
+    norms = tf.where(tf.math.is_finite(tf.reduce_sum(found, axis=1)), norms, np.inf)
     rounding = _last_places(gradients) * found[:, 1]
     return tf.unstack(norms), tf.unstack(rounding)
+
+
+def _with_rounding(gradients, squares):
+    """`(variables, 2, units)`: square norms, and last places that may be wrong."""
+    pairs = zip(gradients, squares, strict=True)
+    return tf.stack([(s, g.rounding(s)) for g, s in pairs])
 
 
 def _last_places(gradients):

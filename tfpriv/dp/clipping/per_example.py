@@ -7,9 +7,8 @@ had without ever forming it (Goodfellow, 2015; Bu et al., 2023). Every class her
     square_norms()    (units,) float64
     precise()         the same gradient, with square norms computed in float64
     is_precise(s)     whether `s`, from `square_norms`, can be relied on, per unit
-    rounding(s)       (units,) float64: so many units in the last place may rounding
-                      add to the gradient's length in a weighted sum; 0 where the
-                      length is what counts, since its terms do not cancel
+    rounding(s)       (units,) float64: what rounding may add to the gradient's length
+                      in a weighted sum, over one unit in the last place
     weighted_sum(w)   sum_i w_i * gradient_i, shaped like the weight
     tensors           what it holds; `rebuilt(tensors)` is the same around others
 
@@ -69,10 +68,10 @@ class Whole:
         return Whole(tf.cast(self.gradient, tf.float64))
 
     def is_precise(self, squares):
-        return _in_range(squares)
+        return in_range(squares)
 
     def rounding(self, squares):
-        return tf.zeros_like(squares)
+        return tf.sqrt(tf.maximum(squares, 0.0))
 
     def weighted_sum(self, weights):
         flat = _flat(self.gradient)
@@ -89,15 +88,20 @@ class Products:
         raise NotImplementedError
 
     def is_precise(self, squares):
-        return _in_range(squares) & ~self._cancels(squares)
+        return in_range(squares) & ~self._cancels(squares)
 
     def rounding(self, squares):
-        most = tf.reduce_sum(self.terms, axis=1)
-        return tf.where(self._cancels(squares), most, tf.zeros_like(most))
+        """Errors add up like random ones, unless terms do and then cancel."""
+        at_worst = tf.reduce_sum(self.terms, axis=1)
+        usual = tf.sqrt(tf.maximum(squares, self._apart))
+        return tf.where(self._cancels(squares), at_worst, usual)
+
+    @property
+    def _apart(self):
+        return tf.reduce_sum(tf.square(self.terms), axis=1)
 
     def _cancels(self, squares):
-        apart = tf.reduce_sum(tf.square(self.terms), axis=1)
-        return ~(squares >= _CANCELLING * apart)  # also if one of them is no number
+        return ~(squares >= _CANCELLING * self._apart)  # also if one is no number
 
 
 @dataclasses.dataclass
@@ -276,7 +280,7 @@ def product_lengths(left, right):
     return tf.sqrt(left) * tf.sqrt(right)
 
 
-def _in_range(squares):
+def in_range(squares):
     """Neither so small nor so large that single precision has lost something."""
     return (squares > _RANGE[0]) & (squares < _RANGE[1])
 
