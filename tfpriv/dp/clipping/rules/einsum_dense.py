@@ -29,8 +29,36 @@ def einsum_dense(layer, call, record, inputs, *args, **kwargs):
             found.append((layer.bias, Whole(shaped)))
         return found
 
+    if not layer.lora_enabled and _is_one_product(x_axes, kernel, out):
+        z = _product(x_axes, out, inputs, keras.ops.convert_to_tensor(layer.kernel))
+        z = record(z if layer.bias is None else z + layer.bias, gradients)
+        return z if layer.activation is None else layer.activation(z)
     with tap_before_activation(layer, lambda z: record(z, gradients)):
         return call(inputs, *args, **kwargs)
+
+
+def _is_one_product(x_axes, kernel, out):
+    """Whether the letters stand as in a product of two matrices."""
+    between, over_x, over_g = _places(x_axes, kernel, out)
+    wanted = x_axes[0] + between + over_x, over_x + over_g, out[0] + between + over_g
+    return (x_axes, kernel, out) == wanted
+
+
+def _product(x_axes, out, x, weight):
+    """That product; Keras' einsum multiplies example by example, three times slower."""
+    kept = len([a for a in x_axes if a in out])
+    m = math.prod(weight.shape[: len(x_axes) - kept])
+    flat = tf.matmul(tf.reshape(x, [-1, m]), tf.reshape(weight, [m, -1]))
+    sizes = [tf.shape(x)[i] if n is None else n for i, n in enumerate(x.shape)]
+    return tf.reshape(flat, [*sizes[:kept], *weight.shape[len(x_axes) - kept :]])
+
+
+def _places(x_axes, kernel, out):
+    """Letters on both sides of the kernel, of the inputs only, of the output only."""
+    between = [a for a in x_axes[1:] if a in out and a not in kernel]
+    over_x = [a for a in kernel if a not in out]
+    over_g = [a for a in kernel if a not in x_axes]
+    return tuple("".join(letters) for letters in (between, over_x, over_g))
 
 
 def _axes(equation, rank):
@@ -50,10 +78,8 @@ def _is_ordinary(x, kernel, out):
 
 def _of_kernel(x_axes, kernel, out, x, g, shape):
     """Outer products where kernel letters come from one side each, in one order."""
-    over_x = [a for a in kernel if a not in out]
-    over_g = [a for a in kernel if a not in x_axes]
-    between = [a for a in x_axes[1:] if a in out and a not in kernel]
-    ordered = "".join(over_x + over_g), "".join(over_g + over_x)
+    between, over_x, over_g = _places(x_axes, kernel, out)
+    ordered = over_x + over_g, over_g + over_x
     if kernel not in ordered:  # a letter on both sides, or letters in turns
         return Whole(tf.einsum(f"{x_axes},{out}->{x_axes[0]}{kernel}", x, g))
     left = _matrix(x_axes, between, over_x, x)
@@ -63,7 +89,7 @@ def _of_kernel(x_axes, kernel, out, x, g, shape):
 
 def _matrix(axes, between, over, tensor):
     """(examples, ...) -> (examples, product of `between`, product of `over`)."""
-    wanted = axes[0] + "".join(between + over)
+    wanted = axes[0] + between + over
     if wanted != axes:
         tensor = tf.einsum(f"{axes}->{wanted}", tensor)
     sizes = dict(zip(wanted, tensor.shape, strict=True))
