@@ -1,5 +1,7 @@
 """Any other layer: its own weights are differentiated example by example."""
 
+import math
+
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
@@ -55,13 +57,24 @@ def _gradients_through(layer, call, args, kwargs, position):
         return [tf.convert_to_tensor(f) for f in _known(found, values)]
 
     def gradients(g):
-        rows = {"inputs": [flat[i] for i in places], "gradient": g}
+        # In half precision, small gradients would be lost on their way back.
+        sizes = _sizes(g)
+        scaled = g / vectorized.expand_like(sizes, g)
+        rows = {"inputs": [flat[i] for i in places], "gradient": scaled}
         found = vectorized.map_examples(of_one, rows)
-        return [
-            (v, Whole(tf.cast(f, g.dtype))) for v, f in zip(weights, found, strict=True)
-        ]
+        found = [tf.cast(f, g.dtype) * vectorized.expand_like(sizes, f) for f in found]
+        return [(v, Whole(f)) for v, f in zip(weights, found, strict=True)]
 
     return gradients
+
+
+def _sizes(gradient):
+    """A power of two near the largest entry of each example, or 1."""
+    largest = tf.reduce_max(tf.abs(gradient), axis=list(range(1, gradient.shape.rank)))
+    power = tf.floor(tf.math.log(largest) / math.log(2.0))
+    usable = tf.math.is_finite(power)
+    power = tf.where(usable, tf.clip_by_value(power, -100.0, 100.0), 0.0)
+    return tf.pow(tf.constant(2.0, gradient.dtype), power)
 
 
 def _has_examples(value):
