@@ -1,0 +1,379 @@
+"""What the fast engine would get wrong is found before training, and said.
+
+Each planted fault must be refused with `engine="ghost"` and must send `engine="auto"`
+back to the reference engine, whose gradients are right.
+"""
+
+import warnings
+
+import keras
+import numpy as np
+import oracle
+import pytest
+import tensorflow as tf
+from engines import EXAMPLES, assert_exact, normal
+from keras import layers
+
+import tfpriv.dp as dp
+from tfpriv.dp import per_example
+from tfpriv.dp.clipping import rules
+from tfpriv.dp.clipping.rules import any_layer
+
+
+class Scale(layers.Layer):
+    """Multiplies each feature by a weight."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), name="scale")
+
+    def call(self, inputs):
+        return inputs * self.scale
+
+
+def around(layer, *shape):
+    """A model with a layer between two that are known."""
+    inputs = keras.Input(shape)
+    outputs = layers.Dense(2)(layer(layers.Dense(shape[-1])(inputs)))
+    return keras.Model(inputs, outputs)
+
+
+def is_refused(model, rng, why, x=None):
+    """`engine="ghost"` raises, naming why; `"auto"` warns, and is exact."""
+    x = normal(rng, EXAMPLES, *model.input_shape[1:]) if x is None else x
+    y = normal(rng, *model(x).shape)
+    with pytest.raises(ValueError, match=f"engine is not exact.*{why}"):
+        dp.clipped_gradients(model, x, y, loss="mse", l2_norm_clip=1.0, engine="ghost")
+    with pytest.warns(UserWarning, match=f"not exact for.*{why}"):
+        oracle.assert_exact(model, x, y, loss=keras.losses.MeanSquaredError())
+
+
+@pytest.fixture
+def rule(monkeypatch):
+    """Registers rules for the length of one test."""
+    rules._import_built_in()
+    monkeypatch.setattr(rules, "_RULES", dict(rules._RULES))
+    return dp.register_clipping_rule
+
+
+# Rules of one's own.
+
+
+def right(layer, call, record, inputs):
+    def gradients(g):
+        return [(layer.scale, per_example.Whole(g * inputs))]
+
+    return record(call(inputs), gradients)
+
+
+def test_a_rule_of_ones_own(rule, rng, floatx):
+    rule(Scale)(right)
+    assert_exact(around(Scale(), 3), normal(rng, EXAMPLES, 3), rng)
+
+
+def test_a_rule_that_sums_over_steps(rule, rng):
+    @rule(Scale)
+    def scale(layer, call, record, inputs):
+        def gradients(g):
+            return [(layer.scale, per_example.Whole(tf.reduce_sum(g * inputs, 1)))]
+
+        return record(call(inputs), gradients)
+
+    assert_exact(around(Scale(), 4, 3), normal(rng, EXAMPLES, 4, 3), rng)
+
+
+def test_a_rule_goes_for_subclasses_that_keep_call(rule):
+    class Same(Scale):
+        pass
+
+    class Other(Scale):
+        def call(self, inputs):
+            return inputs + self.scale
+
+    rule(Scale)(right)
+    assert rules.rule_of(Same()) is right
+    assert rules.rule_of(Other()) is any_layer.rule
+    assert rules.rule_of(layers.Flatten()) is any_layer.rule
+    rule(Other)(right)
+    assert rules.rule_of(Other()) is right
+
+
+def test_known_layers_that_override_call_are_not_known(rng):
+    class Doubled(layers.Dense):
+        def call(self, inputs):
+            return 2 * super().call(inputs) + self.bias
+
+    model = around(Doubled(3), 3)
+    with pytest.warns(UserWarning, match="No clipping rule for 'doubled"):
+        assert_exact(model, normal(rng, EXAMPLES, 3), rng)
+
+
+@pytest.mark.parametrize("wrong", [3, "Dense", object, layers.Dense(2)])
+def test_rules_belong_to_layer_classes(wrong):
+    with pytest.raises(TypeError, match="Received: "):
+        dp.register_clipping_rule(wrong)
+
+
+# Wrong rules.
+
+
+def off_by_a_hundredth(layer, g, inputs):
+    return [(layer.scale, per_example.Whole(1.01 * g * inputs))]
+
+
+def of_another_axis(layer, g, inputs):
+    return [(layer.scale, per_example.Whole(tf.reduce_sum(g * inputs, 2)))]
+
+
+def of_another_shape(layer, g, inputs):
+    return [(layer.scale, per_example.Whole(g * inputs))]
+
+
+def of_the_whole_batch(layer, g, inputs):
+    """Right for an example by itself, as the trial first has them."""
+    product = tf.reduce_sum(g * inputs, 1)
+    mean = tf.reduce_mean(product, axis=0, keepdims=True) + tf.zeros_like(product)
+    return [(layer.scale, per_example.Whole(mean))]
+
+
+def of_examples_turned_round(layer, g, inputs):
+    product = tf.reduce_sum(g * inputs, 1)
+    return [(layer.scale, per_example.Whole(tf.reverse(product, [0])))]
+
+
+def without_the_gradient(layer, g, inputs):
+    return [(layer.scale, per_example.Whole(tf.reduce_sum(inputs, 1) + 0 * g[:, 0]))]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        off_by_a_hundredth,
+        of_another_axis,
+        of_another_shape,
+        of_the_whole_batch,
+        of_examples_turned_round,
+        without_the_gradient,
+    ],
+)
+def test_wrong_rules_are_found(rule, rng, fault):
+    @rule(Scale)
+    def scale(layer, call, record, inputs):
+        return record(call(inputs), lambda g: fault(layer, g, inputs))
+
+    why = "rule for weight '.*scale' is wrong|mix the examples"
+    is_refused(around(Scale(), 4, 3), rng, f"({why})")
+
+
+def test_a_rule_that_forgets_a_weight_is_found(rule, rng):
+    class Affine(Scale):
+        def build(self, shape):
+            super().build(shape)
+            self.shift = self.add_weight(shape=(shape[-1],), name="shift")
+
+        def call(self, inputs):
+            return super().call(inputs) + self.shift
+
+    rule(Affine)(right)
+    is_refused(around(Affine(), 3), rng, "outside of their layers' calls.*shift")
+
+
+def test_a_rule_that_records_nothing_is_found(rule, rng):
+    rule(Scale)(lambda layer, call, record, inputs: call(inputs))
+    is_refused(around(Scale(), 3), rng, "outside of their layers' calls.*scale")
+
+
+def test_a_rule_for_a_tensor_too_late_is_found(rule, rng):
+    """It answers for a weight that meets the examples twice, and counts one time."""
+
+    class Twice(Scale):
+        def call(self, inputs):
+            return inputs * self.scale * self.scale
+
+    rule(Twice)(right)
+    is_refused(around(Twice(), 3), rng, "rule for weight '.*scale' is wrong")
+
+
+# Weights that are used elsewhere.
+
+
+class Reads(layers.Layer):
+    """Uses the weight of a layer that it does not own."""
+
+    def __init__(self, other):
+        super().__init__()
+        self.other = lambda: other.kernel  # hidden from Keras' tracking
+
+    def call(self, inputs):
+        return keras.ops.tanh(inputs @ self.other())
+
+
+def test_a_weight_used_outside_of_its_layer_is_found(rng):
+    inputs = keras.Input((3,))
+    first = layers.Dense(3)
+    model = keras.Model(inputs, layers.Dense(2)(Reads(first)(first(inputs))))
+    is_refused(model, rng, "outside of their layers' calls.*kernel")
+
+
+def test_a_weight_used_in_an_activation_is_found(rng):
+    layer = layers.Dense(3)
+    layer.activation = lambda z: z * tf.reduce_sum(layer.kernel)
+    is_refused(around(layer, 3), rng, "outside of their layers' calls.*kernel")
+
+
+def test_a_weight_used_by_the_loss_is_found(rng):
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    kernel = model.layers[0].kernel
+
+    def loss(y_true, y_pred):
+        size = keras.ops.sum(keras.ops.square(kernel))
+        return keras.ops.mean(keras.ops.square(y_true - y_pred)) * size
+
+    x, y = normal(rng, EXAMPLES, 3), normal(rng, EXAMPLES, 2)
+    with pytest.raises(ValueError, match="outside of their layers' calls"):
+        dp.clipped_gradients(model, x, y, loss=loss, l2_norm_clip=1.0, engine="ghost")
+
+
+def test_weight_regularisers_are_part_of_every_gradient(rng, floatx):
+    l1, l2 = keras.regularizers.L1(0.3), keras.regularizers.L2(0.2)
+    parts = [layers.Dense(4, "tanh", kernel_regularizer=l1, bias_regularizer=l2)]
+    parts += [layers.Dense(2, kernel_regularizer=l2)]
+    model = keras.Sequential([keras.Input((3,)), *parts])
+    x, y = normal(rng, EXAMPLES, 3), normal(rng, EXAMPLES, 2)
+    model.compile(loss="mse")
+    oracle.assert_exact(model, x, y, engine="ghost")
+
+
+# Losses of layers, examples that mix, loops.
+
+
+class OwnLoss(layers.Layer):
+    def call(self, inputs):
+        self.add_loss(keras.ops.mean(keras.ops.square(inputs)))
+        return inputs
+
+
+@pytest.mark.parametrize(
+    "make", [OwnLoss, lambda: layers.Dense(3, activity_regularizer="l2")]
+)
+def test_losses_of_layers_are_found(make, rng):
+    model = around(make(), 3)
+    model.compile(loss="mse")
+    x, y = normal(rng, EXAMPLES, 3), normal(rng, EXAMPLES, 2)
+    with pytest.raises(ValueError, match="a layer adds a loss of its own"):
+        dp.clipped_gradients(model, x, y, l2_norm_clip=1.0, engine="ghost")
+    with pytest.warns(UserWarning, match="a layer adds a loss of its own"):
+        oracle.assert_exact(model, x, y)
+
+
+class Centred(layers.Layer):
+    """Subtracts the mean over the batch, in training alone."""
+
+    def call(self, inputs, training=False):
+        if not training:
+            return inputs
+        return inputs - keras.ops.mean(inputs, axis=0, keepdims=True)
+
+
+class Shuffled(layers.Layer):
+    """Adds a little of another example, sometimes, in training alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.seeds = keras.random.SeedGenerator()
+
+    def call(self, inputs, training=False):
+        if not training:
+            return inputs
+        return inputs + 0.1 * keras.random.shuffle(inputs, seed=self.seeds)
+
+
+@pytest.mark.parametrize("make", [Centred, Shuffled, layers.MixUp])
+def test_examples_that_mix_in_training_are_found(make, rng):
+    """Random mixing is overlooked with a chance below 1e-5."""
+    inputs = keras.Input((4, 4, 3))
+    flat = layers.Flatten()(make()(layers.Conv2D(2, 2)(inputs)))
+    model = keras.Model(inputs, layers.Dense(2)(flat))
+    x, y = normal(rng, EXAMPLES, 4, 4, 3), normal(rng, EXAMPLES, 2)
+    with pytest.raises(ValueError, match="mix the examples"):
+        dp.clipped_gradients(model, x, y, loss="mse", l2_norm_clip=1.0, engine="ghost")
+
+
+class Repeated(layers.Layer):
+    """Calls a layer in a loop or a condition of TensorFlow's."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.inner, self.how = layers.Dense(3, "tanh"), how
+
+    def build(self, shape):
+        self.inner.build(shape)
+
+    def call(self, inputs):
+        return self.how(self.inner, inputs)
+
+
+def in_while_loop(inner, x):
+    def body(i, z):
+        z = inner(z)
+        z.set_shape(x.shape)
+        return i + 1, z
+
+    return tf.while_loop(lambda i, z: i < 2, body, (0, x))[1]
+
+
+def in_cond(inner, x):
+    return tf.cond(tf.shape(x)[1] > 0, lambda: inner(x), lambda: x)
+
+
+def in_function(inner, x):
+    return tf.function(inner.__call__, autograph=False)(x)
+
+
+def in_map(inner, x):
+    return tf.map_fn(lambda row: inner(row[tf.newaxis])[0], x)
+
+
+@pytest.mark.parametrize("how", [in_while_loop, in_cond, in_function, in_map])
+def test_layers_in_loops_are_found(how, rng):
+    is_refused(around(Repeated(how), 3), rng, "inside a loop, a condition")
+
+
+def test_a_layer_without_a_rule_that_draws_random_numbers_is_found(rng):
+    class Noisy(Scale):
+        def __init__(self):
+            super().__init__()
+            self.dropout = layers.Dropout(0.5)
+
+        def call(self, inputs, training=False):
+            return self.dropout(inputs * self.scale, training=training)
+
+    model = around(Noisy(), 3)
+    x, y = normal(rng, EXAMPLES, 3), normal(rng, EXAMPLES, 2)
+    options = {"loss": "mse", "l2_norm_clip": 1.0}
+    with pytest.raises(ValueError, match="draws random numbers"):
+        dp.clipped_gradients(model, x, y, engine="ghost", **options)
+    with pytest.warns(UserWarning, match="draws random numbers"):
+        dp.clipped_gradients(model, x, y, **options)
+
+
+def test_a_layer_that_is_called_on_no_batch_is_found(rng):
+    class Places(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.table = layers.Embedding(4, 3)
+
+        def call(self, inputs):
+            return inputs * self.table(np.arange(4))
+
+    is_refused(around(Places(), 4, 3), rng, "one row for each example")
+
+
+def test_an_unknown_layer_is_named_once(rng):
+    model = around(layers.PReLU(name="slope"), 3)
+    x, y = normal(rng, EXAMPLES, 3), normal(rng, EXAMPLES, 2)
+    options = {"loss": "mse", "l2_norm_clip": 1.0, "engine": "ghost"}
+    with pytest.warns(UserWarning, match="No clipping rule for 'slope'"):
+        dp.clipped_gradients(model, x, y, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dp.clipped_gradients(model, x, y, **options)
