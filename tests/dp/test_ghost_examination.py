@@ -4,6 +4,8 @@ Each planted fault must be refused with `engine="ghost"` and must send `engine="
 back to the reference engine, whose gradients are right.
 """
 
+import pathlib
+import re
 import warnings
 
 import keras
@@ -11,7 +13,7 @@ import numpy as np
 import oracle
 import pytest
 import tensorflow as tf
-from engines import EXAMPLES, assert_exact, normal
+from engines import EXAMPLES, assert_exact, assert_same, normal
 from keras import layers
 
 import tfpriv.dp as dp
@@ -79,6 +81,22 @@ def test_a_rule_that_sums_over_steps(rule, rng):
         return record(call(inputs), gradients)
 
     assert_exact(around(Scale(), 4, 3), normal(rng, EXAMPLES, 4, 3), rng)
+
+
+DOCS = pathlib.Path(__file__).parents[2] / "docs" / "dp.md"
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_the_rule_in_the_docs(rule, rng, policy):
+    section = DOCS.read_text().split("### A layer of your own")[1]
+    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    names = {"keras": keras, "tf": tf, "dp": dp}
+    exec(compile(code, str(DOCS), "exec"), names)
+    parts = [names["Mixed"](3, dtype=policy), layers.Flatten(), layers.Dense(2)]
+    model = keras.Sequential([keras.Input((4, 5)), *parts])
+    x, y = normal(rng, EXAMPLES, 4, 5), normal(rng, EXAMPLES, 2)
+    assert rules.rule_of(model.layers[0]) is names["mixed"]
+    assert_same(model, x, y, tolerance=1e-5 if policy == "float32" else 2e-3)
 
 
 def test_a_rule_goes_for_subclasses_that_keep_call(rule):
