@@ -15,6 +15,7 @@ import tensorflow as tf
 
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, LedgerError, mechanisms
+from tfpriv.dp.lineage import digest_of
 from tfpriv.dp.privacy import NO_TICKET
 
 STEP = mechanisms.poisson(0.1, 1.1)
@@ -92,6 +93,44 @@ def test_weights_changed_elsewhere_have_no_epsilon_until_that_is_recorded():
     assert len(model.privacy.ledger) == 2
     model.privacy.record(mechanisms.non_private("tuned by hand"), purpose="tuning")
     assert model.privacy.epsilon() == np.inf
+
+
+def after_single_batches():
+    model = small.private(max_occurrences=1)
+    for _ in range(2):
+        model.train_on_batch(*small.data(4))
+    return model
+
+
+def changed(model):
+    """Moves one weight in its last place."""
+    weight = model.trainable_variables[0]
+    value = weight.numpy().copy()
+    value.flat[-1] = np.nextafter(value.flat[-1], np.float32(np.inf))
+    weight.assign(value)
+    return model
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model: model.privacy.epsilon(1e-5),
+        lambda model: model.train_on_batch(*small.data(4)),
+        lambda model: model.privacy.statement(),
+    ],
+    ids=["epsilon", "training", "statement"],
+)
+def test_weights_changed_after_a_single_batch_are_noticed(use):
+    assert use(after_single_batches()) is not None
+    with pytest.raises(LedgerError, match="does not speak for these weights"):
+        use(changed(after_single_batches()))
+
+
+def test_the_ledger_is_bound_after_single_batches_when_it_is_asked_for():
+    model = after_single_batches()
+    assert model.privacy.ledger.weights_digest == digest_of(model.weights)
+    model = changed(after_single_batches())
+    assert model.privacy.ledger.weights_digest != digest_of(model.weights)
 
 
 def test_post_processing_is_declared_by_binding():

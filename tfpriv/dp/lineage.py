@@ -10,6 +10,7 @@ import hashlib
 import weakref
 
 import numpy as np
+import tensorflow as tf
 
 _LEDGER = "_tfpriv_ledger"
 _BOUND: weakref.WeakSet = weakref.WeakSet()
@@ -23,6 +24,23 @@ def digest_of(variables):
         digest.update(f"{value.dtype.str}{value.shape}".encode())
         digest.update(value.tobytes())
     return digest.hexdigest()
+
+
+def fingerprint_of(variables):
+    """What changes, but for a freak of chance, when a value does: quick, not secure.
+
+    Sums of machine words, where the values lie: a small part of the time of
+    `digest_of`, for what is asked before and after every single batch.
+    """
+    found = []
+    for variable in variables:
+        if 0 in variable.shape:
+            continue
+        raw = np.frombuffer(tf.convert_to_tensor(variable.value), np.uint8)
+        words = raw[: raw.size // 8 * 8].view(np.uint64)
+        sums = int(words.sum()), int(np.bitwise_xor.reduce(words))
+        found.append((*sums, raw[words.nbytes :].tobytes()))
+    return tuple(found)
 
 
 def mark(variables, ledger, privacy):

@@ -224,7 +224,7 @@ class PrivateModel:
             )
         batch = clipping.as_batch(x, y, sample_weight)
         self._prepare(clipping.spec_of(batch))
-        with fitting.clean_after_failure(self), self.privacy.training():
+        with fitting.clean_after_failure(self), self.privacy.training(single=True):
             ticket = self.privacy.pay_own_batch(
                 lambda sampler: fitting.step_mechanism(self, sampler),
                 self.optimizer.noise_multiplier,

@@ -10,7 +10,7 @@ import numpy as np
 from tfpriv.accounting import Journal, Ledger, LedgerError, mechanisms
 from tfpriv.dp import lineage
 from tfpriv.dp.budget import refuse_spent_budget
-from tfpriv.dp.lineage import digest_of
+from tfpriv.dp.lineage import digest_of, fingerprint_of
 from tfpriv.dp.randomness import Randomness
 
 NO_TICKET = -1
@@ -52,6 +52,7 @@ class Privacy:
         self._weights_moved = False
         self._start_digest = None
         self._foreign_digest = None
+        self._fingerprint = None  # of weights that are newer than the ledger's digest
         self.declare(unit, max_occurrences, seed)
 
     def declare(self, unit, max_occurrences, seed):
@@ -78,6 +79,7 @@ class Privacy:
     @property
     def ledger(self):
         """The `tfpriv.accounting.Ledger` of everything spent so far."""
+        self._bind_if_put_off()
         return self._ledger
 
     @property
@@ -225,6 +227,7 @@ class Privacy:
             self._ledger = ledger
             self._mark_seed()
             self._weights_moved = False
+            self._fingerprint = None
             self._start_digest = None
             if self._weights is not None:
                 lineage.mark(self._weights(), ledger, self)
@@ -266,6 +269,10 @@ class Privacy:
             self._inherit()
         if len(self._ledger) == 0:
             return
+        if self._fingerprint is not None:
+            if fingerprint_of(self._weights()) != self._fingerprint:
+                raise LedgerError(_CHANGED)
+            return
         if self._weights_moved or self._ledger.weights_digest is None:
             self.bind_weights()
         if digest_of(self._weights()) != self._ledger.weights_digest:
@@ -298,6 +305,13 @@ class Privacy:
                 self._ledger.speak_for(digest)
                 lineage.mark(weights, self._ledger, self)
         self._weights_moved = False
+        self._fingerprint = None
+
+    def _bind_if_put_off(self):
+        """After single batches; not to weights that something else changed since."""
+        put_off = self._fingerprint is not None and not self._in_training
+        if put_off and fingerprint_of(self._weights()) == self._fingerprint:
+            self.bind_weights()
 
     def start_from_here(self):
         """A model that spent nothing: its weights of now are what it starts from."""
@@ -318,8 +332,14 @@ class Privacy:
         return self._ledger
 
     @contextlib.contextmanager
-    def training(self, journal_path=None):
-        """While training: the journal is open and weights are expected to move."""
+    def training(self, journal_path=None, single=False):
+        """While training: the journal is open and weights are expected to move.
+
+        Args:
+            journal_path: Where to write ahead, or `None`.
+            single: If `True`, this is one of many batches, each trained on by itself:
+                the ledger is bound to the weights later, when that is asked for.
+        """
         if self._in_training:
             raise ValueError(
                 "This model is training already. Expected one `fit` or "
@@ -338,7 +358,11 @@ class Privacy:
                 self._journal.close()
                 self._journal = None
             if len(self._ledger):
-                self.bind_weights()
+                if single and self._weights is not None:
+                    self._fingerprint = fingerprint_of(self._weights())
+                    self._weights_moved = True
+                else:
+                    self.bind_weights()
 
     def _open_journal(self, path):
         """Continues the journal of a killed run, or starts one from the ledger."""

@@ -24,6 +24,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfpriv import ops
 from tfpriv.dp.clipping.vectorized import average_over_groups
 
 # Where a square norm is smaller than this part of the sum of its terms' own, these
@@ -129,7 +130,7 @@ class Outer(Products):
     @functools.cached_property
     def grams(self):
         """Products of each step's `left`, and `right`, with every other's."""
-        return self.left_gram(self), _right_gram(self, self)
+        return ops.row_products(self.left), ops.row_products(self.right)
 
     def square_norms(self):
         return _sum_of_products(*self.grams)
@@ -154,11 +155,6 @@ class Outer(Products):
     def whole(self):
         product = tf.matmul(self.left, self.right, transpose_a=True)
         return Whole(tf.reshape(product, [tf.shape(product)[0], *self.shape]))
-
-    def left_gram(self, other):
-        if isinstance(other, Lookup):
-            return tf.linalg.matrix_transpose(other.left_gram(self))
-        return tf.matmul(self.left, other.left, transpose_b=True)
 
     def is_cheaper_whole(self):
         t, m, n = self.left.shape[1], self.left.shape[2], self.right.shape[2]
@@ -192,7 +188,7 @@ class Lookup(Products):
     @functools.cached_property
     def grams(self):
         """As for `Outer`, whose `left` would be one-hot."""
-        return self.left_gram(self), _right_gram(self, self)
+        return self.left_gram(self), ops.row_products(self.right)
 
     def square_norms(self):
         return _sum_of_products(*self.grams)
@@ -246,8 +242,9 @@ class Sum(Products):
 
     def square_norms(self):
         own = self.outer.square_norms() + self.lookup.square_norms()
-        crossed = self.outer.left_gram(self.lookup)
-        return own + 2 * _sum_of_products(crossed, _right_gram(self.outer, self.lookup))
+        left = self.lookup.left_gram(self.outer)
+        right = tf.matmul(self.lookup.right, self.outer.right, transpose_b=True)
+        return own + 2 * _sum_of_products(left, right)
 
     @property
     def terms(self):
@@ -261,10 +258,6 @@ class Sum(Products):
 
     def whole(self):
         return Whole(self.outer.whole().gradient + self.lookup.whole().gradient)
-
-
-def _right_gram(a, b):
-    return tf.matmul(a.right, b.right, transpose_b=True)
 
 
 def _sum_of_products(left, right):
