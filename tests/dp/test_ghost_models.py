@@ -312,6 +312,20 @@ def own_layer_that_ends_in_a_known_one(rng):
     return of(rng, (4, 5), OneOutput(layers.Dense(3)))
 
 
+class Masked(Weighted):
+    """What is below it takes the mask that comes along with the inputs."""
+
+    def call(self, inputs):
+        return self.inner(inputs) * self.scale
+
+
+def own_layer_around_a_masked_one(rng):
+    def words(ids):
+        return Masked(layers.SimpleRNN(3))(layers.Embedding(9, 3, mask_zero=True)(ids))
+
+    return of_words(rng, 4, words)
+
+
 class Offset(keras.Model):
     """Hands its layer a tensor that has no axis of examples."""
 
@@ -410,6 +424,7 @@ QUICK = [
     own_layer,
     own_layer_that_ends_in_a_known_one,
     own_layer_with_an_argument_for_all,
+    own_layer_around_a_masked_one,
     own_model,
     own_cell,
     mask_by_position,

@@ -1,5 +1,6 @@
 """Any other layer: its own weights are differentiated example by example."""
 
+import dataclasses
 import math
 
 import tensorflow as tf
@@ -40,19 +41,22 @@ def _gradients_through(layer, call, args, kwargs, position):
     """Function from the gradient at one output to those of the layer's own weights."""
     weights = [v for v in keras_internals.own_variables(layer) if v.trainable]
     flat = tf.nest.flatten((args, kwargs))
-    places = [i for i, t in enumerate(flat) if _has_examples(t)]
+    given = {
+        i: keras_internals.Output.of(t) for i, t in enumerate(flat) if _has_examples(t)
+    }
 
     def of_one(rows):
+        rows = tf.nest.map_structure(lambda t: tf.expand_dims(t, 0), rows)
         inputs = list(flat)
-        for place, row in zip(places, rows["inputs"], strict=True):
-            inputs[place] = row[tf.newaxis]
+        for (place, whole), parts in zip(given.items(), rows["inputs"], strict=True):
+            inputs[place] = dataclasses.replace(whole, **parts).attach()
         again, options = tf.nest.pack_sequence_as((args, kwargs), inputs)
         values = [v.value for v in weights]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(values)
             with keras_internals.autocast(layer):
                 output = tf.nest.flatten(call(*again, **options))[position]
-        g = tf.cast(rows["gradient"], output.dtype)[tf.newaxis]
+        g = tf.cast(rows["gradient"], output.dtype)
         found = tape.gradient(output, values, output_gradients=g)
         return [tf.convert_to_tensor(f) for f in _known(found, values)]
 
@@ -60,7 +64,7 @@ def _gradients_through(layer, call, args, kwargs, position):
         # In half precision, small gradients would be lost on their way back.
         sizes = _sizes(g)
         scaled = g / vectorized.expand_like(sizes, g)
-        rows = {"inputs": [flat[i] for i in places], "gradient": scaled}
+        rows = {"inputs": [t.tensors for t in given.values()], "gradient": scaled}
         found = vectorized.map_examples(of_one, rows)
         found = [tf.cast(f, g.dtype) * vectorized.expand_like(sizes, f) for f in found]
         return [(v, Whole(f)) for v, f in zip(weights, found, strict=True)]
