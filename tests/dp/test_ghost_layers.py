@@ -43,8 +43,9 @@ EQUATIONS = [
     ("abc,cd->ad", (4, 3), "d"),  # summed over a letter of the inputs alone
     ("...x,xy->...y", (2, 4, 3), "y"),
     ("...x,yx->...y", (3,), "y"),
-    ("a...x,xyz->a...zy", (4, 3), "zy"),
-    ("a b c , c d -> a b d", (4, 3), "d"),
+    ("...x,xyz->...zy", (4, 3), "zy"),
+    ("ab...,bc->ac...", (3, 4), "c"),
+    ("...B,BZ->...Z", (4, 3), "Z"),
 ]
 
 
@@ -62,15 +63,20 @@ def einsum_dense(draw):
 
 
 def output_shape(equation, shape):
-    """Sizes of the output but the first; the kernel's own letters get 2 and 3."""
-    left, out = equation.replace(" ", "").split("->")
+    """Sizes of the letters of the output behind that of the examples.
+
+    The kernel's own letters get 2 and 3. An ellipsis stands for examples, or behind.
+    """
+    left, out = equation.split("->")
     x, kernel = left.split(",")
-    hidden = "ABCDEFG"[: len(shape) + 1 - len(x.replace("...", ""))]
-    x, out = (part.replace("...", hidden if "..." in x else "") for part in (x, out))
-    sizes = dict(zip(x[1:], shape, strict=True))
+    letters, out = x.replace("...", ""), out.replace("...", "")
+    if x.startswith("..."):
+        sizes = dict(zip(letters[::-1], shape[::-1], strict=False))
+    else:
+        sizes, out = dict(zip(letters[1:], shape, strict=False)), out[1:]
     new = [a for a in kernel if a not in x]
     sizes.update({a: 2 + i for i, a in enumerate(new)})
-    return tuple(sizes[a] for a in out[1:])
+    return tuple(sizes[a] for a in out)
 
 
 @st.composite

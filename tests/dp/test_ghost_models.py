@@ -246,6 +246,9 @@ ADAPTED = {
     "einsum": adapted(
         lambda: layers.EinsumDense("abc,dec->abde", (4, 2, 3), bias_axes="e"), (4, 5)
     ),
+    "einsum_of_capitals": adapted(
+        lambda: layers.EinsumDense("...Z,ZA->...A", (3,)), (4, 5)
+    ),
     "einsum_over_two": adapted(
         lambda: layers.EinsumDense("abde,fde->abf", (4, 4)), (4, 2, 3)
     ),

@@ -1,6 +1,7 @@
 """EinsumDense, of which attention is made, and its low-rank adaptation."""
 
 import math
+import string
 
 import keras
 import tensorflow as tf
@@ -63,10 +64,14 @@ def _places(x_axes, kernel, out):
 
 def _axes(equation, rank):
     """The letters of inputs, kernel and output, an ellipsis written out."""
-    left, out = equation.replace(" ", "").split("->")
+    left, out = equation.split("->")
     x, kernel = left.split(",")
-    hidden = "".join(chr(ord("A") + i) for i in range(rank + 3 - len(x)))
+    hidden = _unused(equation)[: rank + 3 - len(x)]
     return tuple(part.replace("...", hidden) for part in (x, kernel, out))
+
+
+def _unused(letters):
+    return "".join(a for a in string.ascii_uppercase if a not in letters)
 
 
 def _is_ordinary(x, kernel, out):
@@ -103,24 +108,25 @@ def _matrix(axes, between, over, tensor):
 def _low_rank(layer, x_axes, kernel, out, x, g):
     """The two factors of kernel + (alpha / rank) * a @ b, over the kernel's last axis.
 
-    With z for the rank: x -> x @ a has the axes of the output, the last of the
-    kernel's replaced by z, and the product with b is another such equation.
+    With a letter of its own for the rank, x -> x @ a has the axes of the output, but
+    for the kernel's last; the product with b is another such equation.
     """
     a, b = (
         tf.cast(v.value, g.dtype) for v in (layer.lora_kernel_a, layer.lora_kernel_b)
     )
     scaled = g * (layer.lora_alpha / layer.lora_rank)
-    last, kernel_a = kernel[-1], kernel[:-1] + "Z"
+    last, low = kernel[-1], _unused(x_axes + kernel + out)[0]
+    kernel_a = kernel[:-1] + low
     if last in x_axes:  # summed over: from the kernel's own gradient
         whole = tf.einsum(f"{x_axes},{out}->{x_axes[0]}{kernel}", x, scaled)
         rest = kernel[:-1]
         head = x_axes[0] + rest
-        of_a = tf.einsum(f"{head}{last},Z{last}->{head}Z", whole, b)
-        of_b = tf.einsum(f"{head}{last},{rest}Z->{x_axes[0]}Z{last}", whole, a)
+        of_a = tf.einsum(f"{head}{last},{low}{last}->{head}{low}", whole, b)
+        of_b = tf.einsum(f"{head}{last},{rest}{low}->{x_axes[0]}{low}{last}", whole, a)
         return [(layer.lora_kernel_a, Whole(of_a)), (layer.lora_kernel_b, Whole(of_b))]
-    middle = out.replace(last, "Z")
-    behind_b = tf.einsum(f"{out},Z{last}->{middle}", scaled, b)
+    middle = out.replace(last, low)
+    behind_b = tf.einsum(f"{out},{low}{last}->{middle}", scaled, b)
     before_b = tf.einsum(f"{x_axes},{kernel_a}->{middle}", x, a)
     of_a = _of_kernel(x_axes, kernel_a, middle, x, behind_b, tuple(a.shape))
-    of_b = _of_kernel(middle, "Z" + last, out, before_b, scaled, tuple(b.shape))
+    of_b = _of_kernel(middle, low + last, out, before_b, scaled, tuple(b.shape))
     return [(layer.lora_kernel_a, of_a), (layer.lora_kernel_b, of_b)]
