@@ -104,13 +104,14 @@ def separable(layer, call, record, inputs):
     )
     between = record(between, of_depthwise)
     outputs = keras.ops.conv(
-        between, layer.pointwise_kernel, data_format=layer.data_format
+        _channels_last(layer, between),
+        layer.pointwise_kernel,
+        data_format="channels_last",  # TensorFlow has no other on CPUs
     )
     if layer.use_bias:
-        last = layer.data_format == "channels_last"
-        shape = [1] * (layer.rank + 1)
-        shape.insert(layer.rank + 1 if last else 1, layer.filters)
-        outputs = outputs + keras.ops.reshape(layer.bias, shape)
+        outputs = outputs + keras.ops.convert_to_tensor(layer.bias)
+    if layer.data_format == "channels_first":
+        outputs = _channel_second(outputs)
     outputs = record(outputs, of_pointwise)
     return outputs if layer.activation is None else layer.activation(outputs)
 
