@@ -68,6 +68,10 @@ $(STAMP): setup.cfg setup.py pyproject.toml $(wildcard tfpriv/ops/cc/*)
 	fi
 	@touch $@
 
+# Most of a test's time is Keras' and TensorFlow's Python, on one core. By file, because
+# tests of one file share what they trained.
+TWO_AT_A_TIME := -n 2 --dist loadfile
+
 # --- The targets ---
 .PHONY: demo
 demo: $(STAMP) ## train privately on generated pictures, print epsilon and captions
@@ -75,7 +79,7 @@ demo: $(STAMP) ## train privately on generated pictures, print epsilon and capti
 
 .PHONY: test
 test: $(STAMP) ## run the tests (ARGS="-k noise": those that pytest selects with it)
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" $(TWO_AT_A_TIME) $(ARGS)
 
 .PHONY: test-slow
 test-slow: $(STAMP) ## run the long tests: statistics, kills, packaging
