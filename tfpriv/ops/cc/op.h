@@ -24,6 +24,16 @@ inline void UseHugePages(void* memory, size_t bytes) {
   if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_HUGEPAGE);
 }
 
+inline size_t BytesOf(TF_DataType dtype) {
+  switch (dtype) {
+    case TF_DOUBLE: return sizeof(double);
+    case TF_FLOAT: return sizeof(float);
+    case TF_INT32: return sizeof(int32_t);
+    case TF_UINT8: return sizeof(uint8_t);
+  }
+  return sizeof(double);
+}
+
 // A status and the tensors of one call, released when it ends.
 class Call {
  public:
@@ -53,7 +63,7 @@ class Call {
   }
 
   TF_Tensor* Output(int index, TF_DataType dtype, const std::vector<int64_t>& shape) {
-    size_t bytes = dtype == TF_DOUBLE ? sizeof(double) : sizeof(float);
+    size_t bytes = BytesOf(dtype);
     for (int64_t size : shape) bytes *= size;
     if (!ok()) return nullptr;
     TF_Tensor* tensor = TF_AllocateOutput(context_, index, dtype, shape.data(),
