@@ -1,11 +1,16 @@
 """Both implementations of the ops, and keys from the operating system."""
 
 import os
+import pathlib
+import sys
 
 import numpy as np
 import pytest
 
 from tfpriv.ops import loader
+
+# Helpers of these tests lie beside them.
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 
 @pytest.fixture

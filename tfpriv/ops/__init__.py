@@ -7,13 +7,17 @@ variable `TFPRIV_PY_OPS=1` is set.
 from tfpriv.ops.convolution import conv_gradients, conv_square_norms, same_padding
 from tfpriv.ops.loader import native_available, why_not_native
 from tfpriv.ops.noise import gaussian_noise
+from tfpriv.ops.permutations import invert_permutations, permutations, permute
 from tfpriv.ops.row_products import row_products
 
 __all__ = [
     "conv_gradients",
     "conv_square_norms",
     "gaussian_noise",
+    "invert_permutations",
     "native_available",
+    "permutations",
+    "permute",
     "row_products",
     "same_padding",
     "why_not_native",

@@ -11,6 +11,7 @@ OPS = (
     "tfpriv_conv_gradients",
     "tfpriv_conv_square_norms",
     "tfpriv_gaussian_noise",
+    "tfpriv_permutations",
     "tfpriv_row_products",
 )
 ENV = "TFPRIV_PY_OPS"
