@@ -5,6 +5,7 @@ variable `TFPRIV_PY_OPS=1` is set.
 """
 
 from tfpriv.ops.convolution import conv_gradients, conv_square_norms, same_padding
+from tfpriv.ops.keyed import keyed_average_pool2d, keyed_conv2d, keyed_max_pool2d
 from tfpriv.ops.loader import native_available, why_not_native
 from tfpriv.ops.noise import gaussian_noise
 from tfpriv.ops.permutations import invert_permutations, permutations, permute
@@ -15,6 +16,9 @@ __all__ = [
     "conv_square_norms",
     "gaussian_noise",
     "invert_permutations",
+    "keyed_average_pool2d",
+    "keyed_conv2d",
+    "keyed_max_pool2d",
     "native_available",
     "permutations",
     "permute",
