@@ -1,0 +1,20 @@
+"""System 2: pictures whose pixels are shuffled with a secret key.
+
+Names are imported when they are used: a key needs no TensorFlow.
+"""
+
+import importlib
+
+_MODULES = {
+    "Key": "keys",
+    "new_nonces": "pictures",
+    "shuffle": "pictures",
+    "unshuffle": "pictures",
+}
+__all__ = sorted(_MODULES)
+
+
+def __getattr__(name: str):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
