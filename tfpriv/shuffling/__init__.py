@@ -7,9 +7,14 @@ import importlib
 
 _MODULES = {
     "Key": "keys",
+    "KeyedModel": "keyed_model",
+    "keyed": "keyed_model",
     "new_nonces": "pictures",
+    "preresnet": "networks",
+    "preresnet110": "networks",
     "shuffle": "pictures",
     "unshuffle": "pictures",
+    "vgg16_bn": "networks",
 }
 __all__ = sorted(_MODULES)
 

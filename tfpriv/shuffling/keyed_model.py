@@ -7,12 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv import ops
+from tfpriv.ops.permutations import NONCE_BYTES
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.plan import Orders, Plan, size_of
 from tfpriv.shuffling.planes import Planes
 from tfpriv.shuffling.purposes import FIXED, PER_PICTURE
 
-NO_NONCE = np.zeros((1, ops.NONCE_BYTES), np.uint8)
+NO_NONCE = np.zeros((1, NONCE_BYTES), np.uint8)
 
 
 def keyed(model: keras.Model, key: Key | None) -> "KeyedModel":
@@ -120,10 +121,10 @@ class KeyedModel(keras.Model):
             return flat, None
         nonces = flat[-1]
         fits = len(flat) == wanted + 1 and nonces.dtype == "uint8"
-        if not fits or nonces.shape[1:] != (ops.NONCE_BYTES,):
+        if not fits or nonces.shape[1:] != (NONCE_BYTES,):
             raise ValueError(
                 f"'{self.name}' takes {wanted} input(s), alone or with nonces: uint8 of "
-                f"shape (batch, {ops.NONCE_BYTES}). Received: "
+                f"shape (batch, {NONCE_BYTES}). Received: "
                 f"{[(x.shape, x.dtype) for x in flat]}"
             )
         return flat[:-1], nonces

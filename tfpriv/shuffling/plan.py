@@ -103,7 +103,10 @@ class Plan:
     def _planned(self, call: keras_graph.Call) -> Step:
         sources = [self._planes[id(x)] for x in call.inputs]
         step = self._step(call, sources)
-        self._planes.update(zip(map(id, call.outputs), step.targets, strict=True))
+        for x, target in zip(call.outputs, step.targets, strict=True):
+            # A single position is in order whatever its permutation.
+            single = target is None or target.positions == 1
+            self._planes[id(x)] = None if single else target
         return step
 
     def _step(self, call, sources) -> Step:
