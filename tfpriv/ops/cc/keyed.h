@@ -21,6 +21,15 @@ struct Window {
   int64_t Pixels() const { return size[0] * size[1]; }
   int64_t Positions() const { return Output(0) * Output(1); }
   int64_t Taps() const { return kernel[0] * kernel[1]; }
+
+  bool operator==(const Window& other) const {
+    const auto same = [](const int64_t(&a)[2], const int64_t(&b)[2]) {
+      return a[0] == b[0] && a[1] == b[1];
+    };
+    return same(size, other.size) && same(kernel, other.kernel) &&
+           same(stride, other.stride) && same(dilation, other.dilation) &&
+           same(before, other.before) && same(after, other.after);
+  }
 };
 
 // For each true position of the window and each of its taps: the true pixel below, or -1

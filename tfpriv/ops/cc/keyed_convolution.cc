@@ -255,7 +255,7 @@ void ConvolveAs(Call* call, const KeyedKernel& kernel) {
     window.size[axis] = TF_Dim(input, axis + 1);
     window.kernel[axis] = TF_Dim(filters, axis);
   }
-  const KeyedTables tables(call, window, examples, source, target);
+  const KeyedTables tables(call, kernel, window, examples, source, target, Reading::kSeen);
   const Filters<T> matrix{Values<T>(filters), window.Taps(), TF_Dim(filters, 2),
                           TF_Dim(filters, 3), false};
   TF_Tensor* output = call->Output(
@@ -267,7 +267,7 @@ void ConvolveAs(Call* call, const KeyedKernel& kernel) {
   T* out = static_cast<T*>(TF_TensorData(output));
   InRanges(examples, tables.ExamplesAtATime(), [&](int64_t begin, int64_t end) {
     product(Values<T>(input) + begin * pixels * matrix.run(), end - begin, pixels, positions,
-            tables.Seen(begin, end, kernel.num_threads), tables.shared(),
+            *tables.Of(begin, end), tables.shared(),
             kernel.num_threads, out + begin * positions * matrix.columns());
   });
 }
@@ -288,7 +288,8 @@ void InputGradientAs(Call* call, const KeyedKernel& kernel) {
   if (!call->ok()) return;
   const int64_t examples = TF_Dim(gradients, 0);
   for (int axis = 0; axis < 2; ++axis) window.kernel[axis] = TF_Dim(filters, axis);
-  const KeyedTables tables(call, window, examples, source, target);
+  const KeyedTables tables(call, kernel, window, examples, source, target,
+                           Reading::kSeeing);
   if (!call->ok()) return;
   call->Require(TF_Dim(gradients, 1) == window.Output(0) &&
                     TF_Dim(gradients, 2) == window.Output(1),
@@ -307,7 +308,7 @@ void InputGradientAs(Call* call, const KeyedKernel& kernel) {
   const KeyedProduct<T> product(matrix, nullptr, examples * pixels, kernel.num_threads);
   InRanges(examples, tables.ExamplesAtATime(), [&](int64_t begin, int64_t end) {
     product(Values<T>(gradients) + begin * positions * matrix.run(), end - begin, positions,
-            pixels, tables.Seeing(begin, end, kernel.num_threads), tables.shared(),
+            pixels, *tables.Of(begin, end), tables.shared(),
             kernel.num_threads, out + begin * pixels * matrix.columns());
   });
 }
@@ -327,7 +328,7 @@ void FilterGradientAs(Call* call, const KeyedKernel& kernel) {
   if (!call->ok()) return;
   const int64_t examples = TF_Dim(input, 0);
   for (int axis = 0; axis < 2; ++axis) window.size[axis] = TF_Dim(input, axis + 1);
-  const KeyedTables tables(call, window, examples, source, target);
+  const KeyedTables tables(call, kernel, window, examples, source, target, Reading::kSeen);
   if (!call->ok()) return;
   call->Require(TF_Dim(gradients, 1) == window.Output(0) &&
                     TF_Dim(gradients, 2) == window.Output(1),
@@ -343,7 +344,7 @@ void FilterGradientAs(Call* call, const KeyedKernel& kernel) {
   InRanges(examples, tables.ExamplesAtATime(), [&](int64_t begin, int64_t end) {
     add(Values<T>(input) + begin * window.Pixels() * channels,
         Values<T>(gradients) + begin * window.Positions() * columns, end - begin,
-        tables.Seen(begin, end, kernel.num_threads), tables.shared(), kernel.num_threads,
+        *tables.Of(begin, end), tables.shared(), kernel.num_threads,
         out);
   });
 }

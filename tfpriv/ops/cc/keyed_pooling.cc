@@ -112,11 +112,11 @@ void ForExamples(const Pool<T>& pool, const KeyedTables& tables, int64_t example
   const int64_t grain = kGrainNumbers / (pool.TableSize() * pool.channels + 1) + 1;
   for (int64_t first = 0; first < examples; first += tables.ExamplesAtATime()) {
     const int64_t last = std::min(examples, first + tables.ExamplesAtATime());
-    const std::vector<int32_t> table = tables.Seen(first, last, threads);
+    const Table table = tables.Of(first, last);
     ParallelFor(last - first, grain, threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t at = tables.shared() ? 0 : i * pool.TableSize();
-        work(first + i, table.data() + at);
+        work(first + i, table->data() + at);
       }
     });
   }
@@ -136,7 +136,7 @@ void PoolAs(Call* call, const KeyedKernel& kernel, bool gradient) {
   Pool<T> pool{kernel, kernel.window, channels};
   for (int axis = 0; axis < 2; ++axis) pool.window.size[axis] = TF_Dim(input, axis + 1);
   const Window& window = pool.window;
-  const KeyedTables tables(call, window, examples, source, target);
+  const KeyedTables tables(call, kernel, window, examples, source, target, Reading::kSeen);
   if (!call->ok()) return;
   const int64_t plane = window.Pixels() * channels, out_plane = window.Positions() * channels;
   const T* values = static_cast<const T*>(TF_TensorData(input));
