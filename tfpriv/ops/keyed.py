@@ -279,7 +279,13 @@ def _geometry(inputs, kernel_size, strides, padding, dilation_rate) -> Geometry:
         pads = ((0, 0), (0, 0))
     else:
         pads = _checked_padding(padding)
-    return Geometry(tuple(kernel_size), strides, dilation_rate, pads)
+    geometry = Geometry(tuple(kernel_size), strides, dilation_rate, pads)
+    if 0 in _output_shape(inputs, geometry)[1:]:
+        raise ValueError(
+            "The window must fit into the planes and their padding. Received: inputs of "
+            f"shape {inputs.shape}, {geometry}"
+        )
+    return geometry
 
 
 def _checked_padding(padding: Any) -> tuple[tuple[int, int], ...]:
@@ -296,7 +302,8 @@ def _checked_padding(padding: Any) -> tuple[tuple[int, int], ...]:
 
 
 def _pair(name: str, value: Any) -> tuple[int, int]:
-    pair = (value, value) if isinstance(value, int) else tuple(value)
+    is_pair = isinstance(value, Sequence)
+    pair = tuple(value) if is_pair else (value, value)
     if len(pair) == 2 and all(isinstance(n, int) and 1 <= n < 2**31 for n in pair):
         return pair
     raise ValueError(
