@@ -143,6 +143,7 @@ def _check_new(outputs: list[Path], overwrite: bool) -> None:
 def _pictures(source, output, read, convert, overwrite, progress) -> Report:
     """A picture, or all pictures of a folder."""
     if not source.is_dir():
+        output.parent.mkdir(parents=True, exist_ok=True)
         _write(output, *convert([read(source)]))
         return Report(1, [])
     jobs, failures, others = _jobs(source, output)
@@ -152,6 +153,8 @@ def _pictures(source, output, read, convert, overwrite, progress) -> Report:
             f"{', '.join(sorted(SUFFIXES))}. Received: {source}"
         )
     _check_new([target for _, target in jobs], overwrite)
+    for folder in {target.parent for _, target in jobs}:
+        folder.mkdir(parents=True, exist_ok=True)
     left_out = pipeline.run(
         jobs,
         lambda job: read(job[0]),
@@ -197,6 +200,5 @@ def _named(path: Path, reason: str) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with images.atomic_file(path) as file:
         file.write(content)

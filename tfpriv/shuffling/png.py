@@ -14,7 +14,7 @@ import numpy as np
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # of grey, grey-alpha, RGB, RGBA
 _SAMPLED_BYTES = 1 << 16
-_WORTH_CODING = 7.5  # bits of entropy a byte, of 8
+_WORTH_CODING = 6.5  # bits of entropy a byte: saves a fifth
 
 
 def encode(pixels: np.ndarray, texts: dict[str, str]) -> bytes:
