@@ -96,6 +96,10 @@ def opened(source: str | os.PathLike | BinaryIO, name: str | None = None):
         raise ValueError(
             f"The picture is too large: at most {MAX_PIXELS} pixels. Received: {name}"
         ) from error
+    except ValueError as error:  # Pillow's own do not say which file
+        if str(name) in str(error):
+            raise
+        raise ValueError(f"{error} Received: {name}") from error
     except _DAMAGE as error:
         raise ValueError(
             "The picture cannot be decoded: the file is damaged, cut short or not a "

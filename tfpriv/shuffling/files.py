@@ -162,7 +162,7 @@ def _pictures(source, output, read, convert, overwrite, progress) -> Report:
         lambda job, content: _write(job[1], content),
         progress,
     )
-    failures += [_named(failure.item[0], failure.reason) for failure in left_out]
+    failures += [failure.reason for failure in left_out]
     return Report(len(jobs) - len(left_out), failures, others)
 
 
@@ -193,10 +193,6 @@ def _is_picture(path: Path) -> bool:
     """Whether a file's name is that of a picture; a hidden one is a program's own."""
     named = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
     return named and path.is_file()
-
-
-def _named(path: Path, reason: str) -> str:
-    return reason if str(path) in reason else f"{reason} Received: {path}"
 
 
 def _write(path: Path, content: bytes) -> None:
