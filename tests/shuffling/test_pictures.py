@@ -1,10 +1,9 @@
 """shuffle and unshuffle: the right places, there and back, in arrays and tensors."""
 
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
+import permutation_oracle as oracle
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -13,9 +12,6 @@ from hypothesis.extra import numpy as hnp
 
 from tfpriv.ops import loader
 from tfpriv.shuffling import Key, new_nonces, pictures, shuffle, unshuffle
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "ops"))
-import permutation_oracle as oracle
 
 BITS = bytes(range(32))
 SIDES = st.integers(1, 6)
