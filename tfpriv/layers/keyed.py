@@ -19,14 +19,14 @@ class _Keyed:
         super().__init__(*args, **kwargs)
         check_supported(self)
 
-    def build(self, input_shape, *permutations_shapes):
-        super().build(input_shape)
+    def build(self, inputs_shape, source_shape, target_shape):
+        super().build(inputs_shape)
 
     def call(self, inputs, source, target):
         return keyed_call(self, inputs, source, target)
 
-    def compute_output_shape(self, input_shape, *permutations_shapes):
-        return super().compute_output_shape(input_shape)
+    def compute_output_shape(self, inputs_shape, source_shape, target_shape):
+        return super().compute_output_shape(inputs_shape)
 
 
 @register

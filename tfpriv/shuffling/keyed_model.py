@@ -95,7 +95,8 @@ class KeyedModel(keras.Model):
         # What was traced holds the permutations of the key before.
         self.train_function = self.test_function = self.predict_function = None
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
+        # Keras hands `training` on to the layers below, if this signature has it.
         pictures, nonces = self._split(inputs)
         return self._plan.run(pictures, self._orders(nonces))
 
