@@ -40,7 +40,9 @@ def permutations(rng, rows, size):
     return np.array(drawn, "int32").reshape(rows, size)
 
 
-def make_case(seed, examples, size, channels, filters, kernel, strides, dilations, padding, dtype):
+def make_case(
+    seed, examples, size, channels, filters, kernel, strides, dilations, padding, dtype
+):
     rng = np.random.default_rng(seed)
     pads = ((0, 0), (0, 0))
     if padding == "same":
@@ -232,7 +234,9 @@ def test_of_equal_values_the_first_in_true_order_gets_the_gradient(implementatio
     source = np.array([[3, 1, 2, 0]], "int32")  # shows true pixel 0 at position 3
     with tf.GradientTape() as tape:
         tape.watch(x)
-        outputs = ops.keyed_max_pool2d(x, source, np.zeros((1, 1), "int32"), pool_size=2)
+        outputs = ops.keyed_max_pool2d(
+            x, source, np.zeros((1, 1), "int32"), pool_size=2
+        )
     np.testing.assert_array_equal(
         tf.reshape(tape.gradient(outputs, x), [-1]), [0, 0, 0, 1]
     )
@@ -270,7 +274,9 @@ def test_examples_and_threads_change_no_bit(native, filters):
 
     once = results(x, upstream, order, 1)
     for threads in (2, 3, 64):
-        for again, wanted in zip(results(x, upstream, order, threads), once, strict=True):
+        for again, wanted in zip(
+            results(x, upstream, order, threads), once, strict=True
+        ):
             np.testing.assert_array_equal(again, wanted)
     alone = results(x[4:5], upstream[4:5], order[4:5], 2)
     for i in (0, 1, 3):  # the filters' gradient sums over examples
@@ -317,9 +323,13 @@ def test_what_is_no_permutation_is_refused(native, order):
     order, good = np.array(order, "int32"), np.arange(4, dtype="int32")[None]
     x, filters = np.ones((1, 2, 2, 1), "float32"), np.ones((1, 1, 1, 1), "float32")
     for source, target in ((order, good), (good, order)):
-        with pytest.raises(tf.errors.InvalidArgumentError, match="must be permutations"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="must be permutations"
+        ):
             ops.keyed_conv2d(x, filters, source, target)
-        with pytest.raises(tf.errors.InvalidArgumentError, match="must be permutations"):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="must be permutations"
+        ):
             ops.keyed_max_pool2d(x, source, target, pool_size=1)
 
 
@@ -385,15 +395,17 @@ def hostile_call(rng, native):
             inputs=tensor(), kernel_size=numbers(), average=1, **common
         ),
         lambda: native.tfpriv_keyed_pool2d_gradient(
-            inputs=tensor(), gradients=tensor(), kernel_size=numbers(), average=0, **common
+            inputs=tensor(),
+            gradients=tensor(),
+            kernel_size=numbers(),
+            average=0,
+            **common,
         ),
     ]
     return calls[rng.integers(len(calls))]
 
 
-@pytest.mark.parametrize(
-    "count", [300, pytest.param(10_000, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_hostile_calls_are_errors(native, count):
     rng = np.random.default_rng(6)
     refused = 0

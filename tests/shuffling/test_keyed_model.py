@@ -272,7 +272,10 @@ def test_planes_of_two_orders_are_not_combined():
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (lambda: keras.Model(i := keras.Input((None, None, 3)), layers.ReLU()(i)), "known"),
+        (
+            lambda: keras.Model(i := keras.Input((None, None, 3)), layers.ReLU()(i)),
+            "known",
+        ),
         (lambda: keras.Sequential([layers.Conv2D(2, 3)]), "graph of a model"),
     ],
 )

@@ -25,7 +25,7 @@ class _Keyed:
     def call(self, inputs, source, target):
         return keyed_call(self, inputs, source, target)
 
-    def compute_output_shape(self, inputs_shape, source_shape, target_shape):
+    def compute_output_shape(self, inputs_shape, source_shape=None, target_shape=None):
         return super().compute_output_shape(inputs_shape)
 
 

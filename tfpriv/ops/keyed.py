@@ -212,7 +212,11 @@ def _native_pool2d(native, inputs, source, target, geometry, average):
     def pool(inputs):
         def gradient(upstream):
             return native.tfpriv_keyed_pool2d_gradient(
-                inputs=inputs, gradients=upstream, source=source, target=target, **window
+                inputs=inputs,
+                gradients=upstream,
+                source=source,
+                target=target,
+                **window,
             )
 
         outputs = native.tfpriv_keyed_pool2d(

@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-CIFAR10_CLASSES = (
-    "airplane automobile bird cat deer dog frog horse ship truck".split()
-)
+CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
 SIDE = 32
 _ARCHIVE_PARTS = ("bytes", "offsets", "labels")
 
@@ -192,7 +190,8 @@ def _shape(rng: np.random.Generator, label: int) -> np.ndarray:
     inside = (
         distance < radius,
         np.maximum(abs(x), abs(y)) < radius * 0.9,
-        (np.minimum(abs(x), abs(y)) < radius / 3) & (np.maximum(abs(x), abs(y)) < radius),
+        (np.minimum(abs(x), abs(y)) < radius / 3)
+        & (np.maximum(abs(x), abs(y)) < radius),
         (distance < radius) & (distance > radius * 0.6),
     )[label]
     ground, colour = rng.uniform(0, 255, (2, 3))

@@ -69,6 +69,8 @@ POSITIONWISE_OPERATIONS = frozenset(
     "Square Subtract Tanh TrueDivide".split()
 )
 
+REORDERED_OPERATIONS = frozenset(["Pad", "Reshape"])
+
 
 def is_positionwise(operation: keras.Operation) -> bool:
     """Says whether an operation treats all positions of its planes alike.
@@ -79,9 +81,8 @@ def is_positionwise(operation: keras.Operation) -> bool:
     Returns:
         Whether it does, as it is configured.
     """
-    if not isinstance(operation, keras.layers.Layer):
-        ours = type(operation).__module__.startswith("keras.src.ops.")
-        return ours and type(operation).__name__ in POSITIONWISE_OPERATIONS
+    if _name_in_keras_ops(operation) in POSITIONWISE_OPERATIONS:
+        return True
     if type(operation) not in POSITIONWISE:
         return False
     if isinstance(operation, _LAYERS.PReLU):
@@ -100,7 +101,11 @@ def is_reordered(operation: keras.Operation) -> bool:
     Returns:
         Whether its kind looks at neighbours or at the order, and is known.
     """
-    known = type(operation) in REORDERED or keyed.is_supported(operation)
+    known = (
+        type(operation) in REORDERED
+        or keyed.is_supported(operation)
+        or _name_in_keras_ops(operation) in REORDERED_OPERATIONS
+    )
     return known and getattr(operation, "data_format", None) != "channels_first"
 
 
@@ -114,3 +119,9 @@ def is_pooled(operation: keras.Operation) -> bool:
         Whether its result does not depend on the order of the positions.
     """
     return type(operation) in POOLED and operation.data_format == "channels_last"
+
+
+def _name_in_keras_ops(operation: keras.Operation) -> str | None:
+    if type(operation).__module__.startswith("keras.src.ops."):
+        return type(operation).__name__
+    return None

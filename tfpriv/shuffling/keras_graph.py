@@ -40,7 +40,10 @@ def graph_of(model: Any) -> Functional | None:
         The functional model inside; `None` for a model that runs Python code of its
         own, and for what is no model.
     """
-    if isinstance(model, keras.Sequential) and type(model).call is keras.Sequential.call:
+    if (
+        isinstance(model, keras.Sequential)
+        and type(model).call is keras.Sequential.call
+    ):
         return model._functional
     if isinstance(model, Functional) and type(model).call is Functional.call:
         return model

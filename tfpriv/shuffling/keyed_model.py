@@ -65,7 +65,9 @@ class KeyedModel(keras.Model):
         kwargs.setdefault("name", f"keyed_{model.name}")
         super().__init__(**kwargs)
         self.plain = model
-        planes = [None if size is None else Planes(size, None) for size in _sizes(model)]
+        planes = [
+            None if size is None else Planes(size, None) for size in _sizes(model)
+        ]
         self._plan = Plan(model, planes)
         for target in self._plan.targets:
             if target is not None:

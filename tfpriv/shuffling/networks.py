@@ -57,12 +57,16 @@ def preresnet(
     """
     blocks, rest = divmod(depth - 2, 6)
     if rest or blocks < 1:
-        raise ValueError(f"Expected a depth of 6 n + 2, n >= 1. Received: depth={depth}")
+        raise ValueError(
+            f"Expected a depth of 6 n + 2, n >= 1. Received: depth={depth}"
+        )
     inputs = keras.Input(input_shape)
     x = _conv(inputs, 16, 3, 1)
     for filters in (16, 32, 64):
         for block in range(blocks):
-            x = _pre_activation_block(x, filters, 2 if block == 0 and filters > 16 else 1)
+            x = _pre_activation_block(
+                x, filters, 2 if block == 0 and filters > 16 else 1
+            )
     x = layers.GlobalAveragePooling2D()(_normalize(x))
     outputs = layers.Dense(classes)(x)
     return keras.Model(inputs, outputs, name=f"preresnet{depth}")

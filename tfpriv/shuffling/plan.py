@@ -128,9 +128,9 @@ class Plan:
             return Step(call, sources, targets, run)
         raise ValueError(
             f"keyed() cannot run the layer '{self._path}{operation.name}' on shuffled "
-            f"planes. Expected one of {_names(handling.POSITIONWISE)} on the last axis, "
-            f"{_names(handling.POOLED)} or {_names(handling.REORDERED)}, with channels "
-            f"last. Received: {type(operation).__name__}"
+            "planes. Expected a Keras layer with channels last that is elementwise, "
+            "normalizes the last axis, merges, convolves, pools, resamples or flattens "
+            f"(docs/shuffling.md lists them). Received: {type(operation).__name__}"
         )
 
     def _fresh(self, call, always: bool = False) -> list[Planes | None]:
@@ -203,10 +203,6 @@ def _merged(call, sources) -> list[Planes]:
     for other in planes[1:]:
         planes[0].merge(other)
     return [planes[0]] * len(call.outputs)
-
-
-def _names(kinds: tuple[type, ...]) -> str:
-    return ", ".join(kind.__name__ for kind in kinds)
 
 
 # --- How a step is run ---

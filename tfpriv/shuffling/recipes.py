@@ -71,7 +71,10 @@ class Milestones(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(
-        self, rate: float, steps_per_epoch: int, milestones: tuple[int, ...] = (60, 120, 160)
+        self,
+        rate: float,
+        steps_per_epoch: int,
+        milestones: tuple[int, ...] = (60, 120, 160),
     ):
         self.rate, self.steps_per_epoch = rate, steps_per_epoch
         self.milestones = tuple(milestones)

@@ -99,7 +99,9 @@ def training_batches(
             images = shuffle(images, key)
         return tf.cast(images, tf.float32), tf.one_hot(labels, classes)
 
-    pictures = tf.data.Dataset.from_tensor_slices((data.train_images, data.train_labels))
+    pictures = tf.data.Dataset.from_tensor_slices(
+        (data.train_images, data.train_labels)
+    )
     numbers = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     batches = pictures.shuffle(len(data.train_images), seed=seed).batch(batch_size)
     return (
