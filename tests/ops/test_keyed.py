@@ -94,11 +94,11 @@ def seen(case, example):
     for q, true in enumerate(case.target[example % len(case.target)]):
         i, j = divmod(int(true), case.out[1])
         below = []
-        for k, l in itertools.product(*map(range, case.filters.shape[:2])):
+        for k, m in itertools.product(*map(range, case.filters.shape[:2])):
             y = i * case.strides[0] + k * case.dilations[0] - case.pads[0][0]
-            x = j * case.strides[1] + l * case.dilations[1] - case.pads[1][0]
+            x = j * case.strides[1] + m * case.dilations[1] - case.pads[1][0]
             if 0 <= y < height and 0 <= x < width:
-                below.append((k, l, where[y * width + x]))
+                below.append((k, m, where[y * width + x]))
         yield q, below
 
 
@@ -112,8 +112,8 @@ def convolved(case, x, filters):
     outputs = np.zeros((len(x), case.out[0] * case.out[1], filters.shape[-1]))
     for n, planes in enumerate(flat(x).astype("float64")):
         for q, below in seen(case, n):
-            for k, l, pixel in below:
-                outputs[n, q] += planes[pixel] @ filters[k, l].astype("float64")
+            for k, m, pixel in below:
+                outputs[n, q] += planes[pixel] @ filters[k, m].astype("float64")
     return outputs.reshape(len(x), *case.out, filters.shape[-1])
 
 

@@ -37,8 +37,8 @@ class KeyedConv2D(_Keyed, keras.layers.Conv2D):
     the planes in order, its output shuffled by `target`. The arguments are those of
     `keras.layers.Conv2D`.
 
-    Input: `(batch, height, width, channels)`, height and width static; `source` of shape
-        `(1 or batch, height * width)`, `target` of shape
+    Input: `(batch, height, width, channels)`, height and width static; `source`
+        of shape `(1 or batch, height * width)`, `target` of shape
         `(1 or batch, out_height * out_width)`, both int32.
 
     Output: `(batch, out_height, out_width, filters)`.
@@ -55,8 +55,8 @@ class KeyedConv2D(_Keyed, keras.layers.Conv2D):
 class KeyedMaxPooling2D(_Keyed, keras.layers.MaxPooling2D):
     """Max pooling of shuffled planes into shuffled planes.
 
-    Called as `layer(inputs, source, target)`, see `KeyedConv2D`. The arguments are those
-    of `keras.layers.MaxPooling2D`.
+    Called as `layer(inputs, source, target)`, see `KeyedConv2D`. The arguments are
+    those of `keras.layers.MaxPooling2D`.
 
     Raises:
         ValueError: for channels first.
@@ -67,8 +67,8 @@ class KeyedMaxPooling2D(_Keyed, keras.layers.MaxPooling2D):
 class KeyedAveragePooling2D(_Keyed, keras.layers.AveragePooling2D):
     """Average pooling of shuffled planes into shuffled planes.
 
-    Called as `layer(inputs, source, target)`, see `KeyedConv2D`. The arguments are those
-    of `keras.layers.AveragePooling2D`.
+    Called as `layer(inputs, source, target)`, see `KeyedConv2D`. The arguments are
+    those of `keras.layers.AveragePooling2D`.
 
     Raises:
         ValueError: for channels first.
@@ -120,7 +120,8 @@ def keyed_call(layer: keras.layers.Layer, inputs, source, target):
 
     Args:
         layer: a built layer that `is_supported`.
-        inputs: tensor of shape `(batch, height, width, channels)`, shuffled by `source`.
+        inputs: tensor of shape `(batch, height, width, channels)`, shuffled by
+            `source`.
         source: int32 tensor of shape `(1 or batch, height * width)`.
         target: int32 tensor of shape `(1 or batch, out_height * out_width)`.
 

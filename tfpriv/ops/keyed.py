@@ -37,8 +37,8 @@ def keyed_conv2d(
     scatters nothing.
 
     Args:
-        inputs: tensor of shape `(examples, height, width, channels)`, planes shuffled by
-            `source`; height and width are static; float16, bfloat16 (both computed in
+        inputs: tensor of shape `(examples, height, width, channels)`, planes
+            shuffled by `source`; height and width are static; float16, bfloat16 (both computed in
             float32), float32 or float64.
         filters: tensor of shape `(kernel_height, kernel_width, channels, filters)` and
             the same dtype.
@@ -67,8 +67,8 @@ def keyed_conv2d(
     kernel_size = filters.shape[:2].as_list()
     if None in kernel_size:
         raise ValueError(
-            "The kernel's size must be known when the graph is built. Received: filters "
-            f"of shape {filters.shape}"
+            "The kernel's size must be known when the graph is built. Received: "
+            f"filters of shape {filters.shape}"
         )
     geometry = _geometry(inputs, kernel_size, strides, padding, dilation_rate)
     if bias is None:
@@ -243,9 +243,9 @@ def _checked_planes(inputs: Any) -> tuple[tf.Tensor, tf.DType]:
     known = inputs.shape.rank == 4 and None not in inputs.shape[1:3].as_list()
     if not known or inputs.dtype not in DTYPES:
         raise ValueError(
-            "Expected floating-point inputs of shape (examples, height, width, channels) "
-            f"with static height and width. Received: inputs of shape {inputs.shape} and "
-            f"dtype {inputs.dtype.name}"
+            "Expected floating-point inputs of shape (examples, height, width, "
+            "channels) with static height and width. Received: inputs of shape "
+            f"{inputs.shape} and dtype {inputs.dtype.name}"
         )
     dtype = inputs.dtype
     return tf.cast(inputs, tf.float64 if dtype == tf.float64 else tf.float32), dtype
@@ -286,8 +286,8 @@ def _geometry(inputs, kernel_size, strides, padding, dilation_rate) -> Geometry:
     geometry = Geometry(tuple(kernel_size), strides, dilation_rate, pads)
     if 0 in _output_shape(inputs, geometry)[1:]:
         raise ValueError(
-            "The window must fit into the planes and their padding. Received: inputs of "
-            f"shape {inputs.shape}, {geometry}"
+            "The window must fit into the planes and their padding. Received: inputs "
+            f"of shape {inputs.shape}, {geometry}"
         )
     return geometry
 
@@ -300,8 +300,8 @@ def _checked_padding(padding: Any) -> tuple[tuple[int, int], ...]:
     ):
         return pads
     raise ValueError(
-        'Expected padding "valid", "same" or a pair (before, after) of integers for each '
-        f"of two axes. Received: padding={padding}"
+        'Expected padding "valid", "same" or a pair (before, after) of integers for '
+        f"each of two axes. Received: padding={padding}"
     )
 
 

@@ -1,14 +1,26 @@
-"""Labelled pictures to train and test on: CIFAR's own files, archives, generated ones."""
+"""Labelled pictures to train and test on: CIFAR's files, archives, generated ones."""
 
 import dataclasses
 import io
+import itertools
 import os
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck".split()
+CIFAR10_CLASSES = [
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+]
 SIDE = 32
 _ARCHIVE_PARTS = ("bytes", "offsets", "labels")
 
@@ -61,8 +73,8 @@ def load(source: str | os.PathLike) -> Dataset:
         return _from_cifar_binary(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"There is no {path}. Expected shapes, cifar10, cifar100, an .npz archive or "
-            "a folder with CIFAR's binary files"
+            f"There is no {path}. Expected shapes, cifar10, cifar100, an .npz archive "
+            "or a folder with CIFAR's binary files"
         )
     raise ValueError(
         f"Expected shapes, cifar10, cifar100, an .npz archive or a folder. Received: "
@@ -96,7 +108,7 @@ def _from_archive(path: Path) -> Dataset:
 
 def _decoded(data: np.ndarray, offsets: np.ndarray, path: Path) -> np.ndarray:
     pictures = []
-    for i, (begin, end) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
+    for i, (begin, end) in enumerate(itertools.pairwise(offsets)):
         try:
             with Image.open(io.BytesIO(data[begin:end].tobytes())) as picture:
                 pictures.append(np.asarray(picture.convert("RGB")))
@@ -131,8 +143,8 @@ def _records(path: Path, labels: int) -> tuple[np.ndarray, np.ndarray]:
     data = np.fromfile(path, np.uint8)
     if data.size == 0 or data.size % size:
         raise ValueError(
-            f"{path} is damaged: expected records of {size} bytes. Received: {data.size} "
-            "bytes"
+            f"{path} is damaged: expected records of {size} bytes. Received: "
+            f"{data.size} bytes"
         )
     records = data.reshape(-1, size)
     planes = records[:, labels:].reshape(-1, 3, SIDE, SIDE)

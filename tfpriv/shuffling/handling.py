@@ -2,8 +2,9 @@
 
 * `POSITIONWISE` layers treat all positions alike: they run as they are, and what comes
   out is in the order of what came in.
-* `REORDERED` layers look at neighbours. Where `tfpriv.layers.keyed` knows them they read
-  shuffled planes directly; else the planes are put in order before and shuffled after.
+* `REORDERED` layers look at neighbours. Where `tfpriv.layers.keyed` knows them they
+  read shuffled planes directly; else the planes are put in order before and shuffled
+  after.
 * `POOLED` layers make one position of all, in whatever order.
 
 Everything else that meets a shuffled plane is refused by name.
@@ -64,9 +65,34 @@ POOLED = (_LAYERS.GlobalAveragePooling2D, _LAYERS.GlobalMaxPooling2D)
 # Operations of keras.ops that stand in a graph without a layer, by name: their classes
 # are not public.
 POSITIONWISE_OPERATIONS = frozenset(
-    "Abs Add Clip Divide Elu Gelu HardSigmoid HardSilu HardSwish LeakyRelu Maximum "
-    "Minimum Multiply Negative Relu Relu6 Selu Sigmoid Silu Softplus Softsign Sqrt "
-    "Square Subtract Tanh TrueDivide".split()
+    [
+        "Abs",
+        "Add",
+        "Clip",
+        "Divide",
+        "Elu",
+        "Gelu",
+        "HardSigmoid",
+        "HardSilu",
+        "HardSwish",
+        "LeakyRelu",
+        "Maximum",
+        "Minimum",
+        "Multiply",
+        "Negative",
+        "Relu",
+        "Relu6",
+        "Selu",
+        "Sigmoid",
+        "Silu",
+        "Softplus",
+        "Softsign",
+        "Sqrt",
+        "Square",
+        "Subtract",
+        "Tanh",
+        "TrueDivide",
+    ]
 )
 
 REORDERED_OPERATIONS = frozenset(["Pad", "Reshape"])

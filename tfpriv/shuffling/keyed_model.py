@@ -20,10 +20,10 @@ def keyed(model: keras.Model, key: Key | None) -> "KeyedModel":
     """Makes the twin of a network that runs on shuffled pictures.
 
     With the key `keyed(model, key)(shuffle(x, key))` equals `model(x)`, without
-    training: convolutions and poolings look for their neighbours where the key put them,
-    and what they put out is shuffled again, by another permutation in each layer. A
-    classifier's answer is in the clear; planes that come out (segmentation) are shuffled
-    as pictures of their size and put in order by `unshuffle`.
+    training: convolutions and poolings look for their neighbours where the key put
+    them, and what they put out is shuffled again, by another permutation in each layer.
+    A classifier's answer is in the clear; planes that come out (segmentation) are
+    shuffled as pictures of their size and put in order by `unshuffle`.
 
     Args:
         model: a functional or sequential Keras model of pictures, channels last, of
@@ -126,8 +126,8 @@ class KeyedModel(keras.Model):
         fits = len(flat) == wanted + 1 and nonces.dtype == "uint8"
         if not fits or nonces.shape[1:] != (NONCE_BYTES,):
             raise ValueError(
-                f"'{self.name}' takes {wanted} input(s), alone or with nonces: uint8 of "
-                f"shape (batch, {NONCE_BYTES}). Received: "
+                f"'{self.name}' takes {wanted} input(s), alone or with nonces: uint8 "
+                f"of shape (batch, {NONCE_BYTES}). Received: "
                 f"{[(x.shape, x.dtype) for x in flat]}"
             )
         return flat[:-1], nonces

@@ -1,4 +1,4 @@
-"""The networks of the paper and one that trains on two cores, for pictures of CIFAR's size."""
+"""The paper's networks for pictures of CIFAR's size, and one for two cores."""
 
 import keras
 import numpy as np
@@ -101,8 +101,8 @@ def small_cnn(
     Returns:
         A model from pictures to logits: 1.97 M weights for CIFAR-10.
 
-    Reference: the shape of K. Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
-    arXiv:2404.00498.
+    Reference: the shape of K. Jordan, "94% on CIFAR-10 in 3.29 Seconds on a Single
+    GPU", arXiv:2404.00498.
     """
     inputs = keras.Input(input_shape)
     x = layers.Rescaling(1 / 64, offset=-2)(inputs)  # about mean 0, deviation 1
@@ -153,7 +153,8 @@ def whiten(model: keras.Model, pictures: np.ndarray) -> None:
 
     Args:
         model: what `small_cnn` returned; its first convolution is frozen.
-        pictures: public pictures as the model takes them, of shape (n, height, width, 3).
+        pictures: public pictures as the model takes them, of shape
+            (n, height, width, 3).
     """
     scaled = model.layers[1](pictures).numpy()
     patches = np.lib.stride_tricks.sliding_window_view(scaled, (2, 2), axis=(1, 2))

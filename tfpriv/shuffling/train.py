@@ -56,8 +56,8 @@ def train(
     """
     if view not in VIEWS or (key is None) != (view == "plain"):
         raise ValueError(
-            f"Expected view to be one of {VIEWS}, with a key for the last two. Received: "
-            f"view={view!r}, key={'given' if key else None}"
+            f"Expected view to be one of {VIEWS}, with a key for the last two. "
+            f"Received: view={view!r}, key={'given' if key else None}"
         )
     epochs = epochs or recipe.epochs
     batch_size = batch_size or recipe.batch_size
