@@ -38,8 +38,8 @@ def keyed_conv2d(
 
     Args:
         inputs: tensor of shape `(examples, height, width, channels)`, planes
-            shuffled by `source`; height and width are static; float16, bfloat16 (both computed in
-            float32), float32 or float64.
+            shuffled by `source`; height and width are static; float16, bfloat16 (both
+            computed in float32), float32 or float64.
         filters: tensor of shape `(kernel_height, kernel_width, channels, filters)` and
             the same dtype.
         source: int32 tensor of shape `(1 or examples, height * width)`, permutations.

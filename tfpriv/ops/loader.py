@@ -1,5 +1,7 @@
 """Finds and loads the native ops, once, and remembers why when it cannot."""
 
+import contextlib
+import contextvars
 import functools
 import os
 import types
@@ -20,6 +22,7 @@ OPS = (
     "tfpriv_row_products",
 )
 ENV = "TFPRIV_PY_OPS"
+_portable = contextvars.ContextVar("portable", default=False)
 
 
 @functools.cache
@@ -50,6 +53,8 @@ def why_not_native() -> str | None:
     """
     if os.environ.get(ENV, "0") not in ("", "0"):
         return f"the environment variable {ENV} asks for the pure-TensorFlow ops"
+    if _portable.get():
+        return "a graph is made for machines without tfpriv"
     return _load()[1]
 
 
@@ -79,7 +84,7 @@ def native_ops() -> types.ModuleType | None:
     reason = why_not_native()
     if reason is None:
         return _load()[0]
-    if ENV not in reason:
+    if _load()[0] is None and ENV not in reason:
         _warn_once(reason)
     return None
 
@@ -93,3 +98,13 @@ def native_ops_on_cpu() -> types.ModuleType | None:
     import tensorflow as tf
 
     return None if tf.config.list_logical_devices("GPU") else native_ops()
+
+
+@contextlib.contextmanager
+def portable_graphs():
+    """Inside, ops are traced as plain TensorFlow, for graphs that go elsewhere."""
+    token = _portable.set(True)
+    try:
+        yield
+    finally:
+        _portable.reset(token)

@@ -9,18 +9,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-CIFAR10_CLASSES = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-]
 SIDE = 32
 _ARCHIVE_PARTS = ("bytes", "offsets", "labels")
 

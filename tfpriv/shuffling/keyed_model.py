@@ -1,5 +1,6 @@
 """The keyed twin of a network: the same weights, on shuffled pictures."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ import tensorflow as tf
 
 from tfpriv import ops
 from tfpriv.ops.permutations import NONCE_BYTES
+from tfpriv.shuffling import exporting
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.plan import Orders, Plan, size_of
 from tfpriv.shuffling.planes import Planes
@@ -101,6 +103,94 @@ class KeyedModel(keras.Model):
         # Keras hands `training` on to the layers below, if this signature has it.
         pictures, nonces = self._split(inputs)
         return self._plan.run(pictures, self._orders(nonces))
+
+    def purposes(self, mode: str) -> list[str]:
+        """What the keys of its planes are derived for.
+
+        Args:
+            mode: `"fixed"` or `"per picture"`.
+
+        Returns:
+            Each purpose once, in the order of the network.
+        """
+        return list(dict.fromkeys(p.purpose(mode) for p in self._plan.all_planes()))
+
+    def derived_keys(self, key: Key, mode: str) -> np.ndarray:
+        """The keys that a network exported without its key asks for.
+
+        They open pictures of this size in this mode, and nothing else.
+
+        Args:
+            key: the key that shuffled the pictures.
+            mode: `"fixed"` or `"per picture"`.
+
+        Returns:
+            uint8 array of shape `(planes, 32)`.
+        """
+        keys = [key.derive(purpose) for purpose in self.purposes(mode)]
+        return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 32)
+
+    def fixed_permutations(self) -> dict[str, np.ndarray]:
+        """The permutations of the fixed mode: as secret as the key.
+
+        Returns:
+            For each purpose an int32 array of shape `(1, positions)`.
+        """
+        groups = self._plan.all_planes()
+        return {p.purpose(FIXED): self._fixed_permutation(p) for p in groups}
+
+    def run_with(self, pictures: list, draw: Callable[[Planes], Any]) -> Any:
+        """Runs the network with permutations from elsewhere.
+
+        Args:
+            pictures: one tensor for each input of the plain model.
+            draw: returns the permutations of a group of planes, int32 of shape
+                `(1 or batch, positions)`.
+
+        Returns:
+            What the model returns, planes shuffled.
+        """
+        return self._plan.run(pictures, Orders(draw))
+
+    def export(
+        self,
+        filepath: str,
+        *,
+        include_key: bool = False,
+        portable: bool = True,
+        verbose: bool = True,
+    ) -> None:
+        """Writes a SavedModel for shuffled pictures.
+
+        Its endpoints are `serve` (fixed mode) and `serve_per_picture`, which takes
+        nonces after the pictures. Without the key both take, last, what
+        `derived_keys` returns for their mode.
+
+        Args:
+            filepath: folder to write.
+            include_key: writes into the folder what opens the pictures of this size:
+                whoever has it needs no key.
+            portable: of plain TensorFlow ops, for machines without tfpriv; otherwise of
+                tfpriv's native ops, which are faster and must be loaded first
+                (`tfpriv.ops.native_available()`).
+            verbose: whether to say what was written.
+
+        Raises:
+            ValueError: without a key that is to be included, or without the native ops
+                that are asked for.
+        """
+        if include_key and self._key is None:
+            raise ValueError(f"'{self.name}' has no key to include: unlock(key) first.")
+        key = self._key if include_key else None
+        exporting.export(self, filepath, key, portable, verbose)
+
+    def _trackable_children(self, save_type="checkpoint", **kwargs):
+        if save_type == "savedmodel" and not self.locked:
+            raise ValueError(
+                "tf.saved_model.save would write the permutations of the key into the "
+                "SavedModel. Use export(path), with include_key=True if that is meant."
+            )
+        return super()._trackable_children(save_type, **kwargs)
 
     def get_config(self):
         """The plain model's configuration; no key."""

@@ -54,12 +54,14 @@ class Step:
         targets: the same for its outputs.
         run: takes the step, arguments, keyword arguments and the orders; returns the
             outputs.
+        nested: the plan of the call, where a model is called.
     """
 
     call: keras_graph.Call
     sources: list[Planes | None]
     targets: list[Planes | None]
     run: Callable[["Step", tuple, dict, Orders], Any]
+    nested: "Plan | None" = None
 
 
 class Plan:
@@ -81,6 +83,7 @@ class Plan:
         self._written: dict[str, int] = {}
         self._steps = [self._planned(call) for call in keras_graph.calls(self._graph)]
         self.targets = [self._planes[id(x)] for x in self._graph.outputs]
+        self._sources = [source for source in sources if source is not None]
 
     def run(self, inputs: list, orders: Orders) -> Any:
         """Runs the model.
@@ -100,6 +103,14 @@ class Plan:
         outputs = [values[id(x)] for x in self._graph.outputs]
         return keras_graph.pack_outputs(self._graph, outputs)
 
+    def all_planes(self) -> list[Planes]:
+        """The groups of planes that are shuffled, in the order of the network."""
+        found = list(self._sources)
+        for step in self._steps:
+            inner = step.nested.all_planes() if step.nested else []
+            found += [*inner, *filter(None, step.targets)]
+        return list(dict.fromkeys(planes.group() for planes in found))
+
     def _planned(self, call: keras_graph.Call) -> Step:
         sources = [self._planes[id(x)] for x in call.inputs]
         step = self._step(call, sources)
@@ -113,7 +124,7 @@ class Plan:
         operation = call.operation
         if keras_graph.graph_of(operation) is not None:
             inner = Plan(operation, sources, f"{self._path}{self._name(call)}/")
-            return Step(call, sources, inner.targets, _nested(inner))
+            return Step(call, sources, inner.targets, _nested, inner)
         if not any(sources):  # nothing here is shuffled
             targets = self._fresh(call)
             return Step(call, sources, targets, _ordered if any(targets) else _as_it_is)
@@ -212,11 +223,8 @@ def _as_it_is(step, args, kwargs, orders):
     return step.call.operation(*args, **kwargs)
 
 
-def _nested(plan: Plan):
-    def run(step, args, kwargs, orders):
-        return plan.run(keras.tree.flatten(args), orders)
-
-    return run
+def _nested(step, args, kwargs, orders):
+    return step.nested.run(keras.tree.flatten(args), orders)
 
 
 def _directly(step, args, kwargs, orders):
