@@ -1,9 +1,10 @@
-"""`tfpriv shuffle keygen|protect|unprotect`."""
+"""`tfpriv shuffle`: keys and pictures here, networks in `network_commands.py`."""
 
 import argparse
 import sys
 from pathlib import Path
 
+from tfpriv.shuffling import network_commands
 from tfpriv.terminal import progress
 
 SHOWN = 20  # bad pictures that are named one by one
@@ -21,6 +22,7 @@ def add_parser(subparsers) -> None:
     _add_keygen(actions)
     _add_protect(actions)
     _add_unprotect(actions)
+    network_commands.add_actions(actions)
 
 
 def _add_keygen(actions):

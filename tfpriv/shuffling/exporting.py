@@ -87,6 +87,4 @@ def _constants(twin, key, mode):
     """What an included key leaves in the graph: permutations, or keys to draw them."""
     if mode == FIXED:
         return twin.fixed_permutations()
-    return dict(
-        zip(twin.purposes(mode), twin.derived_keys(key, mode), strict=True)
-    )
+    return dict(zip(twin.purposes(mode), twin.derived_keys(key, mode), strict=True))

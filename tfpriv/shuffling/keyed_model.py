@@ -152,6 +152,25 @@ class KeyedModel(keras.Model):
         """
         return self._plan.run(pictures, Orders(draw))
 
+    def feature_maps(self, inputs: Any) -> dict[str, tf.Tensor]:
+        """What the convolutions put out, in the order in which it lies in memory.
+
+        Args:
+            inputs: what the twin is called with.
+
+        Returns:
+            For the name of each convolution (not of nested models) its planes.
+        """
+        maps = {}
+
+        def watch(operation, outputs):
+            if isinstance(operation, keras.layers.Conv2D):
+                maps[operation.name] = outputs[0]
+
+        pictures, nonces = self._split(inputs)
+        self._plan.run(pictures, self._orders(nonces), watch)
+        return maps
+
     def export(
         self,
         filepath: str,

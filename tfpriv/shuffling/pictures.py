@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv import ops
+from tfpriv.ops.permutations import NONCE_BYTES
 from tfpriv.shuffling.keys import Key
+from tfpriv.shuffling.purposes import FIXED, PER_PICTURE, picture_purpose
 
-NONCE_BYTES = 12
-FIXED, PER_PICTURE = "fixed", "per picture"
 _PLACES_AT_ONCE = 1 << 22  # of permutations that are held in memory together
 
 
@@ -144,7 +144,7 @@ def _check_fresh(nonces: np.ndarray) -> None:
 def _purpose(shape, nonces) -> str:
     """What the derived key of pictures of this shape (..., h, w, c) is for."""
     mode = FIXED if nonces is None else PER_PICTURE
-    return f"picture {shape[-3]}x{shape[-2]} {mode}"
+    return picture_purpose(shape[-3], shape[-2], mode)
 
 
 def _permutations(key: Key, shape, nonces) -> tf.Tensor:

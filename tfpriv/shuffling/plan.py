@@ -85,12 +85,18 @@ class Plan:
         self.targets = [self._planes[id(x)] for x in self._graph.outputs]
         self._sources = [source for source in sources if source is not None]
 
-    def run(self, inputs: list, orders: Orders) -> Any:
+    def run(
+        self,
+        inputs: list,
+        orders: Orders,
+        watch: Callable[[keras.Operation, Any], None] | None = None,
+    ) -> Any:
         """Runs the model.
 
         Args:
             inputs: one tensor for each of the model's inputs.
             orders: the permutations of this run.
+            watch: is shown each operation and what it put out.
 
         Returns:
             What the model returns, planes shuffled.
@@ -99,6 +105,8 @@ class Plan:
         for step in self._steps:
             args, kwargs = step.call.fill_in(values)
             outputs = keras.tree.flatten(step.run(step, args, kwargs, orders))
+            if watch is not None:
+                watch(step.call.operation, outputs)
             values.update(zip(map(id, step.call.outputs), outputs, strict=True))
         outputs = [values[id(x)] for x in self._graph.outputs]
         return keras_graph.pack_outputs(self._graph, outputs)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Self
 
 from tfpriv.shuffling.keys import CHECK_BYTES
-from tfpriv.shuffling.pictures import FIXED, NONCE_BYTES, PER_PICTURE
+from tfpriv.shuffling.pictures import NONCE_BYTES
+from tfpriv.shuffling.purposes import FIXED, PER_PICTURE
 
 VERSION = "1"
 _VERSION, _MODE, _SIZE = "tfpriv-shuffling", "tfpriv-mode", "tfpriv-size"

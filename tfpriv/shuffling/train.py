@@ -74,7 +74,9 @@ def train(
     callbacks = list(callbacks)
     if folder is not None:
         callbacks.append(keras.callbacks.BackupAndRestore(Path(folder), "epoch"))
-    return trained.fit(batches, epochs=epochs, verbose=2, callbacks=callbacks)
+    return trained.fit(
+        batches, epochs=epochs, verbose=2, shuffle=False, callbacks=callbacks
+    )
 
 
 def training_batches(
