@@ -34,6 +34,15 @@ inline size_t BytesOf(TF_DataType dtype) {
   return sizeof(double);
 }
 
+// For messages: "(2, 3)".
+inline std::string Shape(const TF_Tensor* tensor) {
+  std::string shape;
+  for (int i = 0; i < TF_NumDims(tensor); ++i) {
+    shape += (i == 0 ? "" : ", ") + std::to_string(TF_Dim(tensor, i));
+  }
+  return "(" + shape + ")";
+}
+
 // A status and the tensors of one call, released when it ends.
 class Call {
  public:
