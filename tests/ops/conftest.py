@@ -1,9 +1,13 @@
 """Both implementations of the ops, and keys from the operating system."""
 
 import os
+import pathlib
+import sys
 
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from tfpriv.ops import loader
 

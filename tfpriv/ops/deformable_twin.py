@@ -27,33 +27,27 @@ def deformable_conv2d(
 
     `padding` is an int32 tensor `[top, bottom, left, right]`.
     """
-    examples, channels = tf.shape(inputs)[0], tf.shape(inputs)[3]
-    height, width = tf.unstack(tf.shape(filters)[:2])
-    output = tf.shape(offsets)[1:3]
-    samples = tf.stack([-1, output[0] * output[1], height * width])
-    # (examples or 1, positions, offset groups, taps, 2)
-    places = tf.reshape(
-        offsets,
-        tf.concat([tf.shape(offsets)[:1], samples[1:2], [-1], samples[2:], [2]], 0),
-    )
+    examples = _sizes(inputs)[0]
+    height, width, in_group, count = _sizes(filters)
+    batch, *output, values = _sizes(offsets)
+    positions, taps = output[0] * output[1], height * width
+    offset_groups = values // (2 * taps)
+    places = tf.reshape(offsets, [batch, positions, offset_groups, taps, 2])
     places += _usual_places(output, (height, width), padding, steps, offsets.dtype)
     if mask is None:
-        mask = tf.ones_like(places[..., 0])
+        mask = tf.ones([], offsets.dtype)
     else:
-        mask = tf.reshape(
-            mask, tf.concat([tf.shape(mask)[:1], tf.shape(places)[1:4]], 0)
-        )
-    columns = _columns(inputs, places, mask)  # (examples, positions, taps, channels)
-    columns = tf.reshape(
-        columns, [examples, samples[1], samples[2], groups, channels // groups]
-    )
-    filters = tf.reshape(
-        filters,
-        [samples[2], channels // groups, groups, tf.shape(filters)[3] // groups],
-    )
+        mask = tf.reshape(mask, [_sizes(mask)[0], positions, offset_groups, taps])
+    columns = _columns(inputs, places, mask)
+    columns = tf.reshape(columns, [examples, positions, taps, groups, in_group])
+    filters = tf.reshape(filters, [taps, in_group, groups, count // groups])
     outputs = tf.einsum("npkgc,kcgf->npgf", columns, filters)
-    outputs = tf.reshape(outputs, tf.concat([[examples], output, [-1]], 0))
+    outputs = tf.reshape(outputs, [examples, *output, count])
     return outputs if bias is None else outputs + bias
+
+
+def _sizes(tensor):
+    return tf.unstack(tf.shape(tensor), num=4)
 
 
 def _usual_places(output, kernel_size, padding, steps, dtype):
@@ -74,7 +68,7 @@ def _usual_places(output, kernel_size, padding, steps, dtype):
 
 def _columns(inputs, places, mask):
     """Samples of the inputs, (examples, positions, taps, channels)."""
-    examples, height, width, channels = tf.unstack(tf.shape(inputs))
+    examples, height, width, channels = _sizes(inputs)
     offset_groups = tf.shape(places)[2]
     sizes = tf.stack([height, width])
     # Comparisons with what is not finite are false.
@@ -106,8 +100,8 @@ def _corner(cells, index, weights):
 
     A cell of weight 0 counts for nothing, also where it is not finite.
     """
-    examples, offset_groups, _, channels = tf.unstack(tf.shape(cells))
-    _, positions, _, taps = tf.unstack(tf.shape(index))
+    examples, offset_groups, _, channels = _sizes(cells)
+    _, positions, _, taps = _sizes(index)
     index = tf.transpose(index, [0, 2, 1, 3])
     index = tf.broadcast_to(index, [examples, offset_groups, positions, taps])
     values = tf.gather(cells, index, batch_dims=2)
