@@ -1,0 +1,5 @@
+"""Keras layers on the native ops."""
+
+from tfpriv.layers.deformable import DeformableConv2D
+
+__all__ = ["DeformableConv2D"]
