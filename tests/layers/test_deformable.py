@@ -135,12 +135,31 @@ def test_precisions(implementation, pictures, policy):
     )
 
 
-def test_per_example_clipping_does_not_take_it_for_a_convolution(native):
-    from tfpriv.dp.clipping import rules
-    from tfpriv.dp.clipping.rules import any_layer
+@pytest.mark.filterwarnings("ignore:A training step on a batch of your own")
+@pytest.mark.filterwarnings("ignore:No clipping rule")
+@pytest.mark.parametrize("engine", ["ghost", "vectorized"])
+def test_private_training_clips_each_example(native, pictures, engine):
+    """Per-example clipping does not take it for the plain one it descends from."""
+    from tfpriv import dp
 
-    assert rules.rule_of(DeformableConv2D(3, 3)) is any_layer.rule
-    assert rules.rule_of(keras.layers.Conv2D(3, 3)) is not any_layer.rule
+    layer = moving(DeformableConv2D(3, 3), pictures)
+    plain = keras.Sequential([layer, keras.layers.GlobalAveragePooling2D()])
+    plain.build(pictures.shape)
+    before = plain.get_weights()
+    wanted = [np.zeros_like(w) for w in before]
+    targets = np.ones((len(pictures), 3), "float32")
+    for picture, target in zip(pictures, targets, strict=True):
+        with tf.GradientTape() as tape:
+            loss = keras.losses.mean_squared_error(target, plain(picture[None])[0])
+        gradients = tape.gradient(loss, [w.value for w in plain.trainable_weights])
+        factor = min(1, 0.3 / tf.linalg.global_norm(gradients))
+        wanted = [w + factor * g for w, g in zip(wanted, gradients, strict=True)]
+    model = dp.make_private(plain, engine=engine)
+    optimizer = dp.DPSGD(3.0, l2_norm_clip=0.3, noise_multiplier=0.0)
+    model.compile(optimizer, "mse")
+    model.train_on_batch(pictures, targets)
+    for new, old, change in zip(plain.get_weights(), before, wanted, strict=True):
+        np.testing.assert_allclose(old - new, change, rtol=1e-3, atol=1e-5)
 
 
 def test_exported_without_the_library_it_is_plain_tensorflow(

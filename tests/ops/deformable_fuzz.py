@@ -4,8 +4,12 @@ Once under AddressSanitizer (some minutes), from the repository's root:
 
     CXXFLAGS=-fsanitize=address LDFLAGS=-fsanitize=address .venv/bin/python setup.py \
         build_ext --build-lib /tmp/asan --build-temp /tmp/asan-objects
-    LD_PRELOAD=$(g++ -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 \
-        .venv/bin/python tests/ops/deformable_fuzz.py /tmp/asan/tfpriv/ops/_native.so
+    LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)" \
+        ASAN_OPTIONS=detect_leaks=0 .venv/bin/python tests/ops/deformable_fuzz.py \
+        /tmp/asan/tfpriv/ops/_native.so
+
+2026-11-21, g++ 12: 10,000 calls, no complaint; with a read one row beyond the input
+planted, a heap-buffer-overflow at once.
 """
 
 import sys
@@ -83,8 +87,7 @@ def spoil(rng, value):
         value.flat[rng.integers(0, value.size, 3)] = wrong.astype(value.dtype)
         return value
     if kind == 1:  # another type
-        with np.errstate(invalid="ignore"):
-            return value.astype(rng.choice(DTYPES))
+        return value.astype(rng.choice(DTYPES))
     shape = list(value.shape)
     if kind == 2:  # other dimensions
         shape = [1] * rng.integers(0, 2) + shape[rng.integers(0, 3) :]
@@ -93,6 +96,7 @@ def spoil(rng, value):
     return np.resize(value, shape) if value.size else np.zeros(shape, value.dtype)
 
 
+@np.errstate(all="ignore")  # numbers are cast to whatever type comes
 def run(library, calls, seed):
     """Makes calls; returns how many were refused. What crashes does not return.
 

@@ -68,3 +68,19 @@ def test_layers_without_channels(native):
         arguments = layer(gradients=np.ones((2, 4, 4, 3), "float32"), **empty)
         del arguments["bias"]
         getattr(native, f"tfpriv_{op}")(**arguments)
+
+
+@pytest.mark.parametrize("kernel_size", [[2**20, 2**20], [2**11, 2**11]])
+def test_kernels_without_end(native, kernel_size):
+    nothing = np.zeros((0, 1), "int32")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="too large"):
+        native.tfpriv_keyed_offsets(
+            source=nothing,
+            target=nothing,
+            input_size=[1, 1],
+            kernel_size=kernel_size,
+            strides=[1, 1],
+            dilations=[1, 1],
+            before=[size - 1 for size in kernel_size],
+            after=[0, 0],
+        )

@@ -124,9 +124,6 @@ def _gradients(op: Any, gradients: tf.Tensor) -> list[tf.Tensor | None]:
         results[1:3] = native.tfpriv_deformable_conv2d_offset_gradients(**arguments)
     if 3 not in unneeded or 4 not in unneeded:
         results[3:5] = native.tfpriv_deformable_conv2d_filter_gradients(**arguments)
-    for index, tensor in enumerate((inputs, offsets, mask, filters)):
-        if results[index] is not None:
-            results[index].set_shape(tensor.shape)
     return results
 
 

@@ -16,6 +16,7 @@
 #include "deformable_passes.h"
 #include "op.h"
 #include "parallel.h"
+#include "shapes.h"
 #include "tf_c_api.h"
 #include "workers.h"
 
@@ -309,9 +310,13 @@ void* Create(TF_OpKernelConstruction* construction) {
 
 void Destroy(void* state) { delete static_cast<Kernel*>(state); }
 
+// An output of an input's shape.
+Dimensions All(int input) { return {input, 4, 0, 4}; }
+
 void RegisterOne(const char* name, const char* last,
                  std::initializer_list<const char*> outputs,
-                 void (*compute)(void*, TF_OpKernelContext*)) {
+                 void (*compute)(void*, TF_OpKernelContext*),
+                 void (*shapes)(TF_ShapeInferenceContext*, TF_Status*)) {
   Op{name,
      {"inputs: T", "offsets: T", "mask: T", "filters: T", last, "padding: int32"},
      outputs,
@@ -319,25 +324,43 @@ void RegisterOne(const char* name, const char* last,
       "groups: int >= 1 = 1", "num_threads: int >= 0 = 0"},
      Create,
      compute,
-     Destroy}
+     Destroy,
+     shapes}
       .Register();
 }
 
 // Runs when the library is loaded.
 __attribute__((constructor)) void Register() {
   RegisterOne("TfprivDeformableConv2D", "bias: T", {"outputs: T"},
-              Compute<false, ComputeForward<float>, ComputeForward<double>>);
+              Compute<false, ComputeForward<float>, ComputeForward<double>>,
+              [](TF_ShapeInferenceContext* context, TF_Status* status) {
+                SetOutputShape(context, 0, {{0, 4, 0, 1}, {1, 4, 1, 3}, {3, 4, 3, 4}},
+                               status);
+              });
   RegisterOne("TfprivDeformableConv2DInputGradients", "gradients: T",
               {"input_gradients: T"},
-              Compute<true, ComputeInputGradients<float>, ComputeInputGradients<double>>);
+              Compute<true, ComputeInputGradients<float>, ComputeInputGradients<double>>,
+              [](TF_ShapeInferenceContext* context, TF_Status* status) {
+                SetOutputShape(context, 0, {All(0)}, status);
+              });
   RegisterOne(
       "TfprivDeformableConv2DOffsetGradients", "gradients: T",
       {"offset_gradients: T", "mask_gradients: T"},
-      Compute<true, ComputeOffsetGradients<float>, ComputeOffsetGradients<double>>);
+      Compute<true, ComputeOffsetGradients<float>, ComputeOffsetGradients<double>>,
+      [](TF_ShapeInferenceContext* context, TF_Status* status) {
+        SetOutputShape(context, 0, {All(1)}, status);
+        if (TF_GetCode(status) == TF_OK) SetOutputShape(context, 1, {All(2)}, status);
+      });
   RegisterOne(
       "TfprivDeformableConv2DFilterGradients", "gradients: T",
       {"filter_gradients: T", "bias_gradients: T"},
-      Compute<true, ComputeFilterGradients<float>, ComputeFilterGradients<double>>);
+      Compute<true, ComputeFilterGradients<float>, ComputeFilterGradients<double>>,
+      [](TF_ShapeInferenceContext* context, TF_Status* status) {
+        SetOutputShape(context, 0, {All(3)}, status);
+        if (TF_GetCode(status) == TF_OK) {
+          SetOutputShape(context, 1, {{3, 4, 3, 4}}, status);
+        }
+      });
 }
 
 }  // namespace

@@ -18,7 +18,7 @@ namespace tfpriv::keyed {
 namespace {
 
 constexpr int64_t kOffsetsPerThread = 1 << 15;  // fewer are not worth a thread
-constexpr double kMostValues = 0x1p40;  // far from any overflow
+constexpr int64_t kMostTaps = 1 << 20;
 constexpr int64_t kMostExact = 1 << 24;  // integers up to it are float32 values
 
 // Pairs are (height, width).
@@ -37,40 +37,74 @@ struct Layer {
   }
 };
 
-// Fills the inverse of a permutation; false if it is none.
-bool Invert(const int32_t* permutation, int64_t size, int32_t* inverse) {
-  std::fill_n(inverse, size, -1);
-  for (int64_t i = 0; i < size; ++i) {
-    const int32_t value = permutation[i];
-    if (value < 0 || value >= size || inverse[value] >= 0) return false;
-    inverse[value] = static_cast<int32_t>(i);
-  }
-  return true;
-}
-
-// The offsets of one example, (output height, output width, taps, 2).
-void FillOffsets(const Layer& l, const int32_t* shown_at, const int32_t* target,
-                 float* out) {
-  const int64_t columns = l.Output(1);
-  for (int64_t i = 0; i < l.Output(0); ++i) {
-    for (int64_t j = 0; j < columns; ++j, ++target) {
-      for (int64_t tap = 0; tap < l.kernel[0] * l.kernel[1]; ++tap, out += 2) {
-        const int64_t down = tap / l.kernel[1] * l.dilation[0] - l.before[0];
-        const int64_t right = tap % l.kernel[1] * l.dilation[1] - l.before[1];
-        // What the tap is to see, and where it lies; -2: outside of the input.
-        const int64_t y = *target / columns * l.stride[0] + down;
-        const int64_t x = *target % columns * l.stride[1] + right;
-        int64_t row = -2, column = -2;
-        if (y >= 0 && y < l.size[0] && x >= 0 && x < l.size[1]) {
-          const int64_t cell = shown_at[y * l.size[1] + x];
-          row = cell / l.size[1], column = cell % l.size[1];
-        }
-        out[0] = static_cast<float>(row - (i * l.stride[0] + down));
-        out[1] = static_cast<float>(column - (j * l.stride[1] + right));
+// What one thread needs for an example.
+class Example {
+ public:
+  explicit Example(const Layer& layer)
+      : layer_(layer),
+        seen_(std::max(layer.size[0] * layer.size[1],
+                       layer.Output(0) * layer.Output(1))),
+        shown_at_(layer.size[0] * layer.size[1]) {
+    for (int64_t i = 0; i < layer.kernel[0]; ++i) {
+      for (int64_t j = 0; j < layer.kernel[1]; ++j) {
+        taps_.push_back({i * layer.dilation[0] - layer.before[0],
+                         j * layer.dilation[1] - layer.before[1]});
       }
     }
   }
-}
+
+  // Writes (output height, output width, taps, 2) offsets; false if source or target is
+  // no permutation.
+  bool operator()(const int32_t* source, const int32_t* target, float* out) {
+    const int64_t height = layer_.Output(0), width = layer_.Output(1);
+    if (!IsPermutation(source, shown_at_.size())) return false;
+    if (!IsPermutation(target, height * width)) return false;
+    for (int64_t i = 0; i < layer_.size[0]; ++i) {
+      for (int64_t j = 0; j < layer_.size[1]; ++j) shown_at_[*source++] = {i, j};
+    }
+    for (int64_t i = 0; i < height; ++i) {
+      for (int64_t j = 0; j < width; ++j, ++target, out += 2 * taps_.size()) {
+        Position({i * layer_.stride[0], j * layer_.stride[1]},
+                 {*target / width * layer_.stride[0], *target % width * layer_.stride[1]},
+                 out);
+      }
+    }
+    return true;
+  }
+
+ private:
+  struct Place {
+    int64_t row, column;
+  };
+
+  bool IsPermutation(const int32_t* values, int64_t size) {
+    std::fill_n(seen_.begin(), size, 0);
+    for (int64_t i = 0; i < size; ++i) {
+      if (values[i] < 0 || values[i] >= size || seen_[values[i]]) return false;
+      seen_[values[i]] = 1;
+    }
+    return true;
+  }
+
+  // The offsets at a position whose kernel begins at `own` and is to see what the kernel
+  // that begins at `truth` sees.
+  void Position(Place own, Place truth, float* out) const {
+    for (const Place& tap : taps_) {
+      const int64_t y = truth.row + tap.row, x = truth.column + tap.column;
+      Place lies_at{-2, -2};  // outside of any input
+      if (y >= 0 && y < layer_.size[0] && x >= 0 && x < layer_.size[1]) {
+        lies_at = shown_at_[y * layer_.size[1] + x];
+      }
+      *out++ = static_cast<float>(lies_at.row - own.row - tap.row);
+      *out++ = static_cast<float>(lies_at.column - own.column - tap.column);
+    }
+  }
+
+  const Layer& layer_;
+  std::vector<uint8_t> seen_;
+  std::vector<Place> shown_at_;  // where a true position is shown
+  std::vector<Place> taps_;
+};
 
 void Fill(Call* call, const Layer& layer, const int32_t* source, const int32_t* target,
           int64_t examples, float* out) {
@@ -81,12 +115,9 @@ void Fill(Call* call, const Layer& layer, const int32_t* source, const int32_t* 
   std::atomic<bool> out_of_memory{false}, valid{true};
   ParallelFor(examples, grain, layer.num_threads, [&](int64_t begin, int64_t end) {
     try {
-      std::vector<int32_t> shown_at(in), reached(positions);
+      Example example(layer);
       for (int64_t i = begin; i < end && valid; ++i) {
-        if (Invert(source + i * in, in, shown_at.data()) &&
-            Invert(target + i * positions, positions, reached.data())) {
-          FillOffsets(layer, shown_at.data(), target + i * positions, out + i * each);
-        } else {
+        if (!example(source + i * in, target + i * positions, out + i * each)) {
           valid = false;
         }
       }
@@ -118,8 +149,8 @@ void Compute(void* state, TF_OpKernelContext* context) {
                    ", target of shape " + Shape(target));
   if (!call.ok()) return;
   const int64_t taps = layer.kernel[0] * layer.kernel[1];
-  call.Require(2.0 * TF_Dim(source, 0) * height * width * taps <= kMostValues,
-               "there are too many offsets.");
+  call.Require(taps <= kMostTaps, "the kernel is too large.");
+  if (!call.ok()) return;
   TF_Tensor* offsets =
       call.Output(0, TF_FLOAT, {TF_Dim(source, 0), height, width, 2 * taps});
   if (!call.ok()) return;
