@@ -1,12 +1,12 @@
 """Calls the deformable native ops with what they were not made for, many times.
 
-Once under AddressSanitizer (some minutes), from the repository's root:
+Once under AddressSanitizer (two minutes), from the repository's root:
 
     CXXFLAGS=-fsanitize=address LDFLAGS=-fsanitize=address .venv/bin/python setup.py \
         build_ext --build-lib /tmp/asan --build-temp /tmp/asan-objects
-    LD_PRELOAD="$(g++ -print-file-name=libasan.so) $(g++ -print-file-name=libstdc++.so)" \
-        ASAN_OPTIONS=detect_leaks=0 .venv/bin/python tests/ops/deformable_fuzz.py \
-        /tmp/asan/tfpriv/ops/_native.so
+    asan=$(g++ -print-file-name=libasan.so) cpp=$(g++ -print-file-name=libstdc++.so)
+    LD_PRELOAD="$asan $cpp" ASAN_OPTIONS=detect_leaks=0 .venv/bin/python \
+        tests/ops/deformable_fuzz.py /tmp/asan/tfpriv/ops/_native.so
 
 2026-11-21, g++ 12: 10,000 calls, no complaint; with a read one row beyond the input
 planted, a heap-buffer-overflow at once.

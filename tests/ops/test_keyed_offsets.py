@@ -86,6 +86,22 @@ def test_named_paddings(implementation, padding, strides):
     np.testing.assert_allclose(keyed, plain, rtol=1e-12, atol=1e-12)
 
 
+def test_bit_for_bit_as_with_offsets_of_zero(native):
+    rng = np.random.default_rng(5)
+    inputs = rng.normal(size=(2, 14, 15, 20)).astype("float32")
+    filters = rng.normal(size=(3, 3, 20, 33)).astype("float32")
+    zero = np.zeros((1, 14, 15, 18), "float32")
+    plain = deformable_conv2d(inputs, zero, filters, padding="same").numpy()
+    source, target = (permutations_of(rng, 2, 210) for _ in range(2))
+    offsets = keyed_offsets(
+        source, target, input_size=(14, 15), kernel_size=3, padding="same"
+    )
+    keyed = deformable_conv2d(
+        shuffled(inputs, source), offsets, filters, padding="same"
+    )
+    np.testing.assert_array_equal(keyed, shuffled(plain, target))
+
+
 def test_a_wrong_key_is_no_convolution(implementation):
     rng = np.random.default_rng(0)
     arguments = {"input_size": 8, "kernel_size": 3, "padding": "same"}

@@ -140,8 +140,8 @@ def keyed_offsets(
     """Computes the offsets with which a convolution sees through shuffled positions.
 
     `deformable_conv2d` with these offsets, of inputs whose positions are shuffled by
-    `source`, gives the plain convolution's output with positions shuffled by `target`:
-    the same products in the same order. A permutation's entry q is the true position
+    `source`, gives the plain convolution's output with positions shuffled by `target`
+    (natively bit for bit what offsets of zero give). A permutation's entry q is the true position
     (row by row) of what is shown at position q. Taps in the padding are led outside.
 
     Args:
