@@ -141,8 +141,9 @@ def keyed_offsets(
 
     `deformable_conv2d` with these offsets, of inputs whose positions are shuffled by
     `source`, gives the plain convolution's output with positions shuffled by `target`
-    (natively bit for bit what offsets of zero give). A permutation's entry q is the true position
-    (row by row) of what is shown at position q. Taps in the padding are led outside.
+    (natively bit for bit what offsets of zero give). A permutation's entry q is the
+    true position (row by row) of what is shown at position q. Taps in the padding are
+    led outside.
 
     Args:
         source: permutations of the input's positions, int32 `(examples, height *

@@ -70,7 +70,8 @@ Deformable Checked(Call* call, const Kernel& kernel, const Tensors& t) {
   call->Require(IsSmall(t.inputs, 4) && IsSmall(t.offsets, 4) && IsSmall(t.mask, 4) &&
                     IsSmall(t.filters, 4),
                 "inputs, offsets, mask and filters must have 4 dimensions below 2^31.");
-  call->Require(ShapeOf(t.padding) == std::vector<int64_t>{4}, "padding must be top, bottom, left, right.");
+  call->Require(ShapeOf(t.padding) == std::vector<int64_t>{4},
+                "padding must be top, bottom, left, right.");
   if (!call->ok()) return d;
   const int32_t* padding = static_cast<const int32_t*>(TF_TensorData(t.padding));
   call->Require(*std::min_element(padding, padding + 4) >= 0,
@@ -93,18 +94,21 @@ Deformable Checked(Call* call, const Kernel& kernel, const Tensors& t) {
                     TF_Dim(t.filters, 2) == d.channels / d.groups &&
                     d.filters % d.groups == 0,
                 "filters must have shape (height, width, channels / groups, filters), "
-                "groups must divide the filters." + shapes);
+                "groups must divide the filters." +
+                    shapes);
   if (!call->ok()) return d;
   d.offset_groups = TF_Dim(t.offsets, 3) / (2 * d.Taps());
   call->Require(d.offset_groups > 0 && d.channels % d.offset_groups == 0 &&
                     FitsSamples(t.offsets, d, 2),
-                "offsets must have shape (examples or 1, output height, output width, 2 * "
-                "offset groups * taps), offset groups must divide the channels." + shapes);
+                "offsets must have shape (examples or 1, output height, output width, "
+                "2 * offset groups * taps), offset groups must divide the channels." +
+                    shapes);
   if (!call->ok()) return d;
   d.shared_offsets = TF_Dim(t.offsets, 0) == 1;
   d.shared_mask = TF_Dim(t.mask, 0) == 1;
   call->Require(!HasMask(t) || FitsSamples(t.mask, d, 1),
-                "mask must have the offsets' shape with half of their channels." + shapes);
+                "mask must have the offsets' shape with half of their channels." +
+                    shapes);
   const double places = 1.0 * d.examples * d.output[0] * d.output[1];
   call->Require(places * std::max(2 * d.offset_groups * d.Taps(), d.filters) <=
                     kMostValues,

@@ -30,7 +30,8 @@ class Pass {
         samples_(layer, values),
         columns_((kChunk + kMostRows) * MostDepth(parts) + kMostRows) {
     // Tiles also read rows after the last one, and forget what they made of them.
-    std::fill_n(columns_.get(), (kChunk + kMostRows) * MostDepth(parts) + kMostRows, T{0});
+    const int64_t size = (kChunk + kMostRows) * MostDepth(parts) + kMostRows;
+    std::fill_n(columns_.get(), size, T{0});
   }
 
   SampleBlock<T> Block(const Chunk& chunk, const Part& part) {
@@ -159,7 +160,8 @@ class BackwardFilters {
     for (const Part& part : parts) {
       starts_.push_back(out);
       for (int64_t run = 0; run < Runs(part); ++run, out += RunSize(d, part)) {
-        const int64_t g = run / RunsOfGroup(part), tap = part.tap + run % RunsOfGroup(part);
+        const int64_t g = run / RunsOfGroup(part);
+        const int64_t tap = part.tap + run % RunsOfGroup(part);
         const int64_t channel = part.channel + g * part.group_width;
         columns.clear();
         for (int64_t i = 0; i < RunColumns(part); ++i) {
@@ -193,7 +195,9 @@ class BackwardFilters {
 
  private:
   // The columns of one group and all taps lie side by side if there is but one group.
-  static int64_t RunsOfGroup(const Part& part) { return part.groups == 1 ? 1 : part.taps; }
+  static int64_t RunsOfGroup(const Part& part) {
+    return part.groups == 1 ? 1 : part.taps;
+  }
   static int64_t Runs(const Part& part) { return part.groups * RunsOfGroup(part); }
   static int64_t RunColumns(const Part& part) {
     return part.group_width * (part.groups == 1 ? part.taps : 1);
@@ -301,8 +305,8 @@ class OffsetGradients : BackwardPass<T> {
     const Sample<T>* sample = this->samples_(chunk, offset_group);
     const T* dot = dots_.data();
     for (int64_t p = chunk.first; p < chunk.first + chunk.positions; ++p) {
-      int64_t at = ((chunk.example * d.Positions() + p) * d.offset_groups + offset_group) *
-                   d.Taps();
+      const int64_t place = chunk.example * d.Positions() + p;
+      int64_t at = (place * d.offset_groups + offset_group) * d.Taps();
       for (int64_t tap = 0; tap < d.Taps(); ++tap, ++at, ++sample, dot += kCorners) {
         const T down = sample->down, right = sample->right;
         const T top = dot[1] - dot[0], bottom = dot[3] - dot[2];
