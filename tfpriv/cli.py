@@ -3,7 +3,9 @@
 Each subsystem owns its commands, in `tfpriv/<subsystem>/commands.py`:
 `add_parser(subparsers)` adds one parser whose default `handler` takes the parsed
 arguments. Only the module of the command that was asked for is imported, and TensorFlow
-only when its handler runs, so that help and wrong arguments answer at once.
+only when its handler runs, so that help and wrong arguments answer at once. A handler
+that needs no TensorFlow, in a module of others that do, says so: its parser's default
+`tensorflow` is False.
 """
 
 import argparse
@@ -30,6 +32,9 @@ COMMANDS = {
     ),
     "caption": _Command(
         "tfpriv.captioning.commands", "train and use private captioners", True
+    ),
+    "shuffle": _Command(
+        "tfpriv.shuffling.commands", "shuffle pixels with a secret key", True
     ),
     "demo": _Command(
         "tfpriv.demo", "train privately on generated pictures and caption them", True
@@ -95,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments after `tfpriv`; by default those of the process.
 
     Returns:
-        The exit code: 0, or 2 for wrong arguments, values or files.
+        The exit code: 0, 2 for wrong arguments, values or files, or the handler's own.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     command = next((word for word in argv if not word.startswith("-")), None)
@@ -105,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has said what it had to say
         return stop.code or 0
     try:
-        if COMMANDS[arguments.command].tensorflow:
+        if getattr(arguments, "tensorflow", COMMANDS[arguments.command].tensorflow):
             _import_tensorflow_quietly()
         return arguments.handler(arguments) or 0
     except KeyboardInterrupt:

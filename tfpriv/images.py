@@ -2,11 +2,15 @@
 
 import contextlib
 import os
-import tempfile
+import secrets
+import struct
 import textwrap
+import threading
 import warnings
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -14,6 +18,17 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 # A picture of more pixels than this is refused before it is decoded, so that a small
 # file cannot fill the memory. Pillow's own limit lies a little higher.
 MAX_PIXELS = 80_000_000
+# Pillow reports damage by whatever its decoder happened to raise.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    EOFError,
+    IndexError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
+_OPENING = threading.Lock()
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -47,28 +62,57 @@ def load(
 
 
 def _open(path):
-    """The decoded picture; every way in which a file can be bad is one ValueError."""
+    with opened(path) as picture:
+        return ImageOps.exif_transpose(picture).convert("RGB")
+
+
+@contextlib.contextmanager
+def opened(source: str | os.PathLike | BinaryIO, name: str | None = None):
+    """A Pillow picture that is still to be decoded, for readers with other wishes.
+
+    Every way in which a file can be bad, and every error while the picture is decoded
+    inside the `with`, is one ValueError that names the file.
+
+    Args:
+        source: File in any format that Pillow reads; a path, or open for reading.
+        name: What the file is called in errors; by default its path.
+
+    Yields:
+        The picture, of at most `MAX_PIXELS` pixels.
+
+    Raises:
+        ValueError: Not a picture, damaged, cut short, or too large.
+    """
+    name = source if name is None else name
     try:
-        with warnings.catch_warnings():
-            # Pillow only warns up to twice its limit; for us the limit is the limit.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                if picture.width * picture.height > MAX_PIXELS:
-                    raise ValueError(
-                        f"The picture is too large: at most {MAX_PIXELS} pixels. "
-                        f"Received: {path} ({picture.width}x{picture.height})"
-                    )
-                return ImageOps.exif_transpose(picture).convert("RGB")
+        with _opened_quietly(source) as picture:
+            if picture.width * picture.height > MAX_PIXELS:
+                raise ValueError(
+                    f"The picture is too large: at most {MAX_PIXELS} pixels. "
+                    f"Received: {name} ({picture.width}x{picture.height})"
+                )
+            yield picture
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(
-            f"The picture is too large: at most {MAX_PIXELS} pixels. Received: {path}"
+            f"The picture is too large: at most {MAX_PIXELS} pixels. Received: {name}"
         ) from error
-    except (OSError, SyntaxError, EOFError, IndexError, TypeError) as error:
-        # Pillow reports damage by whatever its decoder happened to raise.
+    except ValueError as error:  # Pillow's own do not say which file
+        if str(name) in str(error):
+            raise
+        raise ValueError(f"{error} Received: {name}") from error
+    except _DAMAGE as error:
         raise ValueError(
             "The picture cannot be decoded: the file is damaged, cut short or not a "
-            f"picture. Received: {path} ({error})"
+            f"picture. Received: {name} ({error})"
         ) from error
+
+
+def _opened_quietly(source):
+    # The list of warning filters is the whole process's, and threads open pictures too.
+    with _OPENING, warnings.catch_warnings():
+        # Pillow only warns up to twice its limit; for us the limit is the limit.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return Image.open(source)
 
 
 def to_array(
@@ -152,13 +196,12 @@ def save(
 def atomic_file(path: str | os.PathLike):
     """A binary file that appears under its name only when it is complete."""
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # As `open` does it, but for one that is there: the system applies the umask.
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
         os.replace(name, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

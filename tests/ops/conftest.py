@@ -9,6 +9,9 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+# Helpers of these tests lie beside them.
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
 
 @pytest.fixture
 def key() -> np.ndarray:

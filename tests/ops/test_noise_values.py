@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
-from tfpriv.ops import gaussian_noise, loader, noise_twin
+from tfpriv.ops import chacha_twin, gaussian_noise, loader, noise_twin
 
 TWO_PI = 2 * np.longdouble("3.14159265358979323846264338327950288")
 
@@ -45,7 +45,7 @@ def both(monkeypatch, *args, **kwargs):
 def test_block_function_of_rfc_8439():
     # RFC 8439, section 2.3.2: counter 1, nonce 000000090000004a00000000.
     last_row = np.array([1, 0x09000000, 0x4A000000, 0], np.uint32)
-    words = noise_twin.chacha20_blocks(
+    words = chacha_twin.chacha20_blocks(
         tf.constant(range(32), tf.uint8), last_row[:, None]
     )
     block = words.numpy()[:, 0].astype("<u4").tobytes().hex()
@@ -57,7 +57,7 @@ def test_block_function_of_rfc_8439():
 
 def test_block_counter_is_64_bits_wide(key):
     counter = np.array([[0xFFFFFFFF, 0], [0, 1], [5, 5], [0, 0]], np.uint32)
-    words = noise_twin.chacha20_blocks(tf.constant(key), counter).numpy()
+    words = chacha_twin.chacha20_blocks(tf.constant(key), counter).numpy()
     for column, block in enumerate((2**32 - 1, 2**32)):
         start = struct.pack("<QQ", block, 5)
         cipher = Cipher(algorithms.ChaCha20(bytes(key), start), mode=None).encryptor()
@@ -119,7 +119,7 @@ def test_twin_and_native_give_the_same_bits(key, shape, dtype, stream):
 
 
 def test_twin_and_native_agree_across_chunks_and_threads(native, monkeypatch, key):
-    size = 3 * noise_twin.BLOCKS_PER_CHUNK * noise_twin.VALUES_PER_BLOCK + 5
+    size = 3 * chacha_twin.BLOCKS_PER_CHUNK * noise_twin.VALUES_PER_BLOCK + 5
     one, other = both(monkeypatch, key, [size], "float64", stream=7)
     np.testing.assert_array_equal(one, other)
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from tfpriv.captioning import arguments
+from tfpriv.terminal import progress
 
 
 def add_parser(subparsers) -> None:
@@ -92,19 +93,6 @@ def _add_sweep(actions):
     arguments.add_delta(parser)
     arguments.add_validation(parser)
     parser.set_defaults(handler=sweep)
-
-
-def progress(what: str):
-    """A function `(done, total)` that keeps one line on the screen up to date."""
-
-    def show(done, total):
-        if sys.stderr.isatty():
-            end = "\n" if done == total else ""
-            print(f"\r{what}: {done}/{total}", end=end, file=sys.stderr, flush=True)
-        elif done == total:  # a log file wants no carriage returns
-            print(f"{what}: {total}", file=sys.stderr, flush=True)
-
-    return show
 
 
 def make_data(options: argparse.Namespace) -> None:

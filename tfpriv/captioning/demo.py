@@ -10,9 +10,9 @@ import keras
 
 from tfpriv import images
 from tfpriv.captioning import coco, scenes, store
-from tfpriv.captioning.commands import progress
 from tfpriv.captioning.evaluate import as_table, evaluate
 from tfpriv.captioning.train import Protection, Recipe, prepare, train
+from tfpriv.terminal import progress
 
 PICTURES, UNSEEN, SHOWN = 15000, 300, 12
 RECIPE = Recipe(

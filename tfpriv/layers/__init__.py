@@ -1,5 +1,15 @@
-"""Keras layers on the native ops."""
+"""Keras layers on the ops of `tfpriv.ops`."""
 
 from tfpriv.layers.deformable import DeformableConv2D
+from tfpriv.layers.keyed import (
+    KeyedAveragePooling2D,
+    KeyedConv2D,
+    KeyedMaxPooling2D,
+)
 
-__all__ = ["DeformableConv2D"]
+__all__ = [
+    "DeformableConv2D",
+    "KeyedAveragePooling2D",
+    "KeyedConv2D",
+    "KeyedMaxPooling2D",
+]

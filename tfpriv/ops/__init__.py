@@ -6,8 +6,10 @@ variable `TFPRIV_PY_OPS=1` is set.
 
 from tfpriv.ops.convolution import conv_gradients, conv_square_norms, same_padding
 from tfpriv.ops.deformable import deformable_conv2d, keyed_offsets
+from tfpriv.ops.keyed import keyed_average_pool2d, keyed_conv2d, keyed_max_pool2d
 from tfpriv.ops.loader import native_available, why_not_native
 from tfpriv.ops.noise import gaussian_noise
+from tfpriv.ops.permutations import invert_permutations, permutations, permute
 from tfpriv.ops.row_products import row_products
 
 __all__ = [
@@ -15,8 +17,14 @@ __all__ = [
     "conv_square_norms",
     "deformable_conv2d",
     "gaussian_noise",
+    "invert_permutations",
+    "keyed_average_pool2d",
+    "keyed_conv2d",
+    "keyed_max_pool2d",
     "keyed_offsets",
     "native_available",
+    "permutations",
+    "permute",
     "row_products",
     "same_padding",
     "why_not_native",

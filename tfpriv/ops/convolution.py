@@ -156,9 +156,7 @@ def _run(
     if inputs.dtype != tf.float64:
         inputs = tf.cast(inputs, tf.float32)
         gradients = tf.cast(gradients, tf.float32)
-    # Tensors that live on a GPU stay there.
-    on_gpu = bool(tf.config.list_logical_devices("GPU"))
-    native = None if on_gpu else loader.native_ops()
+    native = loader.native_ops_on_cpu()
     if native is None:
         return twin(inputs, gradients, geometry)
     for _ in range(MOST_AXES - geometry.rank):

@@ -15,7 +15,13 @@ OPS = (
     "tfpriv_deformable_conv2d_input_gradients",
     "tfpriv_deformable_conv2d_offset_gradients",
     "tfpriv_gaussian_noise",
+    "tfpriv_keyed_conv2d",
+    "tfpriv_keyed_conv2d_filter_gradient",
+    "tfpriv_keyed_conv2d_input_gradient",
     "tfpriv_keyed_offsets",
+    "tfpriv_keyed_pool2d",
+    "tfpriv_keyed_pool2d_gradient",
+    "tfpriv_permutations",
     "tfpriv_row_products",
 )
 ENV = "TFPRIV_PY_OPS"
@@ -90,3 +96,14 @@ def native_ops() -> types.ModuleType | None:
     if ENV not in reason:
         _warn_once(reason)
     return None
+
+
+def native_ops_on_cpu() -> types.ModuleType | None:
+    """Returns the native ops, or None also where tensors live on a GPU and stay there.
+
+    Returns:
+        What `native_ops` returns, or None.
+    """
+    import tensorflow as tf
+
+    return None if tf.config.list_logical_devices("GPU") else native_ops()

@@ -30,8 +30,7 @@ def row_products(rows: Any) -> tf.Tensor:
             "tensor of shape (examples, t, n). Received: rows of dtype "
             f"{rows.dtype.name} and shape {rows.shape}"
         )
-    on_gpu = bool(tf.config.list_logical_devices("GPU"))
-    native = None if on_gpu else loader.native_ops()
+    native = loader.native_ops_on_cpu()
     if native is None:
         return tf.matmul(rows, rows, transpose_b=True)
     products = native.tfpriv_row_products(

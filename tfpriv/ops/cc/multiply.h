@@ -50,11 +50,38 @@ struct Gram {
   int64_t stride;
 };
 
+// out[r][c] = start[c] + sum over taps k and d < run of left(r, k)[d] * right(k, d)[c].
+// Row r belongs to example r / positions; left(r, k) is the run in the example's part of
+// `left` whose number the table has for position r % positions and tap k, or zeros where
+// that number is negative.
+template <typename T>
+struct Gathered {
+  const T* left;
+  int64_t example_stride;
+  const int32_t* table;
+  int64_t table_stride;  // 0 where all examples share one table
+  int64_t positions, taps, run;
+  const T* zeros;  // one run of them
+  const T* right;  // of a panel: `panel` columns of (k, d) right_step after each other
+  int64_t right_step, panel_stride;
+  const T* start;  // as many as there are columns in all panels
+  int64_t rows, columns;
+  T* out;
+};
+
+// The part of the sum with taps [tap_begin, tap_end) and d in [begin, end): little enough
+// for a panel of the right matrix to stay in the first-level cache.
+struct GatheredPart {
+  bool first;
+  int64_t tap_begin, tap_end, begin, end;
+};
+
 // The functions of one instruction set. Matrices are packed in panels of `panel`
 // columns, each panel row by row, the last one filled up with zeros.
 template <typename From, typename T>
 struct Arithmetic {
   int64_t panel;
+  int64_t tile_rows;
   void (*multiply)(const Product<T>&);
   // Packs the matrix source[d][c].
   void (*pack_rows)(const From* source, int64_t depth, int64_t columns, T* packed);
@@ -65,6 +92,10 @@ struct Arithmetic {
   // Sum over all pairs of the segments' positions of positions[p][q] * cells[p'][q'].
   double (*shifted_dot)(const Segment* segments, int64_t size, Gram positions,
                         Gram cells);
+  void (*multiply_gathered)(const Gathered<T>&, const GatheredPart&, int64_t row_begin,
+                            int64_t row_end, int64_t panel_begin, int64_t panel_end);
+  void (*add_outer)(const T* const* left, int64_t begin, int64_t end, int64_t depth,
+                    const T* panels, T* out, int64_t columns);
 };
 
 namespace baseline {
@@ -75,6 +106,8 @@ TFPRIV_INLINE V MultiplyAdd(V a, V b, V c) {
   return a * b + c;
 }
 #include "multiply_kernels.h"
+#include "gathered_kernels.h"
+#include "multiply_choice.h"
 #undef TFPRIV_TARGET
 }  // namespace baseline
 
@@ -89,6 +122,8 @@ TFPRIV_TARGET TFPRIV_INLINE __m256d MultiplyAdd(__m256d a, __m256d b, __m256d c)
   return _mm256_fmadd_pd(a, b, c);
 }
 #include "multiply_kernels.h"
+#include "gathered_kernels.h"
+#include "multiply_choice.h"
 #undef TFPRIV_TARGET
 }  // namespace avx2
 
@@ -102,6 +137,8 @@ TFPRIV_TARGET TFPRIV_INLINE __m512d MultiplyAdd(__m512d a, __m512d b, __m512d c)
   return _mm512_fmadd_pd(a, b, c);
 }
 #include "multiply_kernels.h"
+#include "gathered_kernels.h"
+#include "multiply_choice.h"
 #undef TFPRIV_TARGET
 }  // namespace avx512
 #endif

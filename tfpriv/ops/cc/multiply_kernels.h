@@ -165,9 +165,3 @@ inline TFPRIV_TARGET double ShiftedDot(const Segment* segments, int64_t size,
   for (int l = 0; l < kLanes; ++l) rest += sums[l];
   return diagonal + 2 * rest;
 }
-
-template <typename From, typename T>
-Arithmetic<From, T> Functions() {
-  return {Vectors<T>::kPanel, Multiply<T>,   PackRows<From, T>, PackTransposed<From, T>,
-          SumSquares<T>,      ShiftedDot};
-}

@@ -14,6 +14,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "chacha.h"
+#include "doubles.h"
 #include "inline.h"
 
 namespace tfpriv {
@@ -24,23 +26,6 @@ struct StreamKey {
   uint32_t key[8];
   uint64_t stream;
 };
-
-TFPRIV_INLINE uint64_t Bits(double x) {
-  uint64_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  return bits;
-}
-
-TFPRIV_INLINE double FromBits(uint64_t bits) {
-  double x;
-  std::memcpy(&x, &bits, sizeof x);
-  return x;
-}
-
-// An integer below 2^52 in the last digits of 2^52: exact, and needs no AVX-512.
-TFPRIV_INLINE double ToDouble(uint64_t small) {
-  return FromBits(small | 0x4330000000000000) - 0x1p52;
-}
 
 TFPRIV_INLINE double Uniform(uint32_t low, uint32_t high) {
   return (ToDouble(high) * 0x1p32 + (ToDouble(low) + 1.0)) * 0x1p-64;
@@ -99,49 +84,18 @@ TFPRIV_INLINE void CosSinTurns(double v, double* cos_out, double* sin_out) {
   *sin_out = FromBits(Bits(sin) ^ differ ^ ((quarter & 2) << 62));
 }
 
-// One word of the cipher's state for each of LANES blocks.
+// The keystream of LANES blocks from `first_block` on, with a 64-bit counter.
 template <int LANES>
-struct Lanes {
-  typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
-};
-
-template <typename Words>
-TFPRIV_INLINE void QuarterRound(Words& a, Words& b, Words& c, Words& d) {
-  a += b, d ^= a, d = d << 16 | d >> 16;
-  c += d, b ^= c, b = b << 12 | b >> 20;
-  a += b, d ^= a, d = d << 8 | d >> 24;
-  c += d, b ^= c, b = b << 7 | b >> 25;
-}
-
-// The words of LANES blocks from `first_block` on: word i of block l is out[i][l].
-template <int LANES>
-TFPRIV_INLINE void ChaCha20(const StreamKey& key, uint64_t first_block,
-                            uint32_t out[16][LANES]) {
-  typedef typename Lanes<LANES>::Words Words;
-  constexpr uint32_t kExpand32ByteK[4] = {0x61707865, 0x3320646e, 0x79622d32,
-                                          0x6b206574};
-  Words start[16], x[16];
-  for (int i = 0; i < 4; ++i) start[i] = Words{} + kExpand32ByteK[i];
-  for (int i = 0; i < 8; ++i) start[4 + i] = Words{} + key.key[i];
+TFPRIV_INLINE void KeyStream(const StreamKey& key, uint64_t first_block,
+                             uint32_t out[16][LANES]) {
+  alignas(64) uint32_t last_row[4][LANES];
   for (int l = 0; l < LANES; ++l) {
-    start[12][l] = static_cast<uint32_t>(first_block + l);
-    start[13][l] = static_cast<uint32_t>((first_block + l) >> 32);
+    last_row[0][l] = static_cast<uint32_t>(first_block + l);
+    last_row[1][l] = static_cast<uint32_t>((first_block + l) >> 32);
+    last_row[2][l] = static_cast<uint32_t>(key.stream);
+    last_row[3][l] = static_cast<uint32_t>(key.stream >> 32);
   }
-  start[14] = Words{} + static_cast<uint32_t>(key.stream);
-  start[15] = Words{} + static_cast<uint32_t>(key.stream >> 32);
-  std::memcpy(x, start, sizeof x);
-  for (int round = 0; round < 20; round += 2) {
-    QuarterRound(x[0], x[4], x[8], x[12]);
-    QuarterRound(x[1], x[5], x[9], x[13]);
-    QuarterRound(x[2], x[6], x[10], x[14]);
-    QuarterRound(x[3], x[7], x[11], x[15]);
-    QuarterRound(x[0], x[5], x[10], x[15]);
-    QuarterRound(x[1], x[6], x[11], x[12]);
-    QuarterRound(x[2], x[7], x[8], x[13]);
-    QuarterRound(x[3], x[4], x[9], x[14]);
-  }
-  for (int i = 0; i < 16; ++i) x[i] += start[i];
-  std::memcpy(out, x, sizeof x);
+  ChaCha20<LANES>(key.key, last_row, out);
 }
 
 // The values of LANES blocks, in stream order.
@@ -149,7 +103,7 @@ template <typename T, int LANES>
 TFPRIV_INLINE void FillGroup(const StreamKey& key, uint64_t first_block, T* out) {
   alignas(64) uint32_t words[16][LANES];
   alignas(64) T values[kValuesPerBlock][LANES];
-  ChaCha20<LANES>(key, first_block, words);
+  KeyStream<LANES>(key, first_block, words);
   for (int pair = 0; pair < 4; ++pair) {
     const uint32_t(*w)[LANES] = words + 4 * pair;
     for (int l = 0; l < LANES; ++l) {

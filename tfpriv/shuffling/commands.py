@@ -1,0 +1,133 @@
+"""`tfpriv shuffle keygen|protect|unprotect`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tfpriv.terminal import progress
+
+SHOWN = 20  # bad pictures that are named one by one
+INCOMPLETE = 1  # the exit code where pictures were left out
+
+
+def add_parser(subparsers) -> None:
+    """Adds `shuffle` to the parsers of the `tfpriv` command.
+
+    Args:
+        subparsers: what `ArgumentParser.add_subparsers` returned.
+    """
+    shuffle = subparsers.add_parser("shuffle", help="shuffle pixels with a secret key")
+    actions = shuffle.add_subparsers(dest="action", metavar="action", required=True)
+    _add_keygen(actions)
+    _add_protect(actions)
+    _add_unprotect(actions)
+
+
+def _add_keygen(actions):
+    parser = actions.add_parser("keygen", help="make a secret key")
+    parser.add_argument("key", type=Path, metavar="FILE", help="key file to write")
+    parser.add_argument(
+        "--check-value",
+        action="store_true",
+        help="also write by what a damaged key file is noticed",
+    )
+    parser.set_defaults(handler=keygen, tensorflow=False)
+
+
+def _add_protect(actions):
+    parser = actions.add_parser(
+        "protect", help="shuffle a picture, a folder or a data set (.npz)"
+    )
+    _add_paths(parser)
+    parser.add_argument(
+        "--fixed",
+        action="store_true",
+        help="one permutation for all pictures; weak: one known picture breaks it",
+    )
+    parser.add_argument(
+        "--check-value",
+        action="store_true",
+        help="store with each picture by what a wrong key is told from the right one; "
+        "shows which pictures belong together",
+    )
+    parser.set_defaults(handler=protect)
+
+
+def _add_unprotect(actions):
+    parser = actions.add_parser("unprotect", help="put protected pictures in order")
+    _add_paths(parser)
+    parser.set_defaults(handler=unprotect)
+
+
+def _add_paths(parser):
+    parser.add_argument(
+        "source", type=Path, metavar="INPUT", help="picture, folder or .npz file"
+    )
+    parser.add_argument("--key", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help=".png file, folder or .npz file to write",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files that exist already"
+    )
+
+
+def keygen(options: argparse.Namespace) -> None:
+    from tfpriv.shuffling import Key
+
+    Key.generate().save(options.key, check_value=options.check_value)
+    print(f"New key: {options.key}")
+    print("Keep a copy in a safe place: without it the pictures are lost.")
+
+
+def protect(options: argparse.Namespace) -> int:
+    from tfpriv.shuffling import Key, files
+
+    report = files.protect(
+        options.source,
+        options.output,
+        Key.load(options.key),
+        fixed=options.fixed,
+        check_value=options.check_value,
+        overwrite=options.overwrite,
+        progress=progress("protecting"),
+    )
+    return _say(report, "protected", options.output)
+
+
+def unprotect(options: argparse.Namespace) -> int:
+    from tfpriv.shuffling import Key, files
+
+    report = files.unprotect(
+        options.source,
+        options.output,
+        Key.load(options.key),
+        overwrite=options.overwrite,
+        progress=progress("opening"),
+    )
+    if report.unchecked:
+        print(
+            f"Without a check value: {report.unchecked}. Look whether they are in "
+            "order; nothing else tells whether the key was theirs.",
+            file=sys.stderr,
+        )
+    return _say(report, "in order again", options.output)
+
+
+def _say(report, done: str, output: Path) -> int:
+    """Says what was done; returns the exit code."""
+    for failure in report.failures[:SHOWN]:
+        print(f"left out: {failure}", file=sys.stderr)
+    if len(report.failures) > SHOWN:
+        more = len(report.failures) - SHOWN
+        print(f"left out: {more} more", file=sys.stderr)
+    if report.copied:
+        print(f"Copied as they are: {', '.join(report.copied)}")
+    if report.others:
+        print(f"Not copied, because they are no pictures: {report.others} files")
+    print(f"Pictures {done}: {report.done} in {output}")
+    return INCOMPLETE if report.failures else 0

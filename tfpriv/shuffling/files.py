@@ -1,0 +1,200 @@
+"""Pictures, folders and data sets on the disk: protected, and opened again."""
+
+import functools
+import os
+from collections import Counter
+from pathlib import Path
+
+from tfpriv import images
+from tfpriv.shuffling import codec, datasets, pipeline
+from tfpriv.shuffling.keys import Key
+from tfpriv.shuffling.pipeline import Progress, Report
+
+# What is taken for a picture in a folder; anything else is left where it is.
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".mpo"}
+)
+_LOSSY = frozenset({".jpg", ".jpeg", ".webp", ".heic", ".avif", ".jp2"})
+
+
+def protect(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    key: Key,
+    *,
+    fixed: bool = False,
+    check_value: bool = False,
+    overwrite: bool = False,
+    progress: Progress = None,
+) -> Report:
+    """Shuffles the pixels of a picture, a folder of pictures or a data set.
+
+    Files are written one by one, each whole or not at all. Nothing but the pixels is
+    kept: no EXIF, no colour profile, no thumbnail, no comment.
+
+    Args:
+        source: A picture, a folder (with all below it), or a data set in an .npz file.
+        output: A .png file, a folder, or an .npz file.
+        key: The secret key.
+        fixed: One permutation for all pictures of a size; else one for each picture.
+        check_value: Store the key's check value with each picture.
+        overwrite: Replace files that are there already.
+        progress: `None`, or a function called with `(done, total)` now and then.
+
+    Returns:
+        What was done. Bad pictures of folders and data sets are left out and named.
+
+    Raises:
+        FileExistsError: An output is there already.
+        FileNotFoundError: There is nothing at `source`.
+        ValueError: A bad picture, or an output that would not keep it.
+    """
+    how = {"key": key, "fixed": fixed, "check_value": check_value}
+    source, output = _checked_paths(Path(source), Path(output), overwrite)
+    if source.suffix.lower() == ".npz":
+        return datasets.protect(source, output, **how, progress=progress)
+    convert = functools.partial(codec.protect, **how)
+    return _pictures(source, output, codec.read_plain, convert, overwrite, progress)
+
+
+def unprotect(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    key: Key,
+    *,
+    overwrite: bool = False,
+    progress: Progress = None,
+) -> Report:
+    """Puts in order again what `protect` wrote.
+
+    Args:
+        source: A protected picture, folder or data set.
+        output: A .png file, a folder, or an .npz file.
+        key: The key that it was protected with.
+        overwrite: Replace files that are there already.
+        progress: `None`, or a function called with `(done, total)` now and then.
+
+    Returns:
+        What was done. Bad pictures of folders and data sets are left out and named.
+
+    Raises:
+        FileExistsError: An output is there already.
+        FileNotFoundError: There is nothing at `source`.
+        ValueError: A bad picture, a wrong key (where a check value tells), or an output
+            that would not keep the picture.
+    """
+    source, output = _checked_paths(Path(source), Path(output), overwrite)
+    if source.suffix.lower() == ".npz":
+        return datasets.unprotect(source, output, key, progress=progress)
+    unchecked = []
+
+    def read(path):
+        picture = codec.read_protected(path, key)
+        if picture.record.check is None:
+            unchecked.append(path)
+        return picture
+
+    convert = functools.partial(codec.unprotect, key=key)
+    report = _pictures(source, output, read, convert, overwrite, progress)
+    return report._replace(unchecked=len(unchecked))
+
+
+def _checked_paths(source: Path, output: Path, overwrite: bool) -> tuple[Path, Path]:
+    """The paths, if the one can be read and the other would keep what is written."""
+    if not source.exists():
+        raise FileNotFoundError(f"There is nothing at this path. Received: {source}")
+    if source.is_dir():
+        if output.resolve().is_relative_to(source.resolve()):
+            raise ValueError(
+                "The output folder must lie outside of the folder that is read. "
+                f"Received: {source} and {output}"
+            )
+        if output.exists() and not output.is_dir():
+            raise FileExistsError(f"The output is no folder. Received: {output}")
+        return source, output
+    _check_ending(output, ".npz" if source.suffix.lower() == ".npz" else ".png")
+    if output.resolve() == source.resolve():
+        raise ValueError(f"The output is the input. Received: {output}")
+    _check_new([output], overwrite)
+    return source, output
+
+
+def _check_ending(output: Path, wanted: str) -> None:
+    found = output.suffix.lower()
+    if found in _LOSSY:
+        raise ValueError(
+            "Shuffled pixels must be kept exactly, and this format keeps only what "
+            "people see of a picture: it would be destroyed for ever. Name a "
+            f"{wanted} file. Received: {output}"
+        )
+    if found != wanted:
+        raise ValueError(f"The output must end in {wanted}. Received: {output}")
+
+
+def _check_new(outputs: list[Path], overwrite: bool) -> None:
+    there = [path for path in outputs if path.exists()]
+    if there and not overwrite:
+        raise FileExistsError(
+            f"{len(there)} of {len(outputs)} outputs exist already; `--overwrite` "
+            f"replaces them. Received: {there[0]}"
+        )
+
+
+def _pictures(source, output, read, convert, overwrite, progress) -> Report:
+    """A picture, or all pictures of a folder."""
+    if not source.is_dir():
+        output.parent.mkdir(parents=True, exist_ok=True)
+        _write(output, *convert([read(source)]))
+        return Report(1, [])
+    jobs, failures, others = _jobs(source, output)
+    if not jobs and not failures:
+        raise ValueError(
+            f"There are no pictures in the folder, which end in one of "
+            f"{', '.join(sorted(SUFFIXES))}. Received: {source}"
+        )
+    _check_new([target for _, target in jobs], overwrite)
+    for folder in {target.parent for _, target in jobs}:
+        folder.mkdir(parents=True, exist_ok=True)
+    left_out = pipeline.run(
+        jobs,
+        lambda job: read(job[0]),
+        convert,
+        lambda job, content: _write(job[1], content),
+        progress,
+    )
+    failures += [failure.reason for failure in left_out]
+    return Report(len(jobs) - len(left_out), failures, others)
+
+
+def _jobs(source: Path, output: Path):
+    """Pairs of picture and output, what cannot be done, and how many other files."""
+    found, others = [], 0
+    for folder, below, names in os.walk(source):
+        below.sort()
+        paths = [Path(folder, name) for name in sorted(names)]
+        pictures = [path for path in paths if _is_picture(path)]
+        found += pictures
+        others += len(paths) - len(pictures)
+    targets = [output / path.relative_to(source).with_suffix(".png") for path in found]
+    times = Counter(targets)
+    jobs, failures = [], []
+    for path, target in zip(found, targets, strict=True):
+        if times[target] == 1:
+            jobs.append((path, target))
+        else:
+            failures.append(
+                "Several pictures would be written to the same file; rename one. "
+                f"Received: {path} for {target}"
+            )
+    return jobs, failures, others
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file's name is that of a picture; a hidden one is a program's own."""
+    named = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return named and path.is_file()
+
+
+def _write(path: Path, content: bytes) -> None:
+    with images.atomic_file(path) as file:
+        file.write(content)

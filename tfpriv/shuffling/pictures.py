@@ -1,0 +1,215 @@
+"""Pictures in memory: shuffled with a key, and put in order again."""
+
+import os
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpriv import ops
+from tfpriv.shuffling.keys import Key
+
+NONCE_BYTES = 12
+FIXED, PER_PICTURE = "fixed", "per picture"
+_PLACES_AT_ONCE = 1 << 22  # of permutations that are held in memory together
+
+
+def new_nonces(count: int) -> np.ndarray:
+    """Draws nonces, one for each picture, from the operating system's generator.
+
+    A nonce is no secret: it is stored with its picture. It must not be used twice with
+    a key, or two pictures share a permutation. Of n nonces two are equal with
+    probability below n^2 / 2^97.
+
+    Args:
+        count: Number of pictures.
+
+    Returns:
+        uint8 array of shape `(count, 12)`.
+    """
+    drawn = np.frombuffer(os.urandom(count * NONCE_BYTES), np.uint8)
+    return drawn.reshape(count, NONCE_BYTES)
+
+
+def shuffle(images: Any, key: Key, nonce: Any = None) -> Any:
+    """Moves the pixels of pictures to secret places.
+
+    `shuffled[n, q] = images[n, permutation[q]]`, with places in row-major order and all
+    channels of a pixel together. What is left to see is which colours there are, and
+    how often.
+
+    Without nonces all pictures of a size share one permutation: the seed's mode, which
+    falls to whoever knows one picture and its shuffled form.
+
+    In a graph the key is asked for at run time and never becomes a part of the graph:
+    one that is exported cannot shuffle elsewhere.
+
+    Args:
+        images: Array or tensor of shape `(height, width, channels)` or `(n, height,
+            width, channels)`, any dtype; height and width must be known.
+        key: The secret key.
+        nonce: `None` (one permutation for all), 12 bytes for one picture, or uint8
+            array `(n, 12)`: a fresh nonce for each picture, see `new_nonces`.
+
+    Returns:
+        Pictures of the same shape and dtype: arrays of arrays, tensors of tensors.
+
+    Raises:
+        TypeError: `key` is not a `Key`.
+        ValueError: Wrong shapes, or a nonce that comes twice.
+        tf.errors.InvalidArgumentError: Nonces that come twice in a graph.
+    """
+    return _moved(images, key, nonce, back=False)
+
+
+def unshuffle(images: Any, key: Key, nonce: Any = None) -> Any:
+    """Puts shuffled pictures in order again: the inverse of `shuffle`.
+
+    With a wrong key, or another nonce, the result is another disorder.
+
+    Args:
+        images: What `shuffle` returned.
+        key: The key that they were shuffled with.
+        nonce: The nonces that they were shuffled with; `None` if without.
+
+    Returns:
+        Pictures of the same shape and dtype: arrays of arrays, tensors of tensors.
+
+    Raises:
+        TypeError: `key` is not a `Key`.
+        ValueError: Wrong shapes.
+    """
+    return _moved(images, key, nonce, back=True)
+
+
+def _moved(images, key, nonce, *, back):
+    if not isinstance(key, Key):
+        raise TypeError(
+            "`key` must be a tfpriv.shuffling.Key: `Key.generate()` or "
+            f"`Key.load(path)`. Received: {type(key).__name__}"
+        )
+    if not tf.is_tensor(images):
+        images = np.asarray(images)
+    shape = tf.TensorShape(images.shape)
+    rank = shape.rank
+    if rank not in (3, 4) or any(not side for side in shape[-3:-1]):
+        raise ValueError(
+            "Pictures must have the shape (height, width, channels) or (n, height, "
+            "width, channels), with known height and width of at least 1. Received: "
+            f"shape={images.shape}"
+        )
+    batch = images if rank == 4 else images[None]
+    move = _move_tensor if tf.is_tensor(images) else _move_array
+    moved = move(batch, key, _as_rows(nonce, rank), back)
+    return moved if rank == 4 else moved[0]
+
+
+def _as_rows(nonce, rank):
+    """Nonces as uint8 rows of an array or tensor, or `None` where there are none."""
+    if nonce is None:
+        return None
+    if isinstance(nonce, bytes):
+        nonce = np.frombuffer(nonce, np.uint8)
+    elif not tf.is_tensor(nonce):
+        nonce = np.asarray(nonce)
+    wanted = (NONCE_BYTES,) if rank == 3 else (None, NONCE_BYTES)
+    if nonce.dtype != np.uint8 or not tf.TensorShape(nonce.shape).is_compatible_with(
+        wanted
+    ):
+        raise ValueError(
+            f"One picture has a nonce of {NONCE_BYTES} bytes, n pictures have a uint8 "
+            f"array of shape (n, {NONCE_BYTES}): `new_nonces(n)`. Received: nonce of "
+            f"dtype {getattr(nonce.dtype, 'name', nonce.dtype)} and shape {nonce.shape}"
+        )
+    return nonce if rank == 4 else nonce[None]
+
+
+def _check_count(nonces, count):
+    rows = None if nonces is None else nonces.shape[0]
+    if None not in (rows, count) and rows != count:
+        raise ValueError(
+            f"Every picture has its own nonce. Received: {rows} nonces for {count} "
+            "pictures"
+        )
+
+
+def _check_fresh(nonces: np.ndarray) -> None:
+    if len(set(map(bytes, nonces))) < len(nonces):
+        raise ValueError(
+            "A nonce comes twice: two pictures would share a permutation. Use "
+            f"`new_nonces(n)`. Received: {len(nonces)} nonces"
+        )
+
+
+def _purpose(shape, nonces) -> str:
+    """What the derived key of pictures of this shape (..., h, w, c) is for."""
+    mode = FIXED if nonces is None else PER_PICTURE
+    return f"picture {shape[-3]}x{shape[-2]} {mode}"
+
+
+def _permutations(key: Key, shape, nonces) -> tf.Tensor:
+    """The permutations of pictures of a shape (..., h, w, c): `(n or 1, h * w)`."""
+    purpose = _purpose(shape, nonces)
+    if nonces is None:
+        nonces = np.zeros((1, NONCE_BYTES), np.uint8)
+    if tf.executing_eagerly():
+        secret = np.frombuffer(key.derive(purpose), np.uint8)
+    else:
+        # A constant would be written into whatever the graph is exported to.
+        secret = tf.numpy_function(
+            lambda: np.frombuffer(key.derive(purpose), np.uint8), [], tf.uint8
+        )
+    return ops.permutations(secret, nonces, shape[-3] * shape[-2])
+
+
+def _move_array(images, key, nonces, back):
+    if nonces is not None:
+        nonces = np.asarray(nonces)
+        _check_count(nonces, len(images))
+        if not back:
+            _check_fresh(nonces)
+    count, height, width, channels = images.shape
+    places = height * width
+    flat = images.reshape(count, places, channels)
+    moved = np.empty_like(flat)
+    at_once = count if nonces is None else max(1, _PLACES_AT_ONCE // places)
+    for first in range(0, count, max(1, at_once)):
+        part = slice(first, first + at_once)
+        of_part = None if nonces is None else nonces[part]
+        with tf.init_scope():  # arrays are moved at once, in a trace too
+            rows = _permutations(key, images.shape, of_part).numpy()
+        _move_rows(flat[part], rows, moved[part], back)
+    return moved.reshape(images.shape)
+
+
+def _move_rows(pictures, rows, moved, back):
+    """Writes pictures `(n, places, channels)`, permuted, to an array of that shape."""
+    rows = np.broadcast_to(rows, pictures.shape[:2])
+    for picture, row, out in zip(pictures, rows, moved, strict=True):
+        if back:
+            out[row] = picture
+        else:
+            np.take(picture, row, axis=0, out=out, mode="clip")
+
+
+def _move_tensor(images, key, nonces, back):
+    _check_count(nonces, images.shape[0])
+    if nonces is not None and not back:
+        nonces = _fresh_tensor(nonces)
+    rows = _permutations(key, images.shape, nonces)
+    return ops.permute(images, ops.invert_permutations(rows) if back else rows)
+
+
+def _fresh_tensor(nonces):
+    """The nonces, once it is certain that none comes twice."""
+    if not tf.is_tensor(nonces) or hasattr(nonces, "numpy"):
+        _check_fresh(np.asarray(nonces))
+        return nonces
+    distinct, _ = tf.raw_ops.UniqueV2(x=nonces, axis=[0])
+    check = tf.debugging.assert_equal(
+        tf.shape(distinct)[0],
+        tf.shape(nonces)[0],
+        "A nonce comes twice: two pictures would share a permutation.",
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(nonces)
