@@ -29,6 +29,14 @@ def test_networks_have_the_stated_number_of_weights():
         assert weights == workload.PARAMETERS[name], build
 
 
+def test_deformable_layers_have_the_stated_number_of_weights():
+    from competitors import deformable_ours, workload
+
+    for form in ("deformable-whole-forward", "plain-fractions-training"):
+        _, weights = deformable_ours.build("8x8x256", 1, form)
+        assert weights == workload.SIZES["8x8x256"]
+
+
 def test_every_engine_has_a_row():
     import training
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from competitors.workload import PARAMETERS
+from competitors.workload import SIZES
 
 HERE = Path(__file__).parents[1]
 ENVIRONMENTS = HERE.parent / ".venv-reference"
@@ -83,7 +83,7 @@ class Process:
 
     def build(self) -> None:
         """Lets it build its network, of the size that all have."""
-        weights, agreed = self.ask("build"), PARAMETERS[self._network]
+        weights, agreed = self.ask("build"), SIZES[self._network]
         if weights != agreed:
             raise CompetitorError(
                 f"{self.competitor.name} has {weights:.0f} weights instead of {agreed}."

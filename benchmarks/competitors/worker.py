@@ -5,6 +5,8 @@ import os
 import sys
 import time
 
+from competitors.workload import SIZES
+
 WARM_UP = 4  # steps, or two of a competitor that takes this long for them:
 LONG_SECONDS = 10.0
 
@@ -57,7 +59,7 @@ def main(build):
 
 def _parse():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--network", choices=("cnn", "decoder"), required=True)
+    parser.add_argument("--network", choices=tuple(SIZES), required=True)
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--form", required=True)
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""The two networks' sizes and their data, the same for every competitor.
+"""The two networks' and the layers' sizes and data, the same for every competitor.
 
 Only numpy is imported here: each environment has it, and none has all the frameworks.
 """
@@ -6,6 +6,9 @@ Only numpy is imported here: each environment has it, and none has all the frame
 import numpy as np
 
 PARAMETERS = {"cnn": 279_882, "decoder": 4_152_200}
+# Layers as in VGG, with as many filters as channels: (height and width, channels).
+LAYERS = {"32x32x64": (32, 64), "16x16x128": (16, 128), "8x8x256": (8, 256)}
+SIZES = PARAMETERS | {name: 9 * c * c + c for name, (_, c) in LAYERS.items()}
 
 # cnn: 3x3 convolutions, each with GroupNorm and ReLU; pooled over the picture; Dense.
 IMAGE = (32, 32, 3)
@@ -48,3 +51,30 @@ def batch(network, size):
     tokens = rng.integers(0, VOCABULARY, (size, LENGTH + 1)).astype("int32")
     memory = rng.normal(size=(size, PICTURE_TOKENS, WIDTH)).astype("float32")
     return {"tokens": tokens[:, :-1], "memory": memory}, tokens[:, 1:]
+
+
+def layer(name, size, whole):
+    """Made-up data of a deformable layer with kernels of 3 and padding 1.
+
+    Args:
+        name: of `LAYERS`.
+        size: Examples.
+        whole: Whether offsets are whole pixels, -2 to 2, or anything thereabouts.
+
+    Returns:
+        Dict of `inputs`, `offsets` (one set for each example), `filters` and `bias`,
+        channels last.
+    """
+    rng = np.random.default_rng(0)
+    height, channels = LAYERS[name]
+    shapes = {
+        "inputs": (size, height, height, channels),
+        "offsets": (size, height, height, 18),
+        "filters": (3, 3, channels, channels),
+        "bias": (channels,),
+    }
+    arrays = {name: rng.normal(size=s).astype("float32") for name, s in shapes.items()}
+    if whole:
+        offsets = rng.integers(-2, 3, arrays["offsets"].shape)
+        arrays["offsets"] = offsets.astype("float32")
+    return arrays

@@ -1,5 +1,6 @@
 """Keras layers on the ops of `tfpriv.ops`."""
 
+from tfpriv.layers.deformable import DeformableConv2D
 from tfpriv.layers.keyed import (
     KeyedAveragePooling2D,
     KeyedConv2D,
@@ -7,6 +8,7 @@ from tfpriv.layers.keyed import (
 )
 
 __all__ = [
+    "DeformableConv2D",
     "KeyedAveragePooling2D",
     "KeyedConv2D",
     "KeyedMaxPooling2D",

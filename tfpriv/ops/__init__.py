@@ -5,6 +5,7 @@ variable `TFPRIV_PY_OPS=1` is set.
 """
 
 from tfpriv.ops.convolution import conv_gradients, conv_square_norms, same_padding
+from tfpriv.ops.deformable import deformable_conv2d, keyed_offsets
 from tfpriv.ops.keyed import keyed_average_pool2d, keyed_conv2d, keyed_max_pool2d
 from tfpriv.ops.loader import native_available, why_not_native
 from tfpriv.ops.noise import gaussian_noise
@@ -14,11 +15,13 @@ from tfpriv.ops.row_products import row_products
 __all__ = [
     "conv_gradients",
     "conv_square_norms",
+    "deformable_conv2d",
     "gaussian_noise",
     "invert_permutations",
     "keyed_average_pool2d",
     "keyed_conv2d",
     "keyed_max_pool2d",
+    "keyed_offsets",
     "native_available",
     "permutations",
     "permute",

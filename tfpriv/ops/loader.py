@@ -12,10 +12,15 @@ LIBRARY = Path(__file__).with_name("_native.so")
 OPS = (
     "tfpriv_conv_gradients",
     "tfpriv_conv_square_norms",
+    "tfpriv_deformable_conv2d",
+    "tfpriv_deformable_conv2d_filter_gradients",
+    "tfpriv_deformable_conv2d_input_gradients",
+    "tfpriv_deformable_conv2d_offset_gradients",
     "tfpriv_gaussian_noise",
     "tfpriv_keyed_conv2d",
     "tfpriv_keyed_conv2d_filter_gradient",
     "tfpriv_keyed_conv2d_input_gradient",
+    "tfpriv_keyed_offsets",
     "tfpriv_keyed_pool2d",
     "tfpriv_keyed_pool2d_gradient",
     "tfpriv_permutations",
@@ -43,6 +48,15 @@ def _load() -> tuple[types.ModuleType | None, str | None]:
     if missing:
         return None, f"{LIBRARY} lacks {missing}: install tfpriv again"
     return library, None
+
+
+def library() -> types.ModuleType | None:
+    """Returns the native ops wherever they load, whatever the environment asks for.
+
+    Returns:
+        The module that `tf.load_op_library` made, or None.
+    """
+    return _load()[0]
 
 
 def why_not_native() -> str | None:

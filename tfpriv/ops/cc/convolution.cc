@@ -4,7 +4,6 @@
 
 #include "convolution.h"
 
-#include <atomic>
 #include <cmath>
 #include <initializer_list>
 #include <memory>
@@ -13,15 +12,14 @@
 
 #include "convolution_norm.h"
 #include "op.h"
-#include "parallel.h"
 #include "tf_c_api.h"
+#include "workers.h"
 
 namespace tfpriv {
 namespace {
 
 constexpr int kDims = kAxes + 2;      // examples, space, channels
 constexpr double kMostValues = 0x1p40;  // far from any overflow
-constexpr double kWorkPerThread = 0x1p21;  // less is not worth a thread
 constexpr int64_t kMostPairs = 1024;  // cells or positions: some megabytes of products
 
 struct Kernel {
@@ -58,23 +56,6 @@ double PairwiseWork(const Convolution& c, const Pairs& pairs) {
   return work;
 }
 
-// Calls work(Worker&, example) for every example; a Worker is made for each thread.
-template <typename Worker, typename Make, typename Work>
-void ForExamples(Call* call, int64_t examples, double work_each, int64_t threads,
-                 const Make& make, const Work& work) {
-  std::atomic<bool> out_of_memory{false};
-  const int64_t grain = static_cast<int64_t>(kWorkPerThread / work_each) + 1;
-  ParallelFor(examples, grain, threads, [&](int64_t begin, int64_t end) {
-    try {
-      const std::unique_ptr<Worker> worker = make();
-      for (int64_t i = begin; i < end; ++i) work(*worker, i);
-    } catch (const std::bad_alloc&) {
-      out_of_memory = true;
-    }
-  });
-  if (out_of_memory) call->Fail(TF_RESOURCE_EXHAUSTED, "no memory for one example.");
-}
-
 template <typename T>
 void Gradients(Call* call, const Batch& batch, int64_t threads, T* out, double* norms) {
   const Convolution& c = batch.convolution;
@@ -82,7 +63,7 @@ void Gradients(Call* call, const Batch& batch, int64_t threads, T* out, double* 
   const T* gradient = static_cast<const T*>(TF_TensorData(batch.gradient));
   const Columns columns(c);
   typedef Direct<T, T> Worker;
-  ForExamples<Worker>(
+  ForEach<Worker>(
       call, batch.examples, DirectWork<T>(c), threads,
       [&] { return std::make_unique<Worker>(c, columns); },
       [&](const Worker& worker, int64_t i) {
@@ -178,7 +159,7 @@ void SquareNorms(Call* call, const Batch& batch, int64_t threads, double* out) {
     }
   }
   typedef SquareNorm<T> Worker;
-  ForExamples<Worker>(
+  ForEach<Worker>(
       call, batch.examples, work, threads,
       [&] { return std::make_unique<Worker>(c, columns, pairs.get()); },
       [&](Worker& worker, int64_t i) {
@@ -187,14 +168,6 @@ void SquareNorms(Call* call, const Batch& batch, int64_t threads, double* out) {
 }
 
 // --- The kernels. ---
-
-std::string Shape(const TF_Tensor* tensor) {
-  std::string shape;
-  for (int i = 0; i < TF_NumDims(tensor); ++i) {
-    shape += (i == 0 ? "" : ", ") + std::to_string(TF_Dim(tensor, i));
-  }
-  return "(" + shape + ")";
-}
 
 // Reads the inputs and checks that they fit each other.
 Batch CheckedBatch(Call* call, const Kernel& kernel) {

@@ -9,9 +9,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <new>
 #include <vector>
 
+#include "buffer.h"
 #include "multiply.h"
 
 namespace tfpriv {
@@ -36,25 +36,6 @@ struct Convolution {
   int64_t OutputSize() const { return Positions() * filters; }
   int64_t GradientSize() const { return Rows() * filters; }
 };
-
-// Memory for vectors, not initialised.
-template <typename T>
-class Buffer {
- public:
-  explicit Buffer(int64_t size)
-      : values_(static_cast<T*>(operator new(size * sizeof(T), kLine))) {}
-  Buffer(const Buffer&) = delete;
-  ~Buffer() { operator delete(values_, kLine); }
-  T* get() const { return values_; }
-
- private:
-  static constexpr std::align_val_t kLine{64};
-  T* values_;
-};
-
-inline int64_t RoundUp(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
 
 // Where the values lie that an example's gradient is made of: the same for each example.
 struct Columns {

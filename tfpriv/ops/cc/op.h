@@ -34,6 +34,15 @@ inline size_t BytesOf(TF_DataType dtype) {
   return sizeof(double);
 }
 
+// For messages: "(2, 3)".
+inline std::string Shape(const TF_Tensor* tensor) {
+  std::string shape;
+  for (int i = 0; i < TF_NumDims(tensor); ++i) {
+    shape += (i == 0 ? "" : ", ") + std::to_string(TF_Dim(tensor, i));
+  }
+  return "(" + shape + ")";
+}
+
 // A status and the tensors of one call, released when it ends.
 class Call {
  public:
@@ -146,6 +155,8 @@ struct Op {
   void* (*create)(TF_OpKernelConstruction*);
   void (*compute)(void*, TF_OpKernelContext*);
   void (*destroy)(void*);
+  void (*shapes)(TF_ShapeInferenceContext*, TF_Status*) =
+      TF_ShapeInferenceContextSetUnknownShape;
 
   void Register() const {
     TF_Status* status = TF_NewStatus();
@@ -153,8 +164,7 @@ struct Op {
     for (const char* spec : inputs) TF_OpDefinitionBuilderAddInput(op, spec);
     for (const char* spec : outputs) TF_OpDefinitionBuilderAddOutput(op, spec);
     for (const char* spec : attributes) TF_OpDefinitionBuilderAddAttr(op, spec);
-    TF_OpDefinitionBuilderSetShapeInferenceFunction(
-        op, TF_ShapeInferenceContextSetUnknownShape);
+    TF_OpDefinitionBuilderSetShapeInferenceFunction(op, shapes);
     TF_RegisterOpDefinition(op, status);
     if (TF_GetCode(status) == TF_OK) {
       TF_RegisterKernelBuilder(

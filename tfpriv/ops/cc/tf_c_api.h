@@ -15,6 +15,7 @@ struct TF_KernelBuilder;
 struct TF_OpDefinitionBuilder;
 struct TF_OpKernelConstruction;
 struct TF_OpKernelContext;
+struct TF_ShapeHandle;
 struct TF_ShapeInferenceContext;
 struct TF_Status;
 struct TF_Tensor;
@@ -41,6 +42,22 @@ void TF_OpDefinitionBuilderAddOutput(TF_OpDefinitionBuilder*, const char* spec);
 void TF_OpDefinitionBuilderSetShapeInferenceFunction(
     TF_OpDefinitionBuilder*, void (*)(TF_ShapeInferenceContext*, TF_Status*));
 void TF_ShapeInferenceContextSetUnknownShape(TF_ShapeInferenceContext*, TF_Status*);
+TF_ShapeHandle* TF_NewShapeHandle();
+void TF_DeleteShapeHandle(TF_ShapeHandle*);
+TF_ShapeHandle* TF_ShapeInferenceContextScalar(TF_ShapeInferenceContext*);
+void TF_ShapeInferenceContextGetInput(TF_ShapeInferenceContext*, int index,
+                                      TF_ShapeHandle*, TF_Status*);
+void TF_ShapeInferenceContextWithRank(TF_ShapeInferenceContext*, TF_ShapeHandle*,
+                                      int64_t rank, TF_ShapeHandle* result, TF_Status*);
+void TF_ShapeInferenceContextSubshape(TF_ShapeInferenceContext*, TF_ShapeHandle*,
+                                      int64_t start, int64_t end, TF_ShapeHandle* result,
+                                      TF_Status*);
+void TF_ShapeInferenceContextConcatenateShapes(TF_ShapeInferenceContext*,
+                                               TF_ShapeHandle* first,
+                                               TF_ShapeHandle* second,
+                                               TF_ShapeHandle* result, TF_Status*);
+void TF_ShapeInferenceContextSetOutput(TF_ShapeInferenceContext*, int index,
+                                       TF_ShapeHandle*, TF_Status*);
 void TF_RegisterOpDefinition(TF_OpDefinitionBuilder*, TF_Status*);
 
 TF_KernelBuilder* TF_NewKernelBuilder(const char* op, const char* device,
