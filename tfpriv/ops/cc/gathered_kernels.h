@@ -1,13 +1,13 @@
 // Included by multiply.h like multiply_kernels.h, and after it: matrix products whose
 // left rows are runs of numbers that lie wherever a table says.
 
-// Where the rows of one tile lie; a row beyond the last one is a copy of that.
-template <typename T>
+// Where the rows of one tile lie.
+template <typename T, int rows>
 TFPRIV_TARGET TFPRIV_INLINE void FindRows(const Gathered<T>& product, int64_t row,
-                                          const T* (&bases)[kRows],
-                                          const int32_t* (&tables)[kRows]) {
-  for (int r = 0; r < kRows; ++r) {
-    const int64_t at = std::min(row + r, product.rows - 1);
+                                          const T* (&bases)[rows],
+                                          const int32_t* (&tables)[rows]) {
+  for (int r = 0; r < rows; ++r) {
+    const int64_t at = row + r;
     const int64_t example = at / product.positions, q = at % product.positions;
     bases[r] = product.left + example * product.example_stride;
     tables[r] = product.table + example * product.table_stride + q * product.taps;
@@ -15,7 +15,7 @@ TFPRIV_TARGET TFPRIV_INLINE void FindRows(const Gathered<T>& product, int64_t ro
 }
 
 // Adds a part of the sum to a tile, which is `start` (or zeros) before its first part.
-template <typename T, int vectors>
+template <typename T, int count, int vectors>
 TFPRIV_TARGET TFPRIV_INLINE void GatheredTile(const Gathered<T>& product,
                                               const GatheredPart& part, int64_t row,
                                               const T* right, const T* start, T* out,
@@ -23,11 +23,11 @@ TFPRIV_TARGET TFPRIV_INLINE void GatheredTile(const Gathered<T>& product,
   typedef typename Vectors<T>::Vector Vector;
   typedef typename Vectors<T>::Unaligned Unaligned;
   constexpr int kLanes = Vectors<T>::kLanes;
-  const T* bases[kRows];
-  const int32_t* tables[kRows];
+  const T* bases[count];
+  const int32_t* tables[count];
   FindRows(product, row, bases, tables);
-  Vector sums[kRows][vectors];
-  for (int r = 0; r < kRows; ++r) {
+  Vector sums[count][vectors];
+  for (int r = 0; r < count; ++r) {
     for (int v = 0; v < vectors; ++v) {
       const T* from = part.first ? start + v * kLanes : out + r * stride + v * kLanes;
       sums[r][v] = *reinterpret_cast<const Unaligned*>(from);
@@ -35,8 +35,8 @@ TFPRIV_TARGET TFPRIV_INLINE void GatheredTile(const Gathered<T>& product,
   }
   right += (part.tap_begin * product.run + part.begin) * product.right_step;
   for (int64_t k = part.tap_begin; k < part.tap_end; ++k) {
-    const T* rows[kRows];
-    for (int r = 0; r < kRows; ++r) {
+    const T* rows[count];
+    for (int r = 0; r < count; ++r) {
       const int64_t place = tables[r][k];
       rows[r] = place < 0 ? product.zeros : bases[r] + place * product.run;
     }
@@ -45,7 +45,7 @@ TFPRIV_TARGET TFPRIV_INLINE void GatheredTile(const Gathered<T>& product,
       for (int v = 0; v < vectors; ++v) {
         columns[v] = *reinterpret_cast<const Unaligned*>(right + v * kLanes);
       }
-      for (int r = 0; r < kRows; ++r) {
+      for (int r = 0; r < count; ++r) {
         const Vector value = rows[r][d] - Vector{};
         for (int v = 0; v < vectors; ++v) {
           sums[r][v] = MultiplyAdd(value, columns[v], sums[r][v]);
@@ -54,31 +54,49 @@ TFPRIV_TARGET TFPRIV_INLINE void GatheredTile(const Gathered<T>& product,
       right += product.right_step;
     }
   }
-  for (int r = 0; r < kRows; ++r) {
+  for (int r = 0; r < count; ++r) {
     for (int v = 0; v < vectors; ++v) {
       *reinterpret_cast<Unaligned*>(out + r * stride + v * kLanes) = sums[r][v];
     }
   }
 }
 
-// A tile that reaches beyond the last row or column, by way of a copy.
-template <typename T>
-TFPRIV_TARGET void GatheredEdge(const Gathered<T>& product, const GatheredPart& part,
-                                int64_t row, int64_t rows, int64_t columns,
-                                const T* right, const T* start, T* out) {
+// `count` rows and the columns of one panel, by way of a copy if it is not full.
+template <typename T, int count>
+TFPRIV_TARGET void GatheredRows(const Gathered<T>& product, const GatheredPart& part,
+                                int64_t row, int64_t columns, const T* right,
+                                const T* start, T* out) {
   constexpr int kPanel = Vectors<T>::kPanel;
-  T tile[kRows * kPanel] = {};
-  for (int64_t r = 0; !part.first && r < rows; ++r) {
+  if (columns == kPanel) {
+    GatheredTile<T, count, 2>(product, part, row, right, start, out, product.columns);
+    return;
+  }
+  T tile[count * kPanel] = {};
+  for (int r = 0; !part.first && r < count; ++r) {
     std::copy(out + r * product.columns, out + r * product.columns + columns,
               tile + r * kPanel);
   }
   if (columns <= Vectors<T>::kLanes) {
-    GatheredTile<T, 1>(product, part, row, right, start, tile, kPanel);
+    GatheredTile<T, count, 1>(product, part, row, right, start, tile, kPanel);
   } else {
-    GatheredTile<T, 2>(product, part, row, right, start, tile, kPanel);
+    GatheredTile<T, count, 2>(product, part, row, right, start, tile, kPanel);
   }
-  for (int64_t r = 0; r < rows; ++r) {
+  for (int r = 0; r < count; ++r) {
     std::copy(tile + r * kPanel, tile + r * kPanel + columns, out + r * product.columns);
+  }
+}
+
+// The tile of as many rows as are left, up to `count`.
+template <typename T, int count>
+TFPRIV_TARGET void UpToRows(const Gathered<T>& product, const GatheredPart& part,
+                            int64_t row, int64_t rows, int64_t columns, const T* right,
+                            const T* start, T* out) {
+  if constexpr (count > 0) {
+    if (rows == count) {
+      GatheredRows<T, count>(product, part, row, columns, right, start, out);
+    } else {
+      UpToRows<T, count - 1>(product, part, row, rows, columns, right, start, out);
+    }
   }
 }
 
@@ -96,11 +114,7 @@ TFPRIV_TARGET void MultiplyGathered(const Gathered<T>& product, const GatheredPa
     for (int64_t row = row_begin; row < row_end; row += kRows) {
       const int64_t rows = std::min<int64_t>(kRows, row_end - row);
       T* out = product.out + row * product.columns + column;
-      if (rows == kRows && columns == kPanel) {
-        GatheredTile<T, 2>(product, part, row, right, start, out, product.columns);
-      } else {
-        GatheredEdge(product, part, row, rows, columns, right, start, out);
-      }
+      UpToRows<T, kRows>(product, part, row, rows, columns, right, start, out);
     }
   }
 }

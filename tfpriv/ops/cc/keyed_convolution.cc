@@ -20,7 +20,11 @@ namespace {
 
 constexpr int64_t kDepth = 256;             // of a part of the sum: a panel in L1
 constexpr int64_t kBlockBytes = 1 << 18;    // of the rows taken at a time: L2
-constexpr int64_t kFewRows = 24;            // packing the filters would take longer
+// With fewer rows packing the filters would take longer than it saves.
+constexpr int64_t kFewRows = 300;
+// Filters that are not packed lie far apart, in few sets of the first-level cache: so many
+// bytes of them, with what is between, stay there until the next tile.
+constexpr int64_t kBytesInPlace = 1 << 15;
 constexpr double kWorkPerThread = 0x1p20;
 
 int64_t UsefulThreads(int64_t threads, double work) {
@@ -62,11 +66,11 @@ void PackPanel(const Filters<T>& filters, int64_t column, int64_t panel, T* pack
   }
 }
 
-// The parts of the sum, in order: the same for any number of threads.
-std::vector<GatheredPart> Parts(int64_t taps, int64_t run) {
+// The parts of the sum. Terms are added one by one in the same order, whatever the depth.
+std::vector<GatheredPart> Parts(int64_t taps, int64_t run, int64_t depth) {
   std::vector<GatheredPart> parts;
-  const int64_t taps_each = std::max<int64_t>(1, kDepth / run);
-  const int64_t pieces = (run + kDepth - 1) / kDepth;
+  const int64_t taps_each = std::max<int64_t>(1, depth / run);
+  const int64_t pieces = (run + depth - 1) / depth;
   for (int64_t k = 0; k < taps; k += taps_each) {
     for (int64_t i = 0; i < pieces; ++i) {
       parts.push_back({parts.empty(), k, std::min(taps, k + taps_each), run * i / pieces,
@@ -84,11 +88,12 @@ class KeyedProduct {
       : filters_(filters),
         panel_(ChooseArithmetic<T, T>().panel),
         panels_((filters.columns() + panel_ - 1) / panel_),
+        in_place_(rows <= kFewRows && !filters.exchanged &&
+                  filters.columns() % panel_ == 0),
         zeros_(filters.run()),
         start_(panels_ * panel_),
-        parts_(Parts(filters.taps, filters.run())) {
+        parts_(Parts(filters.taps, filters.run(), Depth(rows))) {
     if (bias != nullptr) std::copy(bias, bias + filters.columns(), start_.begin());
-    in_place_ = rows <= kFewRows && !filters.exchanged && filters.columns() % panel_ == 0;
     if (in_place_) return;
     packed_ = std::make_unique<Buffer<T>>(panels_ * panel_ * filters.depth());
     const double work = 4.0 * panels_ * panel_ * filters.depth();
@@ -97,6 +102,13 @@ class KeyedProduct {
         PackPanel(filters_, i * panel_, panel_, packed_->get() + i * panel_ * filters_.depth());
       }
     });
+  }
+
+  int64_t Depth(int64_t rows) const {
+    if (!in_place_) return kDepth;
+    if (rows <= ChooseArithmetic<T, T>().tile_rows) return 64;  // nothing is used twice
+    const int64_t step = filters_.columns() * sizeof(T);
+    return std::clamp<int64_t>(kBytesInPlace / step, 8, kDepth);
   }
 
   // Examples' planes of `pixels` to planes of `positions`, through their table or tables.
@@ -150,7 +162,7 @@ class KeyedProduct {
 
   Filters<T> filters_;
   int64_t panel_, panels_;
-  bool in_place_ = false;
+  bool in_place_;
   std::vector<T> zeros_, start_;
   std::vector<GatheredPart> parts_;
   std::unique_ptr<Buffer<T>> packed_;
