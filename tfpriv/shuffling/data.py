@@ -143,12 +143,12 @@ def _records(path: Path, labels: int) -> tuple[np.ndarray, np.ndarray]:
 def _from_tensorflow_datasets(name: str) -> Dataset:
     import tensorflow_datasets as tfds
 
-    (train, test), info = tfds.load(
-        name, split=["train", "test"], batch_size=-1, with_info=True, as_supervised=True
+    splits, info = tfds.load(
+        name, split=["train", "test"], with_info=True, as_supervised=True
     )
-    (train_images, train_labels), (test_images, test_labels) = map(
-        tfds.as_numpy, (train, test)
-    )
+    (train_images, train_labels), (test_images, test_labels) = [
+        map(np.array, zip(*tfds.as_numpy(split), strict=True)) for split in splits
+    ]
     return Dataset(
         name,
         train_images,

@@ -1,0 +1,119 @@
+"""Data sets in the formats in which people have them."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfpriv.shuffling import data
+
+
+def write_cifar(folder, hundred=False, rows=4):
+    rng = np.random.default_rng(0)
+    labels = 2 if hundred else 1
+    names = ["train.bin", "test.bin"]
+    if not hundred:
+        names = [f"data_batch_{i}.bin" for i in range(1, 6)] + ["test_batch.bin"]
+    written = {}
+    for name in names:
+        records = rng.integers(0, 10, (rows, labels + 3072)).astype("uint8")
+        records.tofile(folder / name)
+        written[name] = records
+    return written
+
+
+@pytest.mark.parametrize("hundred", [False, True])
+def test_cifars_binary_files(tmp_path, hundred):
+    written = write_cifar(tmp_path, hundred)
+    found = data.load(tmp_path)
+    last = written["test.bin" if hundred else "test_batch.bin"]
+    labels = 2 if hundred else 1
+    np.testing.assert_array_equal(found.test_labels, last[:, labels - 1])
+    # Channel, row and column: the red plane stands first.
+    picture = last[1, labels:].reshape(3, 32, 32)
+    np.testing.assert_array_equal(found.test_images[1, 5, 7], picture[:, 5, 7])
+    assert len(found.train_images) == (4 if hundred else 20)
+
+
+def test_names_of_classes(tmp_path):
+    write_cifar(tmp_path)
+    names = [f"class{i}" for i in range(10)]
+    (tmp_path / "batches.meta.txt").write_text("\n".join(names))
+    assert data.load(tmp_path).class_names == tuple(names)
+
+
+def test_a_cut_file_is_refused(tmp_path):
+    write_cifar(tmp_path)
+    path = tmp_path / "data_batch_3.bin"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"data_batch_3\.bin is damaged"):
+        data.load(tmp_path)
+
+
+def encoded(pictures):
+    files = []
+    for picture in pictures:
+        file = io.BytesIO()
+        Image.fromarray(picture).save(file, "PNG")
+        files.append(np.frombuffer(file.getvalue(), "uint8"))
+    return np.concatenate(files), np.cumsum([0, *map(len, files)])
+
+
+@pytest.fixture
+def archive():
+    rng = np.random.default_rng(1)
+    pictures = {
+        s: rng.integers(0, 256, (3, 8, 8, 3), "uint8") for s in ("train", "test")
+    }
+    content = {"class_names": np.array(["a", "b"])}
+    for split, images in pictures.items():
+        content[f"{split}_bytes"], content[f"{split}_offsets"] = encoded(images)
+        content[f"{split}_labels"] = np.array([0, 1, 1], "uint8")
+    return pictures, content
+
+
+def test_an_archive(tmp_path, archive):
+    pictures, content = archive
+    np.savez(tmp_path / "a.npz", **content)
+    found = data.load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(found.train_images, pictures["train"])
+    np.testing.assert_array_equal(found.test_labels, [0, 1, 1])
+    assert found.class_names == ("a", "b")
+
+
+def test_an_archive_with_a_broken_picture(tmp_path, archive):
+    _, content = archive
+    content["test_bytes"][content["test_offsets"][1] + 20 :] = 0
+    np.savez(tmp_path / "a.npz", **content)
+    with pytest.raises(ValueError, match="picture 1 is damaged"):
+        data.load(tmp_path / "a.npz")
+
+
+def test_an_archive_of_something_else(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.ones(3))
+    with pytest.raises(ValueError, match="lacks"):
+        data.load(tmp_path / "a.npz")
+
+
+def test_a_file_that_is_missing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="Expected shapes"):
+        data.load(tmp_path / "none")
+
+
+def test_shapes_are_drawn_again(tmp_path):
+    first, second = data.shapes(20, 5, seed=3), data.shapes(20, 5, seed=3)
+    np.testing.assert_array_equal(first.train_images, second.train_images)
+    assert first.train_images.shape == (20, 32, 32, 3)
+    assert set(first.train_labels) <= {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_tensorflow_datasets_are_asked_for_by_name(monkeypatch, name):
+    """Without the internet: TFDS' own stand-in with the real features."""
+    import tensorflow_datasets as tfds
+
+    with tfds.testing.mock_data(num_examples=6):
+        found = data.load(name)
+    assert found.train_images.shape == (6, 32, 32, 3)
+    assert len(found.class_names) == (10 if name == "cifar10" else 100)

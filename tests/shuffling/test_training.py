@@ -1,0 +1,266 @@
+"""Training, the table of experiments, and the commands that run them."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfpriv import cli
+from tfpriv.shuffling import Key, data, experiments, networks, recipes, shuffle, train
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    return data.shapes(384, 60)
+
+
+@pytest.fixture(scope="module")
+def key(tmp_path_factory):
+    path = tmp_path_factory.mktemp("keys") / "my.key"
+    Key.generate().save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(shapes, tmp_path_factory):
+    """A folder with a small network that knows the shapes a little."""
+    folder = tmp_path_factory.mktemp("trained")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            keras.layers.Rescaling(1 / 64, offset=-2),
+            keras.layers.Conv2D(8, 3, strides=2, activation="relu"),
+            keras.layers.MaxPooling2D(2),
+            keras.layers.Conv2D(16, 3, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(4),
+        ],
+        name="little",
+    )
+    model.save(folder / "start.keras")
+    experiments.run_training(
+        shapes,
+        folder,
+        network="small_cnn",
+        recipe="short",
+        view="plain",
+        key=None,
+        epochs=25,
+        batch_size=32,
+        seed=0,
+        weights=folder / "start.keras",
+        command="test",
+    )
+    return folder
+
+
+def test_the_manifest_says_what_was_measured(trained, shapes):
+    manifest = json.loads((trained / experiments.MANIFEST_NAME).read_text())
+    model = experiments.load_network(trained / experiments.MODEL_NAME)
+    right = train.predictions(model, shapes.test_images) == shapes.test_labels
+    assert manifest["test_right"] == right.sum()
+    assert right.mean() > 0.4  # of four classes
+    assert manifest["classes"] == list(shapes.class_names)
+
+
+def test_with_the_key_as_plain_and_without_it_not(trained, shapes, key):
+    model = experiments.load_network(trained / experiments.MODEL_NAME)
+    rows = experiments.compare(model, shapes, Key.load(key), finetuned=model)
+    same = {row.experiment: row.same for row in rows}
+    correct = {row.experiment: row.correct for row in rows}
+    for name in ("with key", "with key and nonces"):
+        assert same[name] == len(shapes.test_labels)
+        assert correct[name] == correct["plain network, plain pictures"]
+    assert same["with a wrong key"] < len(shapes.test_labels)
+    assert correct["fine-tuned on shuffled"] == correct["plain network, shuffled"]
+
+
+def test_the_keyed_view_takes_the_steps_of_the_plain_one(shapes, key):
+    def weights(view, secret):
+        keras.utils.set_random_seed(0)
+        model = networks.preresnet(8, (32, 32, 3), 4)
+        recipe = recipes.Recipe(
+            64, 1, 0.0, lambda steps, epochs: keras.optimizers.SGD(1e-3)
+        )
+        train.train(model, shapes, view=view, key=secret, recipe=recipe, seed=1)
+        return model.get_weights()
+
+    pairs = zip(weights("plain", None), weights("keyed", Key.load(key)), strict=True)
+    for plain, through in pairs:
+        np.testing.assert_allclose(through, plain, rtol=1e-5, atol=1e-3)
+
+
+def test_a_training_that_was_interrupted_goes_on(shapes, tmp_path):
+    class StoppedError(Exception):
+        pass
+
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 2:
+                raise StoppedError
+
+    epochs = []
+
+    class Count(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            epochs.append(epoch)
+
+    def run(callback):
+        model = networks.preresnet(8, (32, 32, 3), 4)
+        arguments = {"epochs": 3, "batch_size": 96, "folder": tmp_path / "state"}
+        train.train(model, shapes, callbacks=(callback,), **arguments)
+
+    with pytest.raises(StoppedError):
+        run(Stop())
+    run(Count())
+    assert epochs == [2]
+
+
+@pytest.mark.parametrize(("view", "has_key"), [("keyed", False), ("plain", True)])
+def test_a_view_and_its_key(shapes, view, has_key):
+    secret = Key.generate() if has_key else None
+    with pytest.raises(ValueError, match="with a key for the last two"):
+        train.train(networks.preresnet(8), shapes, view=view, key=secret)
+
+
+def test_augmentation_moves_by_two_pixels_and_mirrors(shapes):
+    """Every augmented picture is one of the fifty that there are of it."""
+    few = data.Dataset(
+        "few",
+        *([shapes.train_images[:8], shapes.train_labels[:8]] * 2),
+        shapes.class_names,
+    )
+    images, _ = next(iter(train.training_batches(few, 8)))
+    padded = np.pad(few.train_images, [(0, 0), (2, 2), (2, 2), (0, 0)], "reflect")
+    possible = {
+        side[y : y + 32, x : x + 32].tobytes()
+        for picture in padded
+        for side in (picture, picture[:, ::-1])
+        for y in range(5)
+        for x in range(5)
+    }
+    assert all(image.tobytes() in possible for image in images.numpy().astype("uint8"))
+
+
+def test_weight_decay_is_part_of_the_gradient():
+    weight, bias = keras.Variable([[2.0]]), keras.Variable([2.0])
+    optimizer = recipes.WeightDecaySGD(0.1, momentum=0.5, decay=0.25)
+    optimizer.build([weight, bias])
+    value, velocity = 2.0, 0.0
+    for _ in range(3):
+        optimizer.apply([np.zeros((1, 1), "float32"), np.zeros(1, "float32")])
+        velocity = 0.5 * velocity - 0.1 * 0.25 * value
+        value += velocity
+    np.testing.assert_allclose(weight, [[value]], rtol=1e-6)
+    np.testing.assert_allclose(bias, [2.0])
+    again = recipes.WeightDecaySGD.from_config(optimizer.get_config())
+    assert again.decay == 0.25
+
+
+def test_the_papers_schedule():
+    rate = recipes.Milestones(0.1, 10)
+    found = [float(rate(10 * epoch + 5)) for epoch in (0, 30, 90, 130, 190)]
+    np.testing.assert_allclose(found, [0.06, 0.1, 0.02, 0.004, 0.0008], rtol=1e-5)
+
+
+def test_a_triangle_rises_and_falls():
+    rates = [float(recipes.Triangle(1.0, 10)(step)) for step in range(10)]
+    np.testing.assert_allclose(rates[:3], [0.5, 1.0, 0.875], rtol=1e-5)
+    assert rates[-1] == pytest.approx(0.01)
+
+
+# --- The commands ---
+
+
+@pytest.fixture(scope="module")
+def picture(shapes, tmp_path_factory):
+    path = tmp_path_factory.mktemp("picture") / "plain.png"
+    Image.fromarray(shapes.test_images[0]).save(path)
+    return path
+
+
+@pytest.mark.parametrize("options", [[], ["--fixed"]])
+def test_one_picture_protected_and_plain(
+    trained, picture, key, options, tmp_path, capsys
+):
+    protected = tmp_path / "protected.png"
+    arguments = [str(picture), "--key", str(key), "--output", str(protected)]
+    assert cli.main(["shuffle", "protect", *arguments, *options]) == 0
+    model = ["--model", str(trained / experiments.MODEL_NAME)]
+    capsys.readouterr()
+    maps = tmp_path / "maps.png"
+    answers = []
+    for given in (
+        [str(picture)],
+        [str(protected), "--key", str(key), "--feature-maps", str(maps)],
+    ):
+        assert cli.main(["shuffle", "infer", *model, *given]) == 0
+        answers.append(capsys.readouterr().out.splitlines()[:3])
+    assert answers[0] == answers[1]
+    assert Image.open(maps).size[0] > 100
+
+
+def test_the_table(trained, key, shapes, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda source: shapes)
+    model, report = trained / experiments.MODEL_NAME, tmp_path / "report.json"
+    arguments = ["--model", str(model), "--data", "shapes", "--key", str(key)]
+    code = cli.main(["shuffle", "test", *arguments, "--output", str(report)])
+    assert code == 0
+    assert "| with key |" in capsys.readouterr().out
+    rows = {row["experiment"]: row for row in json.loads(report.read_text())["rows"]}
+    assert rows["with key"]["same"] == rows["with key"]["pictures"] == 60
+
+
+def test_an_export_and_the_keys_that_it_asks_for(trained, key, shapes, tmp_path):
+    import tensorflow as tf
+
+    model, keys = trained / experiments.MODEL_NAME, tmp_path / "keys.npz"
+    arguments = ["--model", str(model), "--output", str(tmp_path / "m")]
+    arguments += ["--key", str(key), "--derived-keys", str(keys)]
+    assert cli.main(["shuffle", "export", *arguments]) == 0
+    assert keys.stat().st_mode & 0o777 == 0o600
+    x = shapes.test_images[:2].astype("float32")
+    exported = tf.saved_model.load(tmp_path / "m")
+    found = exported.serve(shuffle(x, Key.load(key)), np.load(keys)["serve"])
+    wanted = experiments.load_network(model)(x)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["train", "--data", "shapes", "--output", "o", "--view", "keyed"],
+            "need --key",
+        ),
+        (["train", "--data", "none", "--output", "o"], "There is no none"),
+        (["train", "--data", "shapes", "--output", "o", "--epochs", "0"], "positive"),
+        (["infer", "--model", "none.keras", "none.png"], "none.keras"),
+        (["export", "--model", "x", "--output", "o", "--include-key"], "need --key"),
+    ],
+)
+def test_wrong_arguments_are_told_in_one_line(
+    arguments, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    try:
+        code = cli.main(["shuffle", *arguments])
+    except SystemExit as stop:
+        code = stop.code
+    assert code != 0
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_protected_picture_needs_its_key(trained, picture, key, tmp_path, capsys):
+    protected = tmp_path / "p.png"
+    arguments = [str(picture), "--key", str(key), "--output", str(protected)]
+    cli.main(["shuffle", "protect", *arguments])
+    model = ["--model", str(trained / experiments.MODEL_NAME)]
+    assert cli.main(["shuffle", "infer", *model, str(protected)]) != 0
+    assert "protected" in capsys.readouterr().err
