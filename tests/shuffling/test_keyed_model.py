@@ -17,6 +17,7 @@ from tfpriv.shuffling import (
     preresnet,
     preresnet110,
     shuffle,
+    small_cnn,
     unshuffle,
     vgg16_bn,
 )
@@ -121,6 +122,7 @@ def keras_hub_resnet():
         every_kind_of_layer,
         nested,
         keras_hub_resnet,
+        small_cnn,
         lambda: preresnet(14),
         pytest.param(vgg16_bn, marks=pytest.mark.slow),
         pytest.param(preresnet110, marks=pytest.mark.slow),
@@ -135,6 +137,7 @@ def keras_hub_resnet():
         "every_kind_of_layer",
         "nested",
         "keras_hub",
+        "small_cnn",
         "preresnet14",
         "vgg16_bn",
         "preresnet110",

@@ -1,4 +1,4 @@
-"""System 2: pictures whose pixels are shuffled with a secret key.
+"""System 2: pictures whose pixels are shuffled with a secret key, and their networks.
 
 Names are imported when they are used: a key needs no TensorFlow.
 """
@@ -13,6 +13,7 @@ _MODULES = {
     "preresnet": "networks",
     "preresnet110": "networks",
     "shuffle": "pictures",
+    "small_cnn": "networks",
     "unshuffle": "pictures",
     "vgg16_bn": "networks",
 }
