@@ -1,0 +1,156 @@
+"""Ciphertext only: the permutation from many shuffled pictures, none of them known.
+
+Neighbours in plain pictures are alike. If all pictures share a permutation, the places
+where neighbours went are alike in all of them, and the grid can be put together again.
+"""
+
+import dataclasses
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from tfpriv.audit.orders import block_places
+
+_NEIGHBOURS = 8  # of a unit, in the graph that is spread out in the plane
+_STARTS = 2  # mirrorings that are worth refining
+_ROUNDS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class PlaceStatistics:
+    """What many pictures say about their places.
+
+    Attributes:
+        mean: `(places, channels)`, of the colours less their picture's mean colour.
+        variance: `(places, channels)`.
+        correlation: `(places, places)`, over pictures and channels.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    correlation: np.ndarray
+
+    @property
+    def strongest(self) -> float:
+        """A place's correlation with the one that is most like it, on average.
+
+        Of unrelated places it is about sqrt(2 log(places) / pictures).
+        """
+        others = self.correlation - 2 * np.eye(len(self.correlation))
+        return float(others.max(axis=1).mean())
+
+
+def place_statistics(images: np.ndarray) -> PlaceStatistics:
+    """Compares the places of pictures with each other.
+
+    Args:
+        images: `(n, height, width, channels)`, shuffled or plain; n >= 2.
+
+    Returns:
+        The statistics.
+    """
+    if images.ndim != 4 or len(images) < 2:
+        raise ValueError(
+            "Expected at least two pictures (n, height, width, channels). Received: "
+            f"shape {images.shape}"
+        )
+    count, height, width, channels = images.shape
+    values = images.reshape(count, height * width, channels).astype(np.float32)
+    values -= values.mean(axis=1, keepdims=True)  # else brightness outshines the rest
+    mean, variance = values.mean(axis=0), values.var(axis=0)
+    rows = (values - mean).transpose(0, 2, 1).reshape(-1, height * width)
+    products = rows.T @ rows
+    scale = np.sqrt(np.maximum(np.diag(products), np.finfo(np.float32).tiny))
+    return PlaceStatistics(mean, variance, products / scale / scale[:, None])
+
+
+def reassemble(
+    shuffled: PlaceStatistics, reference: PlaceStatistics, size, side: int = 1
+) -> np.ndarray:
+    """Finds the order of places whose statistics fit those of plain pictures.
+
+    Places are spread out in the plane by the Laplacian eigenmaps of their correlations,
+    laid on those of the reference in every mirroring, and matched one to one. Then every
+    place goes where its correlations with all the others fit best, over and over
+    (Frank-Wolfe steps of the quadratic assignment problem).
+
+    Args:
+        shuffled: statistics of shuffled pictures that share a permutation.
+        reference: those of plain pictures of the same kind, not the same ones.
+        size: (height, width) in pixels.
+        side: of the blocks that the permutation moves, in pixels; 1 for single pixels.
+
+    Returns:
+        int array `(places,)`: the order. Natural pictures say little about left and
+        right, so that it may be that of the mirror image.
+
+    Reference: M. Belkin, P. Niyogi, "Laplacian eigenmaps", 2003; J. Vogelstein et al.,
+    "Fast approximate quadratic programming for graph matching", 2015.
+    """
+    blocks = block_places(*size, side)
+    ours, theirs = (_of_blocks(_features(s), blocks) for s in (shuffled, reference))
+    starts = [_starting(ours, theirs, k) for k in range(8)]
+    starts.sort(key=lambda match: _fit(ours, theirs, match), reverse=True)
+    matches = [_refined(ours, theirs, match) for match in starts[:_STARTS]]
+    best = max(matches, key=lambda match: _fit(ours, theirs, match))
+    order = np.empty(blocks.size, np.int64)
+    order[blocks] = blocks[best]
+    return order
+
+
+def _features(statistics):
+    """Correlations, and what a place tells by itself in units of its noise."""
+    deviation = np.sqrt(statistics.variance + 1e-6)
+    own = np.concatenate([statistics.mean / deviation, np.log(deviation)], axis=1)
+    return statistics.correlation, own - own.mean(axis=0)
+
+
+def _of_blocks(features, blocks):
+    """(units, places in a unit, units, places) and (units, own features)."""
+    correlation, own = features
+    units, inside = blocks.shape
+    between = correlation[blocks.ravel()[:, None], blocks.ravel()]
+    return between.reshape(units, inside, units, inside), own[blocks].reshape(units, -1)
+
+
+def _spread(between):
+    """Two coordinates for each unit, by the graph of those that are most alike."""
+    alike = np.maximum(between.mean(axis=(1, 3)), 0) ** 2
+    np.fill_diagonal(alike, 0)
+    count = min(_NEIGHBOURS, len(alike) - 1)
+    nearest = np.argpartition(-alike, count - 1, axis=1)[:, :count]
+    graph = np.zeros_like(alike)
+    np.put_along_axis(graph, nearest, np.take_along_axis(alike, nearest, 1), 1)
+    graph = np.maximum(graph, graph.T) + 1e-9
+    degree = np.sqrt(graph.sum(axis=1))
+    _, vectors = np.linalg.eigh(-graph / degree / degree[:, None])
+    places = vectors[:, 1:3] / degree[:, None]
+    return places / places.std(axis=0)
+
+
+def _starting(ours, theirs, mirroring):
+    mine, wanted = _spread(ours[0]), _spread(theirs[0])
+    mine = mine[:, ::-1] if mirroring & 4 else mine
+    mine = mine * [1 - 2 * (mirroring & 1), 1 - (mirroring & 2)]
+    distance = ((mine[:, None] - wanted) ** 2).sum(axis=-1)
+    return linear_sum_assignment(distance)[1]
+
+
+def _gain(ours, theirs, match):
+    """How well each unit would fit at each place, if the others are where they are."""
+    units = len(match)
+    across = theirs[0][:, :, match].reshape(units, -1)
+    return ours[0].reshape(units, -1) @ across.T + ours[1] @ theirs[1].T
+
+
+def _fit(ours, theirs, match):
+    return _gain(ours, theirs, match)[np.arange(len(match)), match].sum()
+
+
+def _refined(ours, theirs, match):
+    for _ in range(_ROUNDS):
+        better = linear_sum_assignment(_gain(ours, theirs, match), maximize=True)[1]
+        if np.array_equal(better, match):
+            break
+        match = better
+    return match
