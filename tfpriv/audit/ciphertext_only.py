@@ -12,8 +12,9 @@ from scipy.optimize import linear_sum_assignment
 from tfpriv.audit.orders import block_places
 
 _NEIGHBOURS = 8  # of a unit, in the graph that is spread out in the plane
-_STARTS = 2  # mirrorings that are worth refining
-_ROUNDS = 30
+_FEW = 256  # units: as many can be refined from all eight mirrorings
+_REFINED = 2  # of the eight, those that fit best, where there are more units
+_ROUNDS = 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,13 +66,16 @@ def place_statistics(images: np.ndarray) -> PlaceStatistics:
 
 
 def reassemble(
-    shuffled: PlaceStatistics, reference: PlaceStatistics, size, side: int = 1
+    shuffled: PlaceStatistics,
+    reference: PlaceStatistics,
+    size: tuple[int, int],
+    side: int = 1,
 ) -> np.ndarray:
     """Finds the order of places whose statistics fit those of plain pictures.
 
     Places are spread out in the plane by the Laplacian eigenmaps of their correlations,
-    laid on those of the reference in every mirroring, and matched one to one. Then every
-    place goes where its correlations with all the others fit best, over and over
+    laid on those of the reference in every mirroring, and matched one to one. Then
+    every place goes where its correlations with all the others fit best, over and over
     (Frank-Wolfe steps of the quadratic assignment problem).
 
     Args:
@@ -89,9 +93,10 @@ def reassemble(
     """
     blocks = block_places(*size, side)
     ours, theirs = (_of_blocks(_features(s), blocks) for s in (shuffled, reference))
-    starts = [_starting(ours, theirs, k) for k in range(8)]
+    starts = _starts(_spread(ours[0]), _spread(theirs[0]))
     starts.sort(key=lambda match: _fit(ours, theirs, match), reverse=True)
-    matches = [_refined(ours, theirs, match) for match in starts[:_STARTS]]
+    refined = len(starts) if len(blocks) <= _FEW else _REFINED
+    matches = [_refined(ours, theirs, match) for match in starts[:refined]]
     best = max(matches, key=lambda match: _fit(ours, theirs, match))
     order = np.empty(blocks.size, np.int64)
     order[blocks] = blocks[best]
@@ -128,12 +133,14 @@ def _spread(between):
     return places / places.std(axis=0)
 
 
-def _starting(ours, theirs, mirroring):
-    mine, wanted = _spread(ours[0]), _spread(theirs[0])
-    mine = mine[:, ::-1] if mirroring & 4 else mine
-    mine = mine * [1 - 2 * (mirroring & 1), 1 - (mirroring & 2)]
-    distance = ((mine[:, None] - wanted) ** 2).sum(axis=-1)
-    return linear_sum_assignment(distance)[1]
+def _starts(mine, wanted):
+    """Matches of units with places, one for each of the eight mirrorings."""
+    matches = []
+    for turned in (mine, mine[:, ::-1]):
+        for signs in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+            distance = ((turned * signs)[:, None] - wanted) ** 2
+            matches.append(linear_sum_assignment(distance.sum(axis=-1))[1])
+    return matches
 
 
 def _gain(ours, theirs, match):

@@ -40,8 +40,8 @@ def fidelity(plain: np.ndarray, recovered: np.ndarray) -> Fidelity:
     """
     if plain.shape != recovered.shape or plain.ndim != 4 or not len(plain):
         raise ValueError(
-            "Expected two arrays of pictures of one shape (n, height, width, channels). "
-            f"Received: shapes {plain.shape} and {recovered.shape}"
+            "Expected two arrays of one shape (n, height, width, channels). Received: "
+            f"shapes {plain.shape} and {recovered.shape}"
         )
     if not plain.dtype == recovered.dtype == np.uint8:
         raise ValueError(

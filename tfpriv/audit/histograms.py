@@ -3,8 +3,6 @@
 import keras
 import numpy as np
 
-_AT_ONCE = 64  # queries that are compared with all of the gallery together
-
 
 def colour_histograms(images: np.ndarray, levels: int = 8) -> np.ndarray:
     """How often each colour comes, on a coarse scale; the same in every order.
@@ -39,11 +37,7 @@ def identified(queries: np.ndarray, gallery: np.ndarray) -> float:
         Share of the queries whose nearest histogram (L1) is the right one; by chance,
         1 / len(gallery).
     """
-    found = []
-    for first in range(0, len(queries), _AT_ONCE):
-        part = queries[first : first + _AT_ONCE]
-        distances = [np.abs(gallery - query).sum(axis=1) for query in part]
-        found += [int(np.argmin(row)) for row in distances]
+    found = [np.argmin(np.abs(gallery - query).sum(axis=1)) for query in queries]
     return float(np.mean(np.equal(found, np.arange(len(queries)))))
 
 
@@ -74,7 +68,7 @@ def class_accuracy(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     )
     model.fit(np.sqrt(known[0]), known[1], batch_size=128, epochs=epochs, verbose=0)
-    logits = model.predict(np.sqrt(unseen[0]), batch_size=500, verbose=0)
+    logits = np.asarray(model(np.sqrt(unseen[0])))
     return float(np.mean(logits.argmax(axis=-1) == unseen[1]))
 
 

@@ -86,9 +86,7 @@ def network(
     model.fit(
         _scaled(shuffled), _scaled(plain), batch_size=32, epochs=epochs, verbose=0
     )
-    return lambda pictures: _to_bytes(
-        model.predict(_scaled(pictures), batch_size=100, verbose=0)
-    )
+    return lambda pictures: _to_bytes(np.asarray(model(_scaled(pictures))))
 
 
 def _network(shape, matrix):

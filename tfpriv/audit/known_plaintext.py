@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from tfpriv.audit.orders import block_places
+
 
 @dataclasses.dataclass(frozen=True)
 class RecoveredOrder:
@@ -22,17 +24,18 @@ class RecoveredOrder:
 
 
 def recover_order(
-    plain: np.ndarray, shuffled: np.ndarray, rng: np.random.Generator
+    plain: np.ndarray, shuffled: np.ndarray, rng: np.random.Generator, side: int = 1
 ) -> RecoveredOrder:
     """Finds the permutation that leads from pictures to their shuffled forms.
 
-    A place is known by the colours that it has in all pairs together. Where several
-    places have the same colours, they are matched at random among themselves.
+    A place (or block) is known by the colours that it has in all pairs together. Where
+    several have the same colours, they are matched at random among themselves.
 
     Args:
         plain: pictures `(n, height, width, channels)`, any integer type; n >= 1.
         shuffled: their shuffled forms, in the same order.
         rng: for the guesses.
+        side: of the blocks that the permutation moves, in pixels; 1 for single pixels.
 
     Returns:
         The permutation, of the longest run of pairs from the first on that one
@@ -47,12 +50,16 @@ def recover_order(
             "Expected pictures (n, height, width, channels) and as many shuffled ones. "
             f"Received: shapes {plain.shape} and {shuffled.shape}"
         )
-    found = None
+    found, blocks = None, block_places(*plain.shape[1:3], side)
+    before, after = _signatures(plain, blocks), _signatures(shuffled, blocks)
     for pairs in range(1, len(plain) + 1):
-        matched = _match(plain[:pairs], shuffled[:pairs], rng)
+        matched = _match(before[:, :pairs], after[:, :pairs], rng)
         if matched is None:
             break
-        found = RecoveredOrder(*matched, pairs)
+        match, certain = matched
+        order = np.empty(blocks.size, np.int64)
+        order[blocks] = blocks[match]
+        found = RecoveredOrder(order, certain, pairs)
     if found is None:
         raise ValueError(
             "A shuffled picture has the colours of the plain one. Received: a first "
@@ -61,9 +68,9 @@ def recover_order(
     return found
 
 
-def _match(plain, shuffled, rng):
-    """(order, certain), or `None` if no permutation leads from one to the other."""
-    both = np.concatenate([_signatures(plain), _signatures(shuffled)])
+def _match(before, after, rng):
+    """(match, certain), or `None` if no permutation leads from one to the other."""
+    both = np.concatenate([before, after]).reshape(2 * len(before), -1)
     _, groups = np.unique(both, axis=0, return_inverse=True)
     true, shown = np.split(groups.ravel(), 2)
     sizes = np.bincount(true, minlength=groups.max() + 1)
@@ -71,13 +78,12 @@ def _match(plain, shuffled, rng):
         return None
     # Both sorted by signature, equal ones at random: what stands side by side matches.
     chance = rng.permutation(len(true))
-    order = np.empty_like(true)
-    order[np.argsort(shown, kind="stable")] = np.lexsort((chance, true))
-    return order, float(np.mean(sizes[true] == 1))
+    match = np.empty_like(true)
+    match[np.argsort(shown, kind="stable")] = np.lexsort((chance, true))
+    return match, float(np.mean(sizes[true] == 1))
 
 
-def _signatures(pictures):
-    """Each place's colours in all pictures: `(places, pictures * channels)`."""
-    count, height, width, channels = pictures.shape
-    flat = pictures.reshape(count, height * width, channels)
-    return flat.transpose(1, 0, 2).reshape(height * width, -1)
+def _signatures(pictures, blocks):
+    """Each block's colours in each picture: `(blocks, pictures, values)`."""
+    flat = pictures.reshape(len(pictures), blocks.size, -1)[:, blocks]
+    return flat.swapaxes(0, 1).reshape(len(blocks), len(pictures), -1)
