@@ -14,7 +14,7 @@ from tfpriv.audit.orders import block_places
 _NEIGHBOURS = 8  # of a unit, in the graph that is spread out in the plane
 _FEW = 256  # units: as many can be refined from all eight mirrorings
 _REFINED = 2  # of the eight, those that fit best, where there are more units
-_ROUNDS = 15
+_ROUNDS = 12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +76,7 @@ def reassemble(
     Places are spread out in the plane by the Laplacian eigenmaps of their correlations,
     laid on those of the reference in every mirroring, and matched one to one. Then
     every place goes where its correlations with all the others fit best, over and over
-    (Frank-Wolfe steps of the quadratic assignment problem).
+    (Frank-Wolfe steps of the relaxed quadratic assignment problem).
 
     Args:
         shuffled: statistics of shuffled pictures that share a permutation.
@@ -96,7 +96,10 @@ def reassemble(
     starts = _starts(_spread(ours[0]), _spread(theirs[0]))
     starts.sort(key=lambda match: _fit(ours, theirs, match), reverse=True)
     refined = len(starts) if len(blocks) <= _FEW else _REFINED
-    matches = [_refined(ours, theirs, match) for match in starts[:refined]]
+    apart = _apart(*ours), _apart(*theirs)
+    matches = [
+        _polished(ours, theirs, _refined(*apart, match)) for match in starts[:refined]
+    ]
     best = max(matches, key=lambda match: _fit(ours, theirs, match))
     order = np.empty(blocks.size, np.int64)
     order[blocks] = blocks[best]
@@ -118,9 +121,17 @@ def _of_blocks(features, blocks):
     return between.reshape(units, inside, units, inside), own[blocks].reshape(units, -1)
 
 
+def _apart(between, own):
+    """The same, with a unit's correlation with itself among its own features."""
+    units = len(own)
+    itself = np.einsum("iaib->iab", between).reshape(units, -1)
+    between = np.where(np.eye(units, dtype=bool)[:, None, :, None], 0, between)
+    return between, np.concatenate([own, itself], axis=1)
+
+
 def _spread(between):
     """Two coordinates for each unit, by the graph of those that are most alike."""
-    alike = np.maximum(between.mean(axis=(1, 3)), 0) ** 2
+    alike = np.maximum(between.max(axis=(1, 3)), 0) ** 2  # edges touch
     np.fill_diagonal(alike, 0)
     count = min(_NEIGHBOURS, len(alike) - 1)
     nearest = np.argpartition(-alike, count - 1, axis=1)[:, :count]
@@ -147,16 +158,38 @@ def _gain(ours, theirs, match):
     """How well each unit would fit at each place, if the others are where they are."""
     units = len(match)
     across = theirs[0][:, :, match].reshape(units, -1)
-    return ours[0].reshape(units, -1) @ across.T + ours[1] @ theirs[1].T
+    return ours[0].reshape(units, -1) @ across.T
 
 
 def _fit(ours, theirs, match):
-    return _gain(ours, theirs, match)[np.arange(len(match)), match].sum()
+    units = np.arange(len(match))
+    own = (ours[1] * theirs[1][match]).sum()
+    return _gain(ours, theirs, match)[units, match].sum() + own
 
 
 def _refined(ours, theirs, match):
+    """Goes uphill through mixtures of matches, and ends at the match next to there."""
+    own = ours[1] @ theirs[1].T
+    mixed, gain = np.eye(len(match))[match], _gain(ours, theirs, match)
     for _ in range(_ROUNDS):
-        better = linear_sum_assignment(_gain(ours, theirs, match), maximize=True)[1]
+        better = linear_sum_assignment(2 * gain + own, maximize=True)[1]
+        step = np.eye(len(match))[better] - mixed
+        rise = _gain(ours, theirs, better) - gain
+        # The fit after a part of the step, less that before: up * part + bend * part^2.
+        up, bend = (step * (2 * gain + own)).sum(), (step * rise).sum()
+        if up <= 1e-6 * abs((mixed * gain).sum()):
+            break
+        part = 1.0 if up + 2 * bend >= 0 else -up / (2 * bend)
+        mixed, gain = mixed + part * step, gain + part * rise
+    return linear_sum_assignment(mixed, maximize=True)[1]
+
+
+def _polished(ours, theirs, match):
+    """Whole steps, which only go uphill: correlations are positive semidefinite."""
+    own = ours[1] @ theirs[1].T
+    for _ in range(_ROUNDS):
+        gain = 2 * _gain(ours, theirs, match) + own
+        better = linear_sum_assignment(gain, maximize=True)[1]
         if np.array_equal(better, match):
             break
         match = better
