@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tfpriv.audit.fidelity import fidelity, mean_colours
+from tfpriv.audit.fidelity import fidelity, mean_colours, mean_picture
 
 
 def test_equal_pictures(rng):
@@ -39,6 +39,15 @@ def test_the_mean_colour_is_the_best_patch(rng):
     for off in (-9, 9):
         worse = np.clip(patch.astype(int) + off, 0, 255).astype(np.uint8)
         assert fidelity(plain, worse).psnr < best
+
+
+def test_the_average_picture_in_another_colour():
+    known = np.zeros((2, 4, 4, 3), np.uint8)
+    known[:, :2] = 20  # brighter above
+    shuffled = np.full((1, 4, 4, 3), 100, np.uint8)
+    painted = mean_picture(shuffled, known)
+    assert (painted[0, :2] == 110).all()
+    assert (painted[0, 2:] == 90).all()
 
 
 @pytest.mark.parametrize(

@@ -76,3 +76,18 @@ def mean_colours(shuffled: np.ndarray) -> np.ndarray:
     """
     means = shuffled.mean(axis=(1, 2), keepdims=True)
     return np.broadcast_to(np.rint(means).astype(np.uint8), shuffled.shape)
+
+
+def mean_picture(shuffled: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """What needs no attack either: the average picture, in each picture's mean colour.
+
+    Args:
+        shuffled: uint8 pictures `(n, height, width, channels)`.
+        known: plain pictures of the same kind, of that size.
+
+    Returns:
+        uint8 pictures of the same shape as `shuffled`.
+    """
+    average = known.mean(axis=0)
+    painted = average - average.mean(axis=(0, 1)) + mean_colours(shuffled)
+    return np.clip(np.rint(painted), 0, 255).astype(np.uint8)

@@ -15,7 +15,7 @@ from tfpriv.audit import (
     orders,
     wrong_keys,
 )
-from tfpriv.audit.fidelity import Fidelity, fidelity, mean_colours
+from tfpriv.audit.fidelity import Fidelity, fidelity, mean_colours, mean_picture
 from tfpriv.shuffling.attack_schemes import Scheme, schemes
 from tfpriv.shuffling.data import Dataset
 
@@ -129,9 +129,12 @@ class Run:
 
 
 def no_attack(run: Run) -> Iterator[Result]:
-    """What anyone has: the shuffled picture, and its mean colour."""
+    """What the key's owner has, and anyone: the shuffled picture, its mean colour."""
+    yield run.result("none", "has the key", orders.undo(run.unseen, run.orders))
     yield run.result("none", "looks at the shuffled picture", run.unseen)
     yield run.result("none", "paints its mean colour", mean_colours(run.unseen))
+    painted = mean_picture(run.unseen, run.material.own)
+    yield run.result("none", "paints the average picture in its colour", painted)
 
 
 def known_pairs(run: Run) -> Iterator[Result]:

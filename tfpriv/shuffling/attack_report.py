@@ -15,6 +15,7 @@ from tfpriv.shuffling.attack import Result
 
 TABLE, FIGURES, SHEET = "attacks.md", "attacks.json", "attacks.png"
 _CELL = 132  # pixels on the sheet: four pictures in a square
+_ROWS_BESIDE = 2  # of the table, side by side on the sheet
 _NO_FIGURE = ""
 
 
@@ -73,9 +74,11 @@ def sheet(results: Sequence[Result]) -> Image.Image:
             result = cells.get(scheme)
             blank = np.full((2, 2, 3), 255, np.uint8)
             pictures.append(blank if result is None else _square(result.shown))
-            figure = "" if result is None else f"\n{_cell(result)}"
-            captions.append(f"{scheme}\n{attack}: {knows}{figure}")
-    return images.contact_sheet(pictures, captions, columns=len(schemes), cell=_CELL)
+            figure = "" if result is None else _cell(result).replace("*", "")
+            captions.append(f"{scheme}: {attack}\n{knows}\n{figure}")
+    return images.contact_sheet(
+        pictures, captions, columns=_ROWS_BESIDE * len(schemes), cell=_CELL
+    )
 
 
 def _line(cells):
