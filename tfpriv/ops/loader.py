@@ -67,7 +67,7 @@ def why_not_native() -> str | None:
     """
     if os.environ.get(ENV, "0") not in ("", "0"):
         return f"the environment variable {ENV} asks for the pure-TensorFlow ops"
-    if _portable.get():
+    if portable():
         return "a graph is made for machines without tfpriv"
     return _load()[1]
 
@@ -112,6 +112,11 @@ def native_ops_on_cpu() -> types.ModuleType | None:
     import tensorflow as tf
 
     return None if tf.config.list_logical_devices("GPU") else native_ops()
+
+
+def portable() -> bool:
+    """Whether a graph is traced that goes to machines without tfpriv."""
+    return _portable.get()
 
 
 @contextlib.contextmanager

@@ -154,14 +154,23 @@ def _checked_fit(x, permutations):
     return tf.ensure_shape(permutations, (None, places))
 
 
-@tf.custom_gradient
 def _gather_places(x, permutations):
     """x (n, places, channels) at permutations (n or 1, places)."""
+    if loader.portable():  # for inference, and to be loaded without a warning
+        return _gathered(x, permutations)
+    return _gathered_both_ways(x, permutations)
 
+
+@tf.custom_gradient
+def _gathered_both_ways(x, permutations):
     def gradient(upstream):
         return _gather_places(upstream, invert_permutations(permutations)), None
 
+    return _gathered(x, permutations), gradient
+
+
+def _gathered(x, permutations):
     if permutations.shape[0] == 1:
-        return tf.gather(x, permutations[0], axis=1), gradient
+        return tf.gather(x, permutations[0], axis=1)
     rows = tf.broadcast_to(permutations, tf.shape(x)[:2])  # one row may serve all
-    return tf.gather(x, rows, axis=1, batch_dims=1), gradient
+    return tf.gather(x, rows, axis=1, batch_dims=1)

@@ -1,6 +1,7 @@
-"""`tfpriv shuffle`: keys and pictures here, networks in `network_commands.py`."""
+"""`tfpriv shuffle`: keys, pictures and attacks here, networks in `network_commands.py`."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
@@ -9,6 +10,15 @@ from tfpriv.terminal import progress
 
 SHOWN = 20  # bad pictures that are named one by one
 INCOMPLETE = 1  # the exit code where pictures were left out
+# Those of tfpriv.shuffling.attack, which help must not wait for.
+ATTACKS = (
+    "none",
+    "known-plaintext",
+    "ciphertext-only",
+    "inverter",
+    "wrong-keys",
+    "histogram",
+)
 
 
 def add_parser(subparsers) -> None:
@@ -23,6 +33,7 @@ def add_parser(subparsers) -> None:
     _add_protect(actions)
     _add_unprotect(actions)
     network_commands.add_actions(actions)
+    _add_attack(actions)
 
 
 def _add_keygen(actions):
@@ -59,6 +70,44 @@ def _add_unprotect(actions):
     parser = actions.add_parser("unprotect", help="put protected pictures in order")
     _add_paths(parser)
     parser.set_defaults(handler=unprotect)
+
+
+def _add_attack(actions):
+    parser = actions.add_parser(
+        "attack", help="shuffle pictures and see what attacks get back"
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="SOURCE",
+        help="shapes (generated), cifar10, cifar100, .npz file or CIFAR's folder",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write"
+    )
+    parser.add_argument(
+        "--pictures",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="shuffled ones that the attacker has (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--attack",
+        nargs="+",
+        choices=ATTACKS,
+        default=list(ATTACKS),
+        metavar="NAME",
+        help=f"{', '.join(ATTACKS)} (default: all)",
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        metavar="FILE",
+        help="classifier (.keras) whose accuracy on what came back is measured",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+    parser.set_defaults(handler=attack)
 
 
 def _add_paths(parser):
@@ -118,6 +167,44 @@ def unprotect(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     return _say(report, "in order again", options.output)
+
+
+def attack(options: argparse.Namespace) -> None:
+    import keras
+
+    from tfpriv.shuffling import attack as attacks
+    from tfpriv.shuffling import attack_report, data, train
+
+    model = keras.saving.load_model(options.model) if options.model else None
+    dataset = data.load(options.data)
+    options.output.mkdir(parents=True, exist_ok=True)
+    results = attacks.attack(
+        dataset,
+        pictures=options.pictures,
+        attacks=tuple(options.attack),
+        seed=options.seed,
+        classifier=model and (lambda pictures: train.predictions(model, pictures)),
+        progress=progress("attacking"),
+    )
+    run = {
+        "command": _attack_command(options),
+        "data": dataset.name,
+        "pictures": options.pictures,
+        "seed": options.seed,
+    }
+    attack_report.write(options.output, results, run)
+    print(attack_report.table(results))
+    print(f"Table, figures and pictures: {options.output}")
+
+
+def _attack_command(options) -> str:
+    words = ["tfpriv", "shuffle", "attack", "--data", options.data]
+    words += ["--output", options.output, "--pictures", options.pictures]
+    words += ["--model", options.model] if options.model else []
+    words += ["--seed", options.seed]
+    if tuple(options.attack) != ATTACKS:
+        words += ["--attack", *options.attack]
+    return shlex.join(map(str, words))
 
 
 def _say(report, done: str, output: Path) -> int:

@@ -45,9 +45,7 @@ def export(
         for mode, name in ENDPOINTS.items():
             function, signature = _endpoint(twin, key, mode)
             archive.add_endpoint(name, function, signature)
-        # Gathers have gradients of their own.
-        options = tf.saved_model.SaveOptions(experimental_custom_gradients=True)
-        archive.write_out(folder, options=options, verbose=verbose)
+        archive.write_out(folder, verbose=verbose)
 
 
 def _endpoint(twin, key, mode):
