@@ -1,4 +1,4 @@
-"""`tfpriv shuffle`: keys, pictures and attacks here, networks in `network_commands.py`."""
+"""`tfpriv shuffle`: keys, pictures, attacks; networks in `network_commands.py`."""
 
 import argparse
 import shlex
