@@ -264,12 +264,41 @@ def test_what_cannot_be_run_is_named(layer, name):
         keyed(keras.Model(inputs, layer(inputs)), Key.generate())
 
 
-def test_planes_of_two_orders_are_not_combined():
-    inputs = keras.Input((4, 4, 2))
-    ramp = keras.ops.arange(16.0)
-    shifted = inputs + keras.ops.reshape(ramp, (4, 4, 1))
+@pytest.mark.parametrize(
+    "shift",
+    [
+        lambda: keras.ops.reshape(keras.ops.arange(16.0), (4, 4, 1)),
+        lambda: np.arange(8.0).reshape(4, 2),  # from column to column
+        lambda: keras.Input((4, 1)),
+        lambda: keras.Input((2,)),
+    ],
+)
+def test_what_differs_from_place_to_place_is_not_combined(shift):
+    inputs, other = keras.Input((4, 4, 2)), shift()
+    model_inputs = [inputs, other] if isinstance(other, keras.KerasTensor) else inputs
+    model = keras.Model(model_inputs, keras.ops.add(inputs, other))
     with pytest.raises(ValueError, match="cannot combine"):
-        keyed(keras.Model(inputs, shifted), Key.generate())
+        keyed(model, Key.generate())
+
+
+def test_what_is_the_same_everywhere_is_combined(key):
+    inputs = keras.Input((4, 4, 2))
+    x = keras.ops.add(inputs, np.array([1.0, 2.0], "float32")) * 3.0
+    gate = layers.GlobalAveragePooling2D()(inputs)
+    model = keras.Model(inputs, layers.Multiply()([x, gate]))
+    assert_same(model, keyed(model, key), key, planes_come_out=True)
+
+
+def test_the_cost_of_activity_is_counted(key):
+    inputs = keras.Input((4, 4, 2))
+    x = layers.Conv2D(3, 3, activity_regularizer="l2")(inputs)
+    model = keras.Model(inputs, x)
+    pictures = np.ones((2, 4, 4, 2), "float32")
+    model(pictures)
+    wanted = float(model.losses[0])
+    twin = keyed(model, key)
+    twin(shuffle(pictures, key))
+    assert float(twin.losses[-1]) == pytest.approx(wanted)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ Everything else that meets a shuffled plane is refused by name.
 """
 
 import keras
+import numpy as np
 
 from tfpriv.layers import keyed
 
@@ -113,6 +114,10 @@ def is_positionwise(operation: keras.Operation) -> bool:
         return False
     if isinstance(operation, _LAYERS.PReLU):
         return {1, 2} <= set(operation.shared_axes or ())
+    if isinstance(operation, _LAYERS.Rescaling):
+        return max(np.ndim(operation.scale), np.ndim(operation.offset)) < 2
+    if getattr(operation, "noise_shape", None) is not None:
+        return False
     axis = getattr(operation, "axis", -1)
     axes = set(axis) if isinstance(axis, (list, tuple)) else {axis}
     return axes <= {-1, 3}

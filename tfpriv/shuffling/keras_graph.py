@@ -20,7 +20,7 @@ class Call:
         outputs: the KerasTensors that it returned.
         fill_in: takes a dictionary from ids of KerasTensors to values; returns the
             call's arguments and keyword arguments with those values.
-        constants: the arrays among its arguments.
+        constants: its arguments that are not tensors of the graph.
     """
 
     operation: keras.Operation
@@ -71,7 +71,7 @@ def calls(graph: Functional) -> list[Call]:
                     list(node.input_tensors),
                     list(node.outputs),
                     arguments.fill_in,
-                    [x for x in _leaves(arguments) if _is_array(x)],
+                    [x for x in _arguments(arguments) if not _has_tensors(x)],
                 )
             )
     return found
@@ -90,9 +90,10 @@ def pack_outputs(graph: Functional, outputs: list) -> Any:
     return keras.tree.pack_sequence_as(graph._outputs_struct, outputs)
 
 
-def _leaves(arguments):
-    return keras.tree.flatten((arguments.args, arguments.kwargs))
+def _arguments(arguments):
+    return [*arguments.args, *arguments.kwargs.values()]
 
 
-def _is_array(value):
-    return hasattr(value, "shape") and not isinstance(value, keras.KerasTensor)
+def _has_tensors(value):
+    leaves = keras.tree.flatten(value)
+    return any(isinstance(x, keras.KerasTensor) for x in leaves)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfpriv import ops
 from tfpriv.layers import keyed
@@ -52,15 +53,15 @@ class Step:
         sources: for each of its inputs the planes they are, `None` for what is not
             shuffled.
         targets: the same for its outputs.
-        run: takes the step, arguments, keyword arguments and the orders; returns the
-            outputs.
+        run: takes the step, the values of the graph's tensors by their ids, and the
+            orders; returns the outputs.
         nested: the plan of the call, where a model is called.
     """
 
     call: keras_graph.Call
     sources: list[Planes | None]
     targets: list[Planes | None]
-    run: Callable[["Step", tuple, dict, Orders], Any]
+    run: Callable[["Step", dict, Orders], Any]
     nested: "Plan | None" = None
 
 
@@ -103,8 +104,7 @@ class Plan:
         """
         values = dict(zip(map(id, self._graph.inputs), inputs, strict=True))
         for step in self._steps:
-            args, kwargs = step.call.fill_in(values)
-            outputs = keras.tree.flatten(step.run(step, args, kwargs, orders))
+            outputs = keras.tree.flatten(step.run(step, values, orders))
             if watch is not None:
                 watch(step.call.operation, outputs)
             values.update(zip(map(id, step.call.outputs), outputs, strict=True))
@@ -141,7 +141,7 @@ class Plan:
         if handling.is_pooled(operation):
             return Step(call, sources, [None], _as_it_is)
         if handling.is_reordered(operation):
-            direct = keyed.is_supported(operation) and all(self._sizes(call.outputs))
+            direct = _is_direct(operation)
             run = _directly if direct else _ordered
             targets = self._fresh(call, always=direct)
             return Step(call, sources, targets, run)
@@ -155,7 +155,7 @@ class Plan:
     def _fresh(self, call, always: bool = False) -> list[Planes | None]:
         """New planes for what is put out; a single position needs no order."""
         targets = []
-        for size in self._sizes(call.outputs):
+        for size in map(size_of, call.outputs):
             needed = size is not None and (always or size[0] * size[1] > 1)
             name = f"{self._path}{self._name(call)}"
             targets.append(Planes(size, name) if needed else None)
@@ -166,9 +166,6 @@ class Plan:
         name = call.operation.name
         count = self._written[name] = self._written.get(name, 0) + 1
         return name if count == 1 else f"{name}#{count}"
-
-    def _sizes(self, tensors) -> list[tuple[int, int] | None]:
-        return [size_of(x) for x in tensors]
 
 
 def size_of(tensor: keras.KerasTensor) -> tuple[int, int] | None:
@@ -204,55 +201,70 @@ def _checked_graph(model: Any):
     return graph
 
 
+def _is_direct(operation: keras.Operation) -> bool:
+    """Whether a layer reads shuffled planes; Keras adds what its activity costs."""
+    regularized = getattr(operation, "activity_regularizer", None) is not None
+    return keyed.is_supported(operation) and not regularized
+
+
 def _merged(call, sources) -> list[Planes]:
     """One group of all planes that meet; single positions are spread over it."""
     planes = [source for source in sources if source is not None]
-    sizes = {source.size for source in planes}
-    unshuffled = [
-        x
-        for x, source in zip(call.inputs, sources, strict=True)
-        if source is None and (len(x.shape) > 4 or size_of(x) not in (None, (1, 1)))
-    ]
-    if len(sizes) > 1 or unshuffled or any(len(c.shape) > 2 for c in call.constants):
+    others = [x for x, s in zip(call.inputs, sources, strict=True) if s is None]
+    is_layer = isinstance(call.operation, keras.layers.Layer)
+    if (
+        len({source.size for source in planes}) > 1
+        or not all(_is_same_everywhere(x, is_layer) for x in others)
+        or any(max(np.shape(c)[:-1], default=1) > 1 for c in call.constants)
+    ):
         raise ValueError(
             f"keyed() cannot combine what '{call.operation.name}' combines: planes of "
-            "different sizes, or shuffled ones with others. Received: "
-            f"{[x.shape for x in call.inputs]}"
+            "different sizes, or shuffled ones with what differs from place to place. "
+            f"Received: {[x.shape for x in call.inputs]}, and constants of shapes "
+            f"{[np.shape(c) for c in call.constants]}"
         )
     for other in planes[1:]:
         planes[0].merge(other)
     return [planes[0]] * len(call.outputs)
 
 
+def _is_same_everywhere(x: keras.KerasTensor, is_layer: bool) -> bool:
+    """Whether a tensor that is not shuffled is one value a channel in every place."""
+    if len(x.shape) == 4:
+        return tuple(x.shape[1:3]) == (1, 1)
+    return len(x.shape) == 2 and is_layer  # merging layers add the axes of space
+
+
 # --- How a step is run ---
 
 
-def _as_it_is(step, args, kwargs, orders):
+def _as_it_is(step, values, orders):
+    args, kwargs = step.call.fill_in(values)
     return step.call.operation(*args, **kwargs)
 
 
-def _nested(step, args, kwargs, orders):
-    return step.nested.run(keras.tree.flatten(args), orders)
+def _nested(step, values, orders):
+    return step.nested.run([values[id(x)] for x in step.call.inputs], orders)
 
 
-def _directly(step, args, kwargs, orders):
-    (source,), (target,) = step.sources, step.targets
+def _directly(step, values, orders):
+    (x,), (source,), (target,) = step.call.inputs, step.sources, step.targets
     layer = step.call.operation
-    inputs = keras.ops.cast(args[0], layer.compute_dtype)
+    inputs = keras.ops.cast(values[id(x)], layer.compute_dtype)
     return keyed.keyed_call(
         layer, inputs, orders.permutation(source), orders.permutation(target)
     )
 
 
-def _ordered(step, args, kwargs, orders):
+def _ordered(step, values, orders):
     """Puts planes in order, calls the layer, shuffles what comes out."""
-    flat = iter(step.sources)
-
-    def in_order(x):
-        source = next(flat) if keras.ops.is_tensor(x) else None
-        return x if source is None else ops.permute(x, orders.inverse(source))
-
-    args, kwargs = keras.tree.map_structure(in_order, (args, kwargs))
+    in_order = {
+        id(x): values[id(x)]
+        if source is None
+        else ops.permute(values[id(x)], orders.inverse(source))
+        for x, source in zip(step.call.inputs, step.sources, strict=True)
+    }
+    args, kwargs = step.call.fill_in(in_order)
     outputs = keras.tree.flatten(step.call.operation(*args, **kwargs))
     return [
         x if target is None else ops.permute(x, orders.permutation(target))
