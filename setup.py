@@ -29,6 +29,7 @@ COMPILE_FLAGS = [
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fvisibility=hidden",
+    "-g0",  # Python asks for debugging symbols, which are most of the library
     "-Wall",
     "-Wextra",
     # Vectors wider than the baseline are passed between inlined functions only.
