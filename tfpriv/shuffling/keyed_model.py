@@ -232,14 +232,16 @@ class KeyedModel(keras.Model):
         if len(flat) == wanted:
             return flat, None
         nonces = flat[-1]
-        fits = len(flat) == wanted + 1 and nonces.dtype == "uint8"
+        # Keras shows a distributed model the mean of its replicas' first batches.
+        dtypes = (tf.uint8, tf.float32)
+        fits = len(flat) == wanted + 1 and nonces.dtype in dtypes
         if not fits or nonces.shape[1:] != (NONCE_BYTES,):
             raise ValueError(
                 f"'{self.name}' takes {wanted} input(s), alone or with nonces: uint8 "
                 f"of shape (batch, {NONCE_BYTES}). Received: "
                 f"{[(x.shape, x.dtype) for x in flat]}"
             )
-        return flat[:-1], nonces
+        return flat[:-1], tf.cast(nonces, tf.uint8)
 
     def _orders(self, nonces: tf.Tensor | None) -> Orders:
         if self._key is None:
