@@ -190,16 +190,16 @@ def test_one_picture_protected_and_plain(
     assert cli.main(["shuffle", "protect", *arguments, *options]) == 0
     model = ["--model", str(trained / experiments.MODEL_NAME)]
     capsys.readouterr()
-    maps = tmp_path / "maps.png"
-    answers = []
-    for given in (
-        [str(picture)],
-        [str(protected), "--key", str(key), "--feature-maps", str(maps)],
-    ):
-        assert cli.main(["shuffle", "infer", *model, *given]) == 0
+    answers, sheets = [], []
+    for given in ([str(picture)], [str(protected), "--key", str(key)]):
+        maps = tmp_path / f"{len(answers)}.png"
+        drawn = ["--feature-maps", str(maps)]
+        assert cli.main(["shuffle", "infer", *model, *given, *drawn]) == 0
         answers.append(capsys.readouterr().out.splitlines()[:3])
+        sheets.append(np.asarray(Image.open(maps)))
     assert answers[0] == answers[1]
-    assert Image.open(maps).size[0] > 100
+    assert sheets[0].shape == sheets[1].shape
+    assert (sheets[0] != sheets[1]).any()  # features stay shuffled
 
 
 def test_the_table(trained, key, shapes, tmp_path, capsys, monkeypatch):

@@ -129,7 +129,7 @@ def draw_feature_maps(
     network, inputs = picture.seen_by(model)
     if network is model:
         layers = [x for x in model.layers if isinstance(x, keras.layers.Conv2D)]
-        probe = keras.Model(model.input, {x.name: x.output for x in layers})
+        probe = keras.Model(model.inputs[0], {x.name: x.output for x in layers})
         kept = probe(inputs, training=False)
     else:
         kept = network.feature_maps(inputs)
