@@ -24,6 +24,8 @@ TFPRIV_INLINE V MultiplyAdd(V a, V b, V c) {
   return a * b + c;
 }
 #include "multiply_kernels.h"
+#include "gathered_kernels.h"
+#include "multiply_choice.h"
 }  // namespace tfpriv::wide
 
 using namespace tfpriv;
