@@ -7,8 +7,6 @@ import sys
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
 # Helpers of these tests lie beside them.
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 

@@ -23,13 +23,6 @@ def _choose(patch, name):
         pytest.skip(loader.why_not_native())
 
 
-@pytest.fixture(params=sorted(CHOICES))
-def choice(request, monkeypatch):
-    """The test runs natively and with the twin."""
-    _choose(monkeypatch, request.param)
-    return request.param
-
-
 def assert_close(actual, expected, dtype):
     actual, expected = np.float64(actual), np.float64(expected)
     assert actual.shape == expected.shape
@@ -96,7 +89,7 @@ def test_equals_the_definition(name, problem):
         {"size": 3, "channels": 300, "filters": 2, "examples": 1},
     ],
 )
-def test_layers(choice, sizes):
+def test_layers(implementation, sizes):
     problem = layer(**sizes)
     rest = {"strides": (1, 1), "dilation_rate": (1, 1)}
     assert_close(deformable_conv2d(**problem), oracle(**problem, **rest), "float32")
@@ -133,7 +126,7 @@ def test_offsets_of_zero_are_a_convolution(size, kernel, stride, dilation, paddi
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision(choice, dtype):
+def test_half_precision(implementation, dtype):
     problem = layer(6, 4, 5)
     halves = {name: tf.cast(problem[name], dtype) for name in TENSORS}
     outputs = deformable_conv2d(**problem | halves)
@@ -147,7 +140,7 @@ def test_half_precision(choice, dtype):
         assert gradient.dtype == dtype, name
 
 
-def test_offsets_may_be_finer_than_inputs(choice):
+def test_offsets_may_be_finer_than_inputs(implementation):
     problem = layer(6, 4, 5)
     half = {n: tf.cast(problem[n], "bfloat16") for n in ("inputs", "filters", "bias")}
     exact = {name: tf.cast(value, tf.float32) for name, value in half.items()}
@@ -172,7 +165,7 @@ def one_sample(image, dy, dx):
     )[0, :, :, 0].numpy()
 
 
-def test_borders_fade_to_zero(choice):
+def test_borders_fade_to_zero(implementation):
     image = np.arange(1.0, 10.0).reshape(3, 3)
     np.testing.assert_array_equal(one_sample(image, -1, 0)[1:], image[:-1])
     np.testing.assert_array_equal(one_sample(image, -1, 0)[0], 0)
@@ -185,7 +178,7 @@ def test_borders_fade_to_zero(choice):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, 3e38])
 @pytest.mark.parametrize("coordinate", [0, 1])
-def test_places_that_are_no_places(choice, value, coordinate):
+def test_places_that_are_no_places(implementation, value, coordinate):
     problem = layer(5, 4, 3, examples=2)
     problem["offsets"][1, 2, 3, 8 + coordinate] = value
     nowhere = problem | {"offsets": problem["offsets"].copy()}
@@ -202,7 +195,7 @@ def test_places_that_are_no_places(choice, value, coordinate):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_pixels_of_weight_zero_count_for_nothing(choice, value):
+def test_pixels_of_weight_zero_count_for_nothing(implementation, value):
     image = np.ones((3, 3))
     image[1, 1] = value
     moved, blended = one_sample(image, 1, 0), one_sample(image, 0.5, 0)
@@ -211,7 +204,7 @@ def test_pixels_of_weight_zero_count_for_nothing(choice, value):
 
 
 @pytest.mark.parametrize("examples", [0, 1])
-def test_few_examples(choice, examples):
+def test_few_examples(implementation, examples):
     problem = layer(4, 3, 2, examples=examples)
     outputs = deformable_conv2d(**problem)
     assert outputs.shape == (examples, 4, 4, 2)
@@ -220,7 +213,7 @@ def test_few_examples(choice, examples):
         assert examples or not np.any(gradient)
 
 
-def test_no_positions(choice):
+def test_no_positions(implementation):
     problem = layer(2, 3, 2) | {"padding": "valid"}
     for name in ("offsets", "mask"):
         problem[name] = problem[name][:, :0, :0]

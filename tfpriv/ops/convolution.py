@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from tfpriv.ops import convolution_twin, loader
 from tfpriv.ops.convolution_twin import Geometry
+from tfpriv.ops.dtypes import DTYPES
 
-DTYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 MOST_AXES = 3
 
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tfpriv.ops import deformable_checks, deformable_twin, loader
 from tfpriv.ops.deformable_geometry import Steps, checked_pair, checked_steps
+from tfpriv.ops.dtypes import computed_in
 
 
 def deformable_conv2d(
@@ -67,14 +68,12 @@ def deformable_conv2d(
     tensors = deformable_checks.checked_tensors(inputs, offsets, filters, mask, bias)
     shape = deformable_checks.checked_shapes(tensors, steps, groups)
     dtype = tensors["inputs"].dtype
-    wide = tf.float64 if dtype == tf.float64 else tf.float32
+    wide = computed_in(dtype)
     tensors = {
         name: None if tensor is None else tf.cast(tensor, wide)
         for name, tensor in tensors.items()
     }
-    # Tensors that live on a GPU stay there.
-    on_gpu = bool(tf.config.list_logical_devices("GPU"))
-    native = None if on_gpu else loader.native_ops()
+    native = loader.native_ops_on_cpu()
     zeros = _padding(tensors["inputs"], tensors["filters"], steps)
     if native is None:
         with deformable_checks.run_time_checks(tensors, steps, groups):

@@ -7,8 +7,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfpriv.ops.deformable_geometry import Steps
+from tfpriv.ops.dtypes import DTYPES
 
-DTYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 Tensors = dict[str, tf.Tensor | None]
 EXPECTED = (
     "Expected inputs (examples, height, width, channels), filters (kernel height, "

@@ -11,10 +11,11 @@ from typing import Any
 import tensorflow as tf
 
 from tfpriv.ops import keyed_twin, loader
-from tfpriv.ops.convolution import same_padding
 from tfpriv.ops.convolution_twin import Geometry
+from tfpriv.ops.deformable_checks import checked_permutations
+from tfpriv.ops.deformable_geometry import Steps, checked_pair
+from tfpriv.ops.dtypes import DTYPES, computed_in
 
-DTYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 Pair = int | Sequence[int]
 
 
@@ -148,7 +149,7 @@ def keyed_average_pool2d(
 
 def _pool(inputs, source, target, pool_size, strides, padding, *, average):
     inputs, dtype = _checked_planes(inputs)
-    pool_size = _pair("pool_size", pool_size)
+    pool_size = checked_pair(pool_size, "pool_size")
     if padding not in ("valid", "same"):
         raise ValueError(
             f'Expected padding "valid" or "same". Received: padding={padding}'
@@ -248,42 +249,28 @@ def _checked_planes(inputs: Any) -> tuple[tf.Tensor, tf.DType]:
             f"{inputs.shape} and dtype {inputs.dtype.name}"
         )
     dtype = inputs.dtype
-    return tf.cast(inputs, tf.float64 if dtype == tf.float64 else tf.float32), dtype
+    return tf.cast(inputs, computed_in(dtype)), dtype
 
 
 def _checked_permutations(inputs, geometry, source, target):
-    sizes = inputs.shape[1:3].as_list()
     outputs = _output_shape(inputs, geometry)[1:]
-    checked = []
-    for name, permutation, (height, width) in (
-        ("source", source, sizes),
-        ("target", target, outputs),
-    ):
-        permutation = tf.convert_to_tensor(permutation)
-        shape = permutation.shape
-        if permutation.dtype != tf.int32 or not shape.is_compatible_with(
-            [None, height * width]
-        ):
-            raise ValueError(
-                f"Expected {name} of dtype int32 and shape (1 or examples, "
-                f"{height * width}): permutations of a plane of {height} x {width}. "
-                f"Received: {name} of dtype {permutation.dtype.name} and shape {shape}"
-            )
-        checked.append(tf.ensure_shape(permutation, [None, height * width]))
-    return checked
+    return (
+        checked_permutations(source, inputs.shape[1:3].as_list(), "source"),
+        checked_permutations(target, outputs, "target"),
+    )
 
 
 def _geometry(inputs, kernel_size, strides, padding, dilation_rate) -> Geometry:
-    strides = _pair("strides", strides)
-    dilation_rate = _pair("dilation_rate", dilation_rate)
-    sizes = inputs.shape[1:3].as_list()
-    if padding == "same":
-        pads = tuple(map(same_padding, sizes, kernel_size, strides, dilation_rate))
-    elif padding == "valid":
-        pads = ((0, 0), (0, 0))
-    else:
-        pads = _checked_padding(padding)
-    geometry = Geometry(tuple(kernel_size), strides, dilation_rate, pads)
+    steps = Steps(
+        checked_pair(strides, "strides"),
+        checked_pair(dilation_rate, "dilation_rate"),
+        _checked_padding(padding),
+    )
+    pads = tuple(
+        steps.before_and_after(axis, inputs.shape[axis + 1], kernel_size[axis])
+        for axis in (0, 1)
+    )
+    geometry = Geometry(tuple(kernel_size), steps.strides, steps.dilation_rate, pads)
     if 0 in _output_shape(inputs, geometry)[1:]:
         raise ValueError(
             "The window must fit into the planes and their padding. Received: inputs "
@@ -292,7 +279,9 @@ def _geometry(inputs, kernel_size, strides, padding, dilation_rate) -> Geometry:
     return geometry
 
 
-def _checked_padding(padding: Any) -> tuple[tuple[int, int], ...]:
+def _checked_padding(padding: Any) -> str | tuple[tuple[int, int], ...]:
+    if padding in ("valid", "same"):
+        return padding
     pads = () if isinstance(padding, str) else tuple(map(tuple, padding))
     if len(pads) == 2 and all(
         len(pair) == 2 and all(isinstance(n, int) and 0 <= n < 2**31 for n in pair)
@@ -302,16 +291,6 @@ def _checked_padding(padding: Any) -> tuple[tuple[int, int], ...]:
     raise ValueError(
         'Expected padding "valid", "same" or a pair (before, after) of integers for '
         f"each of two axes. Received: padding={padding}"
-    )
-
-
-def _pair(name: str, value: Any) -> tuple[int, int]:
-    is_pair = isinstance(value, Sequence)
-    pair = tuple(value) if is_pair else (value, value)
-    if len(pair) == 2 and all(isinstance(n, int) and 1 <= n < 2**31 for n in pair):
-        return pair
-    raise ValueError(
-        f"Expected {name} of one positive integer, or two. Received: {name}={value}"
     )
 
 

@@ -5,9 +5,9 @@ from typing import Any
 import tensorflow as tf
 
 from tfpriv.ops import loader, noise_twin
+from tfpriv.ops.dtypes import DTYPES
 
 KEY_BYTES = 32
-DTYPES = (tf.float16, tf.bfloat16, tf.float32, tf.float64)
 
 
 def gaussian_noise(

@@ -171,9 +171,19 @@ def run_training(
         "test_pictures": len(right),
         "test_right": int(right.sum()),
     }
-    with image_files.atomic_file(output / MANIFEST_NAME) as file:
-        file.write(json.dumps(manifest, indent=2).encode() + b"\n")
+    write_json(output / MANIFEST_NAME, manifest)
     return manifest
+
+
+def write_json(path: str | os.PathLike, document: dict[str, Any]) -> None:
+    """Writes readable JSON, whole or not at all.
+
+    Args:
+        path: file to write.
+        document: what JSON can hold.
+    """
+    with image_files.atomic_file(path) as file:
+        file.write(json.dumps(document, indent=2).encode() + b"\n")
 
 
 def _model(network: str, data: Dataset, weights) -> keras.Model:

@@ -1,7 +1,6 @@
 """`tfpriv shuffle train|test|infer|export`: networks on plain and shuffled pictures."""
 
 import argparse
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -144,7 +143,6 @@ def train(options: argparse.Namespace) -> None:
 
 
 def test(options: argparse.Namespace) -> None:
-    from tfpriv import images
     from tfpriv.shuffling import Key, data, experiments
 
     rows = experiments.compare(
@@ -159,8 +157,7 @@ def test(options: argparse.Namespace) -> None:
             "command": shlex.join(["tfpriv", *sys.argv[1:]]),
             "rows": [vars(row) for row in rows],
         }
-        with images.atomic_file(options.output) as file:
-            file.write(json.dumps(report, indent=2).encode() + b"\n")
+        experiments.write_json(options.output, report)
 
 
 def infer(options: argparse.Namespace) -> None:

@@ -259,8 +259,8 @@ void ConvolveAs(Call* call, const KeyedKernel& kernel) {
                     TF_Dim(filters, 1) > 0 && TF_Dim(input, 3) > 0 &&
                     TF_NumDims(bias) == 1 && TF_Dim(bias, 0) == TF_Dim(filters, 3),
                 "inputs (n, h, w, c), filters (kh, kw, c, f) and bias (f) must fit each "
-                "other. Received: shapes " + ShapeOf(input) + ", " + ShapeOf(filters) +
-                    " and " + ShapeOf(bias));
+                "other. Received: shapes " + Shape(input) + ", " + Shape(filters) +
+                    " and " + Shape(bias));
   if (!call->ok()) return;
   const int64_t examples = TF_Dim(input, 0);
   for (int axis = 0; axis < 2; ++axis) {
@@ -296,7 +296,7 @@ void InputGradientAs(Call* call, const KeyedKernel& kernel) {
                     TF_Dim(gradients, 3) == TF_Dim(filters, 3) && TF_Dim(filters, 0) > 0 &&
                     TF_Dim(filters, 1) > 0 && TF_Dim(filters, 2) > 0,
                 "gradients and filters must fit each other. Received: shapes " +
-                    ShapeOf(gradients) + " and " + ShapeOf(filters));
+                    Shape(gradients) + " and " + Shape(filters));
   if (!call->ok()) return;
   const int64_t examples = TF_Dim(gradients, 0);
   for (int axis = 0; axis < 2; ++axis) window.kernel[axis] = TF_Dim(filters, axis);
@@ -305,7 +305,7 @@ void InputGradientAs(Call* call, const KeyedKernel& kernel) {
   if (!call->ok()) return;
   call->Require(TF_Dim(gradients, 1) == window.Output(0) &&
                     TF_Dim(gradients, 2) == window.Output(1),
-                "gradients must have the output's shape. Received: " + ShapeOf(gradients));
+                "gradients must have the output's shape. Received: " + Shape(gradients));
   const Filters<T> matrix{Values<T>(filters), window.Taps(), TF_Dim(filters, 2),
                           TF_Dim(filters, 3), true};
   TF_Tensor* output = call->Output(
@@ -336,7 +336,7 @@ void FilterGradientAs(Call* call, const KeyedKernel& kernel) {
   call->Require(TF_NumDims(input) == 4 && TF_NumDims(gradients) == 4 &&
                     TF_Dim(input, 0) == TF_Dim(gradients, 0),
                 "inputs and gradients must fit each other. Received: shapes " +
-                    ShapeOf(input) + " and " + ShapeOf(gradients));
+                    Shape(input) + " and " + Shape(gradients));
   if (!call->ok()) return;
   const int64_t examples = TF_Dim(input, 0);
   for (int axis = 0; axis < 2; ++axis) window.size[axis] = TF_Dim(input, axis + 1);
@@ -344,7 +344,7 @@ void FilterGradientAs(Call* call, const KeyedKernel& kernel) {
   if (!call->ok()) return;
   call->Require(TF_Dim(gradients, 1) == window.Output(0) &&
                     TF_Dim(gradients, 2) == window.Output(1),
-                "gradients must have the output's shape. Received: " + ShapeOf(gradients));
+                "gradients must have the output's shape. Received: " + Shape(gradients));
   const int64_t channels = TF_Dim(input, 3), columns = TF_Dim(gradients, 3);
   TF_Tensor* output = call->Output(
       0, kernel.dtype, {window.kernel[0], window.kernel[1], channels, columns});

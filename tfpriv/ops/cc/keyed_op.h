@@ -56,6 +56,14 @@ class LastTable {
   Table table_;
 };
 
+// How a window moves.
+inline void ReadWindow(Attributes* attributes, Window* window) {
+  attributes->Integers("strides", 1, window->stride);
+  attributes->Integers("dilations", 1, window->dilation);
+  attributes->Integers("before", 0, window->before);
+  attributes->Integers("after", 0, window->after);
+}
+
 // An op's attributes, and what it remembers.
 struct KeyedKernel {
   TF_DataType dtype;
@@ -70,24 +78,13 @@ struct KeyedKernel {
     auto kernel = std::make_unique<KeyedKernel>();
     kernel->dtype = attributes.Type("T");
     kernel->num_threads = attributes.Integer("num_threads");
-    attributes.Integers("strides", 1, kernel->window.stride);
-    attributes.Integers("dilations", 1, kernel->window.dilation);
-    attributes.Integers("before", 0, kernel->window.before);
-    attributes.Integers("after", 0, kernel->window.after);
+    ReadWindow(&attributes, &kernel->window);
     if (has_kernel) attributes.Integers("kernel_size", 1, kernel->window.kernel);
     if (has_size) attributes.Integers("input_size", 0, kernel->window.size);
     kernel->average = has_average && attributes.Integer("average") != 0;
     return kernel.release();
   }
 };
-
-inline std::string ShapeOf(const TF_Tensor* tensor) {
-  std::string shape;
-  for (int i = 0; i < TF_NumDims(tensor); ++i) {
-    shape += (i == 0 ? "" : ", ") + std::to_string(TF_Dim(tensor, i));
-  }
-  return "(" + shape + ")";
-}
 
 // The permutations of a call and the tables that follow from them.
 class KeyedTables {
@@ -167,7 +164,7 @@ inline void KeyedTables::Check(Call* call, TF_Tensor* permutations, int64_t size
                 std::string(name) + " must have one permutation of " +
                     std::to_string(size) + " positions, or one for each of " +
                     std::to_string(examples_) + " examples. Received: shape " +
-                    ShapeOf(permutations));
+                    Shape(permutations));
 }
 
 // False if something is no permutation.

@@ -130,7 +130,7 @@ void PoolAs(Call* call, const KeyedKernel& kernel, bool gradient) {
   TF_Tensor* target = call->Input(gradient ? 3 : 2);
   if (!call->ok()) return;
   call->Require(TF_NumDims(input) == 4,
-                "inputs must be (n, h, w, c). Received: shape " + ShapeOf(input));
+                "inputs must be (n, h, w, c). Received: shape " + Shape(input));
   if (!call->ok()) return;
   const int64_t examples = TF_Dim(input, 0), channels = TF_Dim(input, 3);
   Pool<T> pool{kernel, kernel.window, channels};
@@ -154,7 +154,7 @@ void PoolAs(Call* call, const KeyedKernel& kernel, bool gradient) {
                     TF_Dim(gradients, 1) == window.Output(0) &&
                     TF_Dim(gradients, 2) == window.Output(1) &&
                     TF_Dim(gradients, 3) == channels,
-                "gradients must have the output's shape. Received: " + ShapeOf(gradients));
+                "gradients must have the output's shape. Received: " + Shape(gradients));
   if (!call->ok()) return;
   TF_Tensor* output = call->Output(
       0, kernel.dtype, {examples, window.size[0], window.size[1], channels});

@@ -3,7 +3,6 @@
 #ifndef TFPRIV_OPS_CC_WORKERS_H_
 #define TFPRIV_OPS_CC_WORKERS_H_
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <new>
@@ -20,17 +19,15 @@ constexpr double kWorkPerThread = 0x1p21;  // products; fewer are not worth a th
 template <typename Worker, typename Make, typename Work>
 void ForRanges(Call* call, int64_t items, double work_each, int64_t threads,
                const Make& make, const Work& work) {
-  std::atomic<bool> out_of_memory{false};
   const int64_t grain = static_cast<int64_t>(kWorkPerThread / work_each) + 1;
-  ParallelFor(items, grain, threads, [&](int64_t begin, int64_t end) {
-    try {
+  try {
+    ParallelFor(items, grain, threads, [&](int64_t begin, int64_t end) {
       const std::unique_ptr<Worker> worker = make();
       work(*worker, begin, end);
-    } catch (const std::bad_alloc&) {
-      out_of_memory = true;
-    }
-  });
-  if (out_of_memory) call->Fail(TF_RESOURCE_EXHAUSTED, "no memory for one example.");
+    });
+  } catch (const std::bad_alloc&) {
+    call->Fail(TF_RESOURCE_EXHAUSTED, "no memory for one example.");
+  }
 }
 
 // The same, with work(Worker&, item) for each item.
