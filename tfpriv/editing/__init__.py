@@ -1,0 +1,1 @@
+"""System 3: one attribute of a face released with differential privacy."""
