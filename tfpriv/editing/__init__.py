@@ -1,1 +1,0 @@
-"""System 3: one attribute of a face released with differential privacy."""
