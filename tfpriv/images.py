@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import secrets
 import struct
 import textwrap
 import threading
@@ -14,6 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from tfpriv.files import atomic_file
 
 # A picture of more pixels than this is refused before it is decoded, so that a small
 # file cannot fill the memory. Pillow's own limit lies a little higher.
@@ -190,23 +191,6 @@ def save(
     options = {"quality": quality, "subsampling": 0} if kind == "JPEG" else {}
     with atomic_file(path) as file:
         picture.convert("RGB").save(file, kind, **options)
-
-
-@contextlib.contextmanager
-def atomic_file(path: str | os.PathLike):
-    """A binary file that appears under its name only when it is complete."""
-    path = Path(path)
-    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    # As `open` does it, but for one that is there: the system applies the umask.
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
 
 
 def contact_sheet(

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from tfpriv import images
+from tfpriv.files import atomic_file
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_nothing_half_written(tmp_path, noise):
     before = (tmp_path / "a.png").read_bytes()
 
     def broken_write():
-        with images.atomic_file(tmp_path / "a.png") as file:
+        with atomic_file(tmp_path / "a.png") as file:
             file.write(b"half")
             raise RuntimeError("the disk is full")
 

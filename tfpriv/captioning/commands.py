@@ -126,7 +126,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from tfpriv.captioning import jobs, store
     from tfpriv.captioning.evaluate import as_table
     from tfpriv.captioning.evaluate import evaluate as score
-    from tfpriv.captioning.files import write_json
+    from tfpriv.files import write_json
 
     model = store.load_captioner(options.model)
     data = jobs.load_data(options, options.split, options.limit, model.image_size)

@@ -12,6 +12,7 @@ from tfpriv import images
 from tfpriv.captioning import coco, scenes, store
 from tfpriv.captioning.evaluate import as_table, evaluate
 from tfpriv.captioning.train import Protection, Recipe, prepare, train
+from tfpriv.files import atomic_file
 from tfpriv.terminal import progress
 
 PICTURES, UNSEEN, SHOWN = 15000, 300, 12
@@ -69,7 +70,7 @@ def run(
     sheet = _sheet(unseen, captions)
     images.save(output / "captions.png", sheet)
     page = _page(sheet, len(data), trained, before, after)
-    with images.atomic_file(output / "report.html") as file:
+    with atomic_file(output / "report.html") as file:
         file.write(page.encode())
     _say(result, captions, output)
     return result

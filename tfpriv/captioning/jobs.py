@@ -11,10 +11,10 @@ from tfpriv.captioning.arguments import MODEL_ARGUMENTS
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import as_table
 from tfpriv.captioning.evaluate import evaluate as score
-from tfpriv.captioning.files import check_new, new_directory
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.train import Protection, Recipe, prepare
 from tfpriv.captioning.train import train as fit_captioner
+from tfpriv.files import check_new, new_directory
 
 DEFAULT_IMAGE_SIZE = 64
 

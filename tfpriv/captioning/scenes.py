@@ -12,8 +12,8 @@ from PIL import Image, ImageDraw
 
 from tfpriv import images
 from tfpriv.captioning import grammar
-from tfpriv.captioning.files import new_directory
 from tfpriv.captioning.grammar import Scene, Thing
+from tfpriv.files import new_directory
 
 # Seeds of a split and of the two styles never meet.
 STREAMS = {"train": 0, "val": 1}

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import keras
 
-from tfpriv import images
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import evaluate
-from tfpriv.captioning.files import write_json
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.train import Protection, Recipe, Trained, prepare, train
+from tfpriv.files import atomic_file, write_json
 
 FIGURES = ("CIDEr", "BLEU-4", "ROUGE-L", "true", "loss")
 
@@ -148,7 +147,7 @@ def plot(rows: Sequence[dict], path: str | Path) -> None:
             axis.set_yscale("log")
         axis.minorticks_off()
         axis.legend()
-    with images.atomic_file(path) as file:
+    with atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=120)
     pyplot.close(figure)
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 import tfpriv
 from tfpriv import images
+from tfpriv.files import atomic_file
 from tfpriv.shuffling.attack import Result
 
 TABLE, FIGURES, SHEET = "attacks.md", "attacks.json", "attacks.png"
@@ -131,5 +132,5 @@ def _figures(result):
 
 
 def _write_text(path, text):
-    with images.atomic_file(path) as file:
+    with atomic_file(path) as file:
         file.write(text.encode())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv import images
+from tfpriv.files import atomic_file
 from tfpriv.shuffling import codec, pipeline
 from tfpriv.shuffling.keys import CHECK_BYTES, Key
 from tfpriv.shuffling.pictures import new_nonces, shuffle, unshuffle
@@ -138,7 +138,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
     # As `np.savez`, which takes no array of the name `file`.
     path.parent.mkdir(parents=True, exist_ok=True)
-    with images.atomic_file(path) as file, zipfile.ZipFile(file, "w") as archive:
+    with atomic_file(path) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
                 np.lib.format.write_array(entry, array, allow_pickle=False)

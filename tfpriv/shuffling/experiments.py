@@ -1,7 +1,6 @@
 """The paper's experiments: plain pictures, shuffled ones, and those with a key."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpriv import images as image_files
+from tfpriv.files import write_json
 from tfpriv.shuffling.data import Dataset
 from tfpriv.shuffling.keyed_model import keyed
 from tfpriv.shuffling.keys import Key
@@ -173,17 +172,6 @@ def run_training(
     }
     write_json(output / MANIFEST_NAME, manifest)
     return manifest
-
-
-def write_json(path: str | os.PathLike, document: dict[str, Any]) -> None:
-    """Writes readable JSON, whole or not at all.
-
-    Args:
-        path: file to write.
-        document: what JSON can hold.
-    """
-    with image_files.atomic_file(path) as file:
-        file.write(json.dumps(document, indent=2).encode() + b"\n")
 
 
 def _model(network: str, data: Dataset, weights) -> keras.Model:

@@ -5,7 +5,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from tfpriv import images
+from tfpriv.files import atomic_file
 from tfpriv.shuffling import codec, datasets, pipeline
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.pipeline import Progress, Report
@@ -196,5 +196,5 @@ def _is_picture(path: Path) -> bool:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with images.atomic_file(path) as file:
+    with atomic_file(path) as file:
         file.write(content)

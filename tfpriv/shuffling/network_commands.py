@@ -143,6 +143,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def test(options: argparse.Namespace) -> None:
+    from tfpriv.files import write_json
     from tfpriv.shuffling import Key, data, experiments
 
     rows = experiments.compare(
@@ -157,7 +158,7 @@ def test(options: argparse.Namespace) -> None:
             "command": shlex.join(["tfpriv", *sys.argv[1:]]),
             "rows": [vars(row) for row in rows],
         }
-        experiments.write_json(options.output, report)
+        write_json(options.output, report)
 
 
 def infer(options: argparse.Namespace) -> None:
@@ -176,7 +177,7 @@ def infer(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     import numpy as np
 
-    from tfpriv import images
+    from tfpriv.files import atomic_file
     from tfpriv.shuffling import experiments, keyed
     from tfpriv.shuffling.purposes import FIXED, PER_PICTURE
 
@@ -192,7 +193,7 @@ def export(options: argparse.Namespace) -> None:
     )
     print(f"Written: {options.output}")
     if options.derived_keys is not None:
-        with images.atomic_file(options.derived_keys) as file:
+        with atomic_file(options.derived_keys) as file:
             np.savez(
                 file,
                 serve=twin.derived_keys(key, FIXED),

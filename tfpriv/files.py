@@ -3,11 +3,27 @@
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import tempfile
 from pathlib import Path
 
-from tfpriv import images
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike):
+    """A binary file that appears under its name only when it is complete."""
+    path = Path(path)
+    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    # As `open` does it, but for one that is there: the system applies the umask.
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+        raise
 
 
 def check_new(path: str | os.PathLike) -> Path:
@@ -50,7 +66,7 @@ def new_directory(path: str | os.PathLike):
 def write_json(path: str | os.PathLike, data) -> None:
     """Writes readable JSON, whole or not at all; infinity is written as a string."""
     text = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)
-    with images.atomic_file(path) as file:
+    with atomic_file(path) as file:
         file.write((text + "\n").encode())
 
 

@@ -1,0 +1,1 @@
+"""Faces in a generator's latent space, and the private release of their attributes."""
