@@ -1,10 +1,11 @@
-"""Foreign weights: arrays out of PyTorch's files and pickles, and nothing else.
+"""Weights: their digest, and arrays out of PyTorch's files and pickles.
 
 A pickle is a program. These readers run it with a table of a few harmless functions of
 our own in place of everything that it may name; any other name ends the reading. No
 class of a file is imported, no code in it is run, and PyTorch is not needed.
 """
 
+import hashlib
 import io
 import math
 import os
@@ -50,6 +51,16 @@ class Record:
 
     def __setstate__(self, state):
         self.state = state
+
+
+def digest_of(variables):
+    """SHA-256 over the values of Keras variables, in order."""
+    digest = hashlib.sha256()
+    for variable in variables:
+        value = np.ascontiguousarray(np.asarray(variable))
+        digest.update(f"{value.dtype.str}{value.shape}".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
 
 
 def read_torch(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -230,10 +241,14 @@ def _numpy_table():
             raise _Refused("The file asks for an encoding.")
         return text.encode("latin1")
 
+    def no_bytes():
+        return b""
+
     table = {
         ("numpy", "ndarray"): Array,
         ("numpy", "dtype"): Dtype,
-        ("_codecs", "encode"): encode,  # how protocol 2 writes bytes
+        ("_codecs", "encode"): encode,  # how protocol 2 writes bytes,
+        ("__builtin__", "bytes"): no_bytes,  # and none
     }
     for core in ("numpy.core", "numpy._core"):
         table[f"{core}.multiarray", "_reconstruct"] = reconstruct

@@ -36,6 +36,7 @@ _FIXED = {
     "num_channels": 3,
 }
 _FUSED_FROM = "fused_from"  # attribute of our .weights.h5; Keras writes no arguments
+_NEVER = 2 * RESOLUTIONS[-1]  # a resolution that no generator reaches
 _SHOWN = 6  # names of one kind in an error
 
 
@@ -216,18 +217,27 @@ def _genforce_arguments(arrays, path):
     for dense in range(_numbered(arrays, r"mapping\.dense(\d+)\.")):
         votes += _votes(arrays, f"mapping.dense{dense}.wscale.bias", 0)
     votes += _votes(arrays, "truncation.w_avg", 0)
-    fused = [
-        FIRST << level
-        for level in levels
-        if f"synthesis.layer{2 * level}.weight" in arrays
-    ]
     return {
         "resolution": FIRST << (len(levels) - 1),
         "latent_dim": _most(votes, path),
         "channels": tuple(channels),
-        "fused_from": min(fused, default=2 * RESOLUTIONS[-1]),
+        "fused_from": _fused_from(arrays, levels),
         "mapping_layers": _numbered(arrays, r"mapping\.dense(\d+)\."),
     }
+
+
+def _fused_from(arrays, levels):
+    """The resolution that most kernels' names agree with, if need be the published."""
+
+    def agreeing(resolution):
+        return sum(
+            f"synthesis.layer{2 * level}"
+            + (".weight" if FIRST << level >= resolution else ".conv.weight")
+            in arrays
+            for level in levels
+        )
+
+    return max((FUSED_FROM, *RESOLUTIONS, _NEVER), key=agreeing)
 
 
 # --- NVlabs' pickles ---
@@ -279,7 +289,7 @@ def _nvlabs_arguments(arrays, options, path):
     votes = _votes(arrays, "dlatent_avg", 0)
     for dense in range(depth):
         votes += _votes(arrays, f"Dense{dense}/bias", 0)
-    fused = {"auto": FUSED_FROM, True: FIRST, False: 2 * RESOLUTIONS[-1]}
+    fused = {"auto": FUSED_FROM, True: FIRST, False: _NEVER}
     return {
         "resolution": FIRST << (len(levels) - 1),
         "latent_dim": _most(votes, path),

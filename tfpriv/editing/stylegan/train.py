@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -78,9 +79,9 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(generator, recipe)
     start = _resume(trainer, folder / CHECKPOINT)
-    batches = _batches(data, generator.resolution, recipe, start)
+    fed = batches(data, generator.resolution, recipe, start)
     for number in range(start, recipe.steps):
-        losses = trainer.step(number, next(batches))
+        losses = trainer.step(number, next(fed))
         if not np.isfinite(losses).all():
             raise ValueError(
                 "Training diverged; try a lower learning rate or a higher `r1`. "
@@ -96,8 +97,18 @@ def train(
     return trainer.average
 
 
-def _batches(data, resolution, recipe, start) -> Iterator:
-    """Batches from step `start` on, float32 of -1 to 1."""
+def batches(data, resolution, recipe, start) -> Iterator:
+    """Batches from a step on.
+
+    Args:
+        data: As in `train`.
+        resolution: Pixels that a side must have.
+        recipe: Says how many pictures, and the order of an array's.
+        start: Steps that are done already.
+
+    Yields:
+        float32 `(batch_size, resolution, resolution, 3)`, -1 to 1.
+    """
     size = recipe.batch_size
     if isinstance(data, tf.data.Dataset):
         rest = data.skip(start * size).batch(size, drop_remainder=True)
@@ -167,7 +178,7 @@ def _resume(trainer, path):
         done = json.loads(arrays[_LINE].item())["done"]
         same = arrays.pop(_LINE).item() == _line(trainer, done)
         values = [arrays[str(number)] for number in range(len(trainer.state))]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"The checkpoint is damaged. Received: {path} ({error})"
         ) from error

@@ -15,7 +15,7 @@ def genforce_weights(
     channels: tuple[int, ...] = CHANNELS,
     fused_from: int = FUSED_FROM,
 ) -> dict[str, np.ndarray]:
-    """Draws weights of about the size that trained ones have.
+    """Draws weights by which pictures get a deviation of about 0.4, as trained ones.
 
     Args:
         resolution: Pixels of a side.
@@ -33,7 +33,7 @@ def genforce_weights(
     def draw(name, *shape, size=1.0):
         found[name] = (random.standard_normal(shape) * size).astype(np.float32)
 
-    def draw_dense(at, inputs, units, size=1.0, bias=1.0):
+    def draw_dense(at, inputs, units, size, bias):
         draw(f"{at}.linear.weight", units, inputs, size=size)
         draw(f"{at}.wscale.bias", units, size=bias)
 
@@ -56,8 +56,8 @@ def genforce_weights(
             draw(f"{at}.epilogue.apply_noise.weight", width, size=0.1)
             draw(f"{at}.epilogue.bias", width, size=0.2)
             draw_dense(
-                f"{at}.epilogue.style_mod.dense", latent_dim, 2 * width, bias=0.3
+                f"{at}.epilogue.style_mod.dense", latent_dim, 2 * width, 0.3, 0.3
             )
-        draw(f"synthesis.output{level}.conv.weight", 3, width, 1, 1)
+        draw(f"synthesis.output{level}.conv.weight", 3, width, 1, 1, size=0.3)
         draw(f"synthesis.output{level}.bias", 3, size=0.1)
     return found

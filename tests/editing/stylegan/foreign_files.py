@@ -155,6 +155,6 @@ def write_nvlabs(path, variables, options=None, *, source="raise SystemExit", **
         }
     ):
         parts = {name: made(name) for name in ("mapping", "synthesis")}
-        whole = made("", components=parts, **state)
+        whole = made("", **({"components": parts} | state))
         networks = (made("G"), made("D"), whole)
         Path(path).write_bytes(pickle.dumps(networks, protocol=4))
