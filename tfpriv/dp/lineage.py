@@ -6,24 +6,17 @@ belongs to them, and an epsilon of zero would be untrue. Copies that were change
 the way are not recognised: what a model starts from is taken as public.
 """
 
-import hashlib
 import weakref
 
 import numpy as np
 import tensorflow as tf
 
+from tfpriv.weights import digest_of
+
+__all__ = ["digest_of", "fingerprint_of", "ledgers_behind", "mark"]
+
 _LEDGER = "_tfpriv_ledger"
 _BOUND: weakref.WeakSet = weakref.WeakSet()
-
-
-def digest_of(variables):
-    """SHA-256 over the values of Keras variables, in order."""
-    digest = hashlib.sha256()
-    for variable in variables:
-        value = np.ascontiguousarray(np.asarray(variable))
-        digest.update(f"{value.dtype.str}{value.shape}".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
 
 
 def fingerprint_of(variables):
