@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tfpriv"
 SYSTEMS = {"captioning", "shuffling", "editing", "inpainting"}
-MIDDLE = {"audit", "dp", "faces", "layers"}
+MIDDLE = {"audit", "dp", "faces", "layers", "perception"}
 BOTTOM = {"accounting", "ops", "images", "terminal", "weights"}
 FLOOR = {"files"}
 COMMAND_LINE = {"__main__", "cli", "demo", "info"}
