@@ -39,8 +39,8 @@ class Finding:
         epsilon: a lower bound at `delta`; 0 if nothing was found.
         delta: as claimed.
         test: the name of the test.
-        guess: when the first neighbour is guessed, in words.
-        counts: how often the guess came for (first, second) neighbour.
+        guess: when one of the neighbours is guessed, in words.
+        counts: how often it was, for (the neighbour guessed, the other one).
         releases: seen of each neighbour, without the pilot.
         comparisons: bounds that hold together.
     """

@@ -52,11 +52,11 @@ class Case:
     def releases_of(self, face: np.ndarray) -> Callable[[int], np.ndarray]:
         """A function that releases one face so many times: `count -> (count, D)`."""
 
-        def releases(count: int) -> np.ndarray:
+        def released(count: int) -> np.ndarray:
             faces = np.broadcast_to(face, (count, *face.shape))
             return self.release(faces, ledger=Ledger()).reshape(count, -1)
 
-        return releases
+        return released
 
     def audit(self, count: int, configurations: int = 1) -> Finding:
         """Looks for an epsilon; see `tfpriv.audit.releases.audit_releases`."""
@@ -71,12 +71,10 @@ class Case:
 
     def scale(self, count: int) -> tuple[float, float]:
         """Bounds the noise of all coordinates, as a multiple of what it should be."""
-        noise = self.release.noise
-        space = self.release.subspace
-        steps = self.release._taken_apart(_layered(self.first[None], self.release))[1]
-        outputs = self.releases_of(self.first)(count)
-        found = space.coordinates(_layered(outputs, self.release))
-        drawn = found - self.release.center - steps * noise.step
+        release, noise = self.release, self.release.noise
+        outputs = _layered(self.releases_of(self.first)(count), release)
+        drawn = release.subspace.coordinates(outputs) - release.center
+        drawn.reshape(count, -1)[:, 0] -= CLIP  # where the first face was clipped to
         low, high = releases.scale_interval(drawn, noise.kind)
         return low / noise.scale, high / noise.scale
 

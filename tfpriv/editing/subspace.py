@@ -13,6 +13,7 @@ import numpy as np
 from tfpriv.accounting import checks
 
 SPACES = ("z", "w", "wp")
+LARGEST_SCORE = 1e6
 # A normal of which less than this is left, after all before it are taken out, says
 # nothing new: what is left of it may be rounding.
 _LEAST_NEW = 1e-6
@@ -81,13 +82,16 @@ class Subspace:
             float64 array `(k,)`.
 
         Raises:
-            ValueError: if they are not finite, or not as many as the attributes.
+            ValueError: if they are not finite, or beyond a million, or not as many as
+                the attributes.
         """
         values = np.asarray(scores, np.float64)
-        if values.shape not in ((), self.origin.shape) or not np.isfinite(values).all():
+        fits = values.shape in ((), self.origin.shape)
+        if not fits or not (np.abs(values) <= LARGEST_SCORE).all():
             raise ValueError(
                 "Expected one finite score, or one for each of the "
-                f"{len(self.origin)} directions. Received: {scores!r}"
+                f"{len(self.origin)} directions, within {LARGEST_SCORE:g} of zero. "
+                f"Received: {scores!r}"
             )
         return self.origin + self.per_score @ np.broadcast_to(values, self.origin.shape)
 
