@@ -55,7 +55,7 @@ def test_delta_is_taken_off(rng):
     plain = normal(rng, 0.0, 1)
     assert audit(marked, plain).epsilon > 5
     assert audit(marked, plain, delta=0.5).epsilon == 0
-    assert audit(marked, plain, delta=0.4).epsilon > 4
+    assert audit(marked, plain, delta=0.4).epsilon > 2
 
 
 def test_gaussian_noise_stays_below_its_curve(rng):
@@ -114,10 +114,14 @@ def test_bounds_are_clopper_and_pearsons():
         assert bound == pytest.approx(expected, abs=2e-3)
 
 
-def test_configurations_share_the_false_alarm(rng):
-    one, other = laplace(rng, 0.0), laplace(rng, 1.0)
-    alone, together = audit(one, other), audit(one, other, configurations=1000)
-    assert together.comparisons > 900 * alone.comparisons
+def test_configurations_share_the_false_alarm():
+    def found(configurations):
+        rng = np.random.default_rng(0)  # the same releases for both
+        one, other = laplace(rng, 0.0), laplace(rng, 1.0)
+        return audit(one, other, configurations=configurations)
+
+    alone, together = found(1), found(1000)
+    assert together.comparisons == 1000 * alone.comparisons
     assert together.epsilon < alone.epsilon
 
 

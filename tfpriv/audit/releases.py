@@ -103,10 +103,10 @@ def audit_releases(
     findings = []
     for name, (one, other) in itertools.product(scores, ((0, 1), (1, 0))):
         for side in ("at most", "above"):
-            hits = [below[i][name] for i in (one, other)]
+            hits, others = below[one][name], below[other][name]
             if side == "above":
-                hits = [count - h for h in hits]
-            bounds = _epsilon(*hits, count, delta, level)
+                hits, others = count - hits, count - others
+            bounds = _epsilon(hits, others, count, delta, level)
             best = int(np.argmax(bounds))
             findings.append(
                 Finding(
@@ -114,7 +114,7 @@ def audit_releases(
                     delta=delta,
                     test=name,
                     guess=f"{side} {cuts[name][best]:.6g}",
-                    counts=(int(hits[0][best]), int(hits[1][best])),
+                    counts=(int(hits[best]), int(others[best])),
                     releases=count,
                     comparisons=comparisons,
                 )

@@ -23,9 +23,9 @@ class IsotropicMechanism(AttributeMechanism):
 
     _kind = "attribute release with noise in every direction"
 
-    def _joined(self, rounded: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        released = super()._joined(rounded, steps)
-        noise = self.noise.draw(self._randomness, rounded.shape) * self.noise.step
+    def _joined(self, parts: tuple[np.ndarray, ...]) -> np.ndarray:
+        released = super()._joined(parts)
+        noise = self.noise.draw(self._randomness, released.shape) * self.noise.step
         return released + self.subspace.remainder(noise)
 
 
@@ -120,7 +120,8 @@ class FixedTarget(Release):
     def _taken_apart(self, latents: np.ndarray) -> tuple[np.ndarray, ...]:
         return (self._rounded(self.subspace.remainder(latents)),)
 
-    def _joined(self, rounded: np.ndarray) -> np.ndarray:
+    def _joined(self, parts: tuple[np.ndarray, ...]) -> np.ndarray:
+        (rounded,) = parts
         return self._base(rounded) + self.subspace.embedded(self.target)
 
 
@@ -174,7 +175,8 @@ class UnclippedSeedRelease(Release):
     def _taken_apart(self, latents: np.ndarray) -> tuple[np.ndarray, ...]:
         return (latents,)
 
-    def _joined(self, latents: np.ndarray) -> np.ndarray:
+    def _joined(self, parts: tuple[np.ndarray, ...]) -> np.ndarray:
+        (latents,) = parts
         shape = (*latents.shape[:-1], len(self.subspace.basis))
         count = math.prod(shape)
         noise = discrete_noise.gaussian(self._randomness, SCALE, count).reshape(shape)

@@ -121,7 +121,8 @@ class AttributeMechanism(Release):
         steps = self.noise.clipped(offsets.reshape(len(offsets), -1))
         return steps.reshape(offsets.shape)
 
-    def _joined(self, rounded: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    def _joined(self, parts: tuple[np.ndarray, ...]) -> np.ndarray:
+        rounded, steps = parts
         noised = steps + self.noise.draw(self._randomness, steps.shape)
         return self._put_back(self._base(rounded), noised)
 

@@ -84,7 +84,7 @@ class Release(ABC):
         count = 1 if distinct_persons else len(latents)
         parts = self._taken_apart(latents)
         self._spend(ledger, count)
-        released = self._joined(*parts)
+        released = self._joined(parts)
         return released.astype(given.dtype).reshape(given.shape)
 
     def remainder(self, w: Any) -> np.ndarray:
@@ -123,7 +123,7 @@ class Release(ABC):
         """What the release depends on: whole numbers made of `(N, L, D)` floats."""
 
     @abstractmethod
-    def _joined(self, *parts: np.ndarray) -> np.ndarray:
+    def _joined(self, parts: tuple[np.ndarray, ...]) -> np.ndarray:
         """Draws the noise, and makes latents `(N, L, D)` of what was taken apart."""
 
     def _rounded(self, remainder: np.ndarray) -> np.ndarray:
@@ -177,7 +177,7 @@ class Release(ABC):
             )
         write = ledger.record if isinstance(ledger, Ledger) else ledger.spend
         write(self.mechanism, unit=self.unit, purpose=self.purpose, count=count)
-        if seeded:
+        if seeded and isinstance(ledger, Ledger):
             ledger.mark_not_for_release("noise comes from a seed")
 
 

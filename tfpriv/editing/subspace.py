@@ -140,12 +140,11 @@ def orthonormalised(matrix: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: if a row is (nearly) in the span of those before it.
     """
-    basis: list[np.ndarray] = []
+    basis = np.empty_like(matrix)
     for number, row in enumerate(matrix):
-        new = row / np.linalg.norm(row)
+        new, known = row / np.linalg.norm(row), basis[:number]
         for _ in range(2):  # once more takes out what rounding left
-            for known in basis:
-                new = new - (new @ known) * known
+            new = new - (known @ new) @ known
         size = np.linalg.norm(new)
         if size < _LEAST_NEW:
             raise ValueError(
@@ -153,8 +152,8 @@ def orthonormalised(matrix: np.ndarray) -> np.ndarray:
                 f"{number + 1} lies in the span of those before it. Leave it out. "
                 f"Received: {len(matrix)} directions, {size:.1e} of it being new"
             )
-        basis.append(new / size)
-    return np.stack(basis)
+        basis[number] = new / size
+    return basis
 
 
 def _listed(boundaries: Any) -> Sequence[Any]:
