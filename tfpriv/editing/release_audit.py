@@ -25,8 +25,8 @@ from tfpriv.editing.release import Release
 
 DIM, LAYERS, CLIP = 12, 2, 2.0
 EPSILON, DELTA = 1.0, 1e-5
-# How far the two faces are from the center, in clips: farther than is let through.
-_REACH = 4.0
+# How far the two faces are apart: much farther than is let through.
+_APART = 8 * CLIP
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,13 @@ def cases(rng: np.random.Generator) -> list[Case]:
 
 
 def seed_case(rng: np.random.Generator) -> Case:
-    """The method that this one replaces, with the claim that was made for it."""
+    """The method that this one replaces, with the claim that was made for it.
+
+    Its noise is for a sensitivity of 1, and so far the two faces are apart.
+    """
     release = UnclippedSeedRelease(directions(rng, 1), epsilon=EPSILON, delta=DELTA)
-    return case(rng, "noise on the latent as it is, cut to 1 (the seed)", release)
+    name = "noise on the latent as it is, cut to 1 (the seed)"
+    return case(rng, name, release, apart=1.0)
 
 
 def directions(rng: np.random.Generator, count: int) -> list[np.ndarray]:
@@ -120,7 +124,11 @@ def directions(rng: np.random.Generator, count: int) -> list[np.ndarray]:
 
 
 def case(
-    rng: np.random.Generator, name: str, release: Release, dtype: str = "float64"
+    rng: np.random.Generator,
+    name: str,
+    release: Release,
+    dtype: str = "float64",
+    apart: float = _APART,
 ) -> Case:
     """Two faces far apart in a release's subspace, with the same rounded remainder.
 
@@ -129,6 +137,7 @@ def case(
         name: in words.
         release: the mechanism.
         dtype: of the faces.
+        apart: how far their coordinates are.
     """
     shape = (LAYERS, DIM) if release.space == "wp" else (DIM,)
     basis = np.linalg.qr(release.subspace.basis.T)[0].T  # not by the code that is tried
@@ -141,7 +150,7 @@ def case(
             break
     # Laplace noise hides least along an axis; Gaussian noise is the same all round.
     far = np.zeros((*shape[:-1], len(basis)))
-    far.flat[0] = _REACH * CLIP
+    far.flat[0] = apart / 2
     shift = release.subspace.embedded(far)
     middle = face + release.subspace.embedded(getattr(release, "center", far * 0))
     pure = isinstance(release, AttributeMechanism) and release.noise.kind == LAPLACE
