@@ -7,10 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tfpriv.editing.boundary import Boundary
+from tfpriv.editing.nullspace import AttributeSubspace
 from tfpriv.editing.subspace import Subspace, orthonormalised
 
 
 def boundary(normal, intercept=0.0, attribute="age", space="w"):
+    """What the mechanism reads of a boundary, unchecked."""
     return SimpleNamespace(
         normal=normal, intercept=intercept, attribute=attribute, space=space
     )
@@ -59,7 +62,7 @@ def test_a_latent_s_numbers_do_not_depend_on_its_company(rng, size):
 def test_scores_are_those_of_the_boundaries(rng):
     normals = rng.normal(size=(3, 12))
     made = [
-        boundary(n, b, name)
+        Boundary(n, name, b)
         for n, b, name in zip(normals, (0.5, -1.0, 2.0), "abc", strict=True)
     ]
     space = Subspace.of(made)
@@ -75,6 +78,7 @@ def test_scores_are_those_of_the_boundaries(rng):
 def test_all_ways_to_name_a_subspace(rng):
     normals = rng.normal(size=(2, 6))
     ways = [normals, list(normals), [normals], [normals[:1], boundary(normals[1])]]
+    ways += [AttributeSubspace(normals, (0.9, 0.5), 0.02)]
     for way in ways:
         np.testing.assert_array_equal(
             Subspace.of(way).basis, Subspace.of(normals).basis

@@ -1,4 +1,4 @@
-"""System 3: a face in StyleGAN's latent space, its attributes released with privacy.
+"""System 3: faces in a generator's latent space, their attributes released privately.
 
 Names are imported when they are used: the mechanism needs no TensorFlow.
 """
@@ -7,6 +7,7 @@ import importlib
 
 _MODULES = {
     "AttributeMechanism": "mechanism",
+    "Boundary": "boundary",
     "FixedTarget": "comparisons",
     "IsotropicMechanism": "comparisons",
     "LatentMechanism": "comparisons",

@@ -33,9 +33,10 @@ class AttributeMechanism(Release):
     sum of its absolute values for Laplace noise, both from the public centre.
 
     Args:
-        boundaries: one or several `Boundary`, arrays `(D,)`, or a subspace `(k, D)`.
-            They need not be orthogonal; they are made so together. If they were fitted
-            to private faces, record that (`mechanisms.non_private`).
+        boundaries: one or several `Boundary`, arrays `(D,)`, or a subspace: an
+            `AttributeSubspace`, an array `(k, D)`. They need not be orthogonal; they
+            are made so together. If they were fitted to private faces, record that
+            (`mechanisms.non_private`).
         clip: radius of the coordinates' range, in the latents' unit, greater than 0.
             Twice this is the sensitivity. Public: not to be chosen by looking at the
             face.

@@ -44,9 +44,8 @@ class Subspace:
         """Makes the subspace of boundaries.
 
         Args:
-            boundaries: one or several `Boundary` (anything with `normal`, `intercept`,
-                `attribute`, `space`), arrays `(D,)`, or arrays `(k, D)`; of any length
-                but zero, at any angle but dependent.
+            boundaries: one or several `Boundary`, `AttributeSubspace`, arrays `(D,)` or
+                arrays `(k, D)`; of any length but zero, at any angle but dependent.
 
         Returns:
             The subspace that all of them span together.
@@ -57,7 +56,8 @@ class Subspace:
         """
         normals, intercepts, attributes, spaces = [], [], [], []
         for boundary in _listed(boundaries):
-            for normal in _rows(getattr(boundary, "normal", boundary)):
+            array = getattr(boundary, "basis", getattr(boundary, "normal", boundary))
+            for normal in _rows(array):
                 normals.append(normal)
                 intercepts.append(float(getattr(boundary, "intercept", 0.0)))
                 spaces.append(getattr(boundary, "space", None))

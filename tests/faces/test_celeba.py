@@ -1,0 +1,101 @@
+"""CelebA's layout: what is written is read again, and damage is named."""
+
+import numpy as np
+import pytest
+
+from tfpriv import faces, images
+from tfpriv.faces import celeba
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return faces.write_dataset(tmp_path_factory.mktemp("celeba") / "set", 11, 2, seed=4)
+
+
+def test_lists(folder):
+    data, drawn = faces.CelebA.load(folder), faces.sample(11, 2, seed=4)
+    assert len(data) == 22
+    np.testing.assert_array_equal(data.identity, drawn.identity + 1)
+    np.testing.assert_array_equal(data.attribute("Male"), drawn.column("gender") > 0.5)
+    np.testing.assert_array_equal(data.attribute("Young"), drawn.column("age") < 0.5)
+    np.testing.assert_array_equal(data.partition[::2], [0] * 8 + [1, 2, 0])
+    assert not data.attribute("Wearing_Hat").any()
+
+
+def test_pictures(folder):
+    data, drawn = faces.CelebA.load(folder), faces.sample(11, 2, seed=4)
+    stored = np.stack([images.load(path) for path in data.paths()]).astype(int)
+    assert stored.shape == (22, 218, 178, 3)
+    assert np.abs(stored - faces.draw(drawn, celeba.SIZE, zoom=celeba.ZOOM)).mean() < 2
+
+
+def test_landmarks_are_celebas(folder):
+    lines = (folder / celeba.LANDMARKS).read_text().splitlines()
+    assert lines[0] == "22"
+    assert lines[1].split() == list(celeba.POINTS)
+    name, *numbers = lines[2].split()
+    points = faces.landmarks(faces.sample(1, seed=4), celeba.SIZE, zoom=celeba.ZOOM)
+    assert name == "000001.jpg"
+    assert np.abs(points.ravel() - np.array(numbers, int)).max() <= 0.5
+
+
+def test_truth(folder):
+    read, drawn = faces.read_truth(folder), faces.sample(11, 2, seed=4)
+    for name in ("identity", "traits", "attributes", "scene"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(drawn, name))
+
+
+def test_nothing_is_left_of_what_failed(tmp_path):
+    with pytest.raises(ValueError, match="Received: size=4"):
+        faces.write_dataset(tmp_path / "set", 1, size=4)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_there_is_not_overwritten(folder):
+    with pytest.raises(FileExistsError, match="Received: "):
+        faces.write_dataset(folder, 1)
+
+
+@pytest.fixture
+def lists(folder, tmp_path):
+    for path in folder.glob("*.txt"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (celeba.IDENTITIES, ("03.jpg 2", "03.jpg two"), "line 3 .*'000003.jpg two'"),
+        (celeba.IDENTITIES, ("000003.jpg", "000002.jpg"), "line 3 "),
+        (celeba.IDENTITIES, ("000003.jpg 2\n", ""), "000003.jpg in some only"),
+        (celeba.PARTITIONS, ("000003.jpg 0", "000003.jpg"), "line 3 "),
+        (celeba.PARTITIONS, ("000003.jpg 0\n", "\n"), "line 3 "),
+        (celeba.ATTRIBUTE_LIST, ("Young", "Old"), "Line 2 must hold CelebA's 40"),
+        (celeba.ATTRIBUTE_LIST, ("000003.jpg -1", "000003.jpg"), "line 5 "),
+    ],
+)
+def test_damage_is_named(lists, name, change, message):
+    text = (lists / name).read_text()
+    assert change[0] in text
+    (lists / name).write_text(text.replace(*change, 1))
+    with pytest.raises(ValueError, match=f"Received: .*{message}|{message}"):
+        faces.CelebA.load(lists)
+
+
+def test_a_missing_list_is_named(lists):
+    (lists / celeba.PARTITIONS).unlink()
+    with pytest.raises(FileNotFoundError, match=celeba.PARTITIONS):
+        faces.CelebA.load(lists)
+
+
+def test_other_attribute(folder):
+    with pytest.raises(ValueError, match="Received: 'Happy'"):
+        faces.CelebA.load(folder).attribute("Happy")
+
+
+def test_damaged_truth(folder, tmp_path):
+    text = (folder / celeba.TRUTH).read_text().replace("smile", "grin")
+    (tmp_path / celeba.TRUTH).write_text(text)
+    with pytest.raises(ValueError, match="Received: "):
+        faces.read_truth(tmp_path)
