@@ -195,6 +195,12 @@ def test_a_whole_latent_leaves_no_remainder(rng):
     assert release.unit == "face"
 
 
+@pytest.mark.parametrize("center", [np.zeros((2, 3)), 1.0, "mean", [np.nan], [1e300]])
+def test_a_whole_latent_needs_a_public_center(center):
+    with pytest.raises(ValueError, match="Received"):
+        LatentMechanism(center, CLIP, **GAUSSIAN)
+
+
 def test_the_seed_s_method_stays_within_its_threshold(rng):
     release = UnclippedSeedRelease(NORMALS[0], **GAUSSIAN, threshold=0.5)
     w = rng.normal(size=(50, DIM))

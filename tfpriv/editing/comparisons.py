@@ -60,12 +60,13 @@ class LatentMechanism(AttributeMechanism):
         seed: int | None = None,
     ) -> None:
         center = np.asarray(center)
-        if center.ndim != 1:
+        if center.ndim != 1 or center.dtype.kind not in "fiu":
             raise ValueError(
-                f"Expected a public latent (D,). Received: shape {center.shape}"
+                "Expected a public latent (D,) of numbers. "
+                f"Received: dtype {center.dtype}, shape {center.shape}"
             )
         super().__init__(
-            np.eye(len(center)),
+            Subspace.whole(len(center)),
             clip,
             epsilon=epsilon,
             delta=delta,

@@ -1,7 +1,8 @@
 """The subspace of latents that some attributes span: its basis and its coordinates.
 
-Every function treats each latent by itself, in an order of additions that does not
-depend on how many there are: what a latent is released from is its own numbers alone.
+Products are summed row by row, not by a matrix library: in an order of additions that
+depends neither on how many latents there are nor on the number of threads. A latent is
+released alike alone and in company, and boundaries make the same basis every time.
 """
 
 from collections.abc import Sequence
@@ -54,6 +55,8 @@ class Subspace:
             ValueError: if there is none, they do not fit each other, one holds what is
                 no number, or one lies in the span of the others.
         """
+        if isinstance(boundaries, cls):
+            return boundaries
         normals, intercepts, attributes, spaces = [], [], [], []
         for boundary in _listed(boundaries):
             array = getattr(boundary, "basis", getattr(boundary, "normal", boundary))
@@ -70,6 +73,12 @@ class Subspace:
         origin = -per_score @ np.array(intercepts)
         space = next((s for s in spaces if s is not None), None)
         return cls(basis, origin, per_score, tuple(attributes), space)
+
+    @classmethod
+    def whole(cls, size: int) -> "Subspace":
+        """The space of all latents `(size,)`: their numbers are the coordinates."""
+        names = tuple(f"number {i + 1}" for i in range(size))
+        return cls(np.eye(size), np.zeros(size), np.eye(size), names, None)
 
     def at_scores(self, scores: Any) -> np.ndarray:
         """The coordinates at which the attributes have given scores.
@@ -104,7 +113,6 @@ class Subspace:
         Returns:
             float64 array `(..., k)`.
         """
-        # Not a matrix product, whose order of additions depends on the batch.
         return np.stack([(latents * row).sum(-1) for row in self.basis], axis=-1)
 
     def embedded(self, coordinates: np.ndarray) -> np.ndarray:
@@ -142,10 +150,11 @@ def orthonormalised(matrix: np.ndarray) -> np.ndarray:
     """
     basis = np.empty_like(matrix)
     for number, row in enumerate(matrix):
-        new, known = row / np.linalg.norm(row), basis[:number]
+        new, known = row / _length(row), basis[:number]
         for _ in range(2):  # once more takes out what rounding left
-            new = new - (known @ new) @ known
-        size = np.linalg.norm(new)
+            parts = (known * new).sum(1)
+            new = new - (known * parts[:, None]).sum(0)
+        size = _length(new)
         if size < _LEAST_NEW:
             raise ValueError(
                 "The boundaries are linearly dependent: direction "
@@ -154,6 +163,10 @@ def orthonormalised(matrix: np.ndarray) -> np.ndarray:
             )
         basis[number] = new / size
     return basis
+
+
+def _length(row: np.ndarray) -> float:
+    return float(np.sqrt((row * row).sum()))
 
 
 def _listed(boundaries: Any) -> Sequence[Any]:
