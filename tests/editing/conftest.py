@@ -1,12 +1,7 @@
-"""Where randomness comes from; helpers lie beside these tests."""
-
-import pathlib
-import sys
+"""Where randomness comes from."""
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 
 @pytest.fixture
