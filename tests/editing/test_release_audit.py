@@ -157,3 +157,13 @@ def test_planted_too_little_noise_falls_to_the_direct_test(
     monkeypatch.setattr(GridNoise, "draw", less)
     low, high = one.scale(4 * FEW)
     assert low < factor < high < 1
+
+
+def test_the_command_prints_a_table(capsys):
+    release_audit.main(["--releases", "2000"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + HONEST + 1
+    assert all(line.count("|") == 6 for line in lines)
+    *claims, seed = [[cell.strip() for cell in line.split("|")] for line in lines[2:]]
+    assert all(float(row[3]) <= EPSILON for row in claims)
+    assert float(seed[3]) > EPSILON
