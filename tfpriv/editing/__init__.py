@@ -11,7 +11,16 @@ _MODULES = {
     "FixedTarget": "comparisons",
     "IsotropicMechanism": "comparisons",
     "LatentMechanism": "comparisons",
+    "StyleGAN": "stylegan",
     "UnclippedSeedRelease": "comparisons",
+    "attribute_subspace": "nullspace",
+    "encode": "encoder",
+    "invert": "inversion",
+    "load_generator": "stylegan",
+    "save_generator": "stylegan",
+    "save_latents": "inversion",
+    "train_boundary": "training_boundaries",
+    "train_encoder": "encoder",
 }
 __all__ = sorted(_MODULES)
 
