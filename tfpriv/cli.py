@@ -33,6 +33,9 @@ COMMANDS = {
     "caption": _Command(
         "tfpriv.captioning.commands", "train and use private captioners", True
     ),
+    "edit": _Command(
+        "tfpriv.editing.commands", "release attributes of faces privately", True
+    ),
     "shuffle": _Command(
         "tfpriv.shuffling.commands", "shuffle pixels with a secret key", True
     ),

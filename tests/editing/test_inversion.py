@@ -148,9 +148,9 @@ def test_poor_identity_names_alignment_first(generator, drawn):
         steps=1,
         identity=lambda wanted, made: np.array([0.9, 0.2, 0.6]),
     )
-    (line,) = found.advice()
-    assert line.startswith("Picture 1 was drawn with an identity similarity of 0.20: a")
-    assert invert(generator, drawn[1], steps=1).advice() == []
+    (line,) = found.advice(["a.png", "b.png", "c.png"])
+    assert line.startswith("b.png was drawn with an identity similarity of 0.20: align")
+    assert invert(generator, drawn[1], steps=1).advice(["a", "b", "c"]) == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -12,6 +12,8 @@ import tensorflow as tf
 from tfpriv.audit.fidelity import structural_similarities
 from tfpriv.editing.inversion_state import State
 from tfpriv.editing.losses import Loss
+from tfpriv.editing.pictures import to_bytes
+from tfpriv.files import atomic_file
 
 SPACES = ("w", "wp")
 STARTS = ("mean", "random")
@@ -54,15 +56,19 @@ class Inversion:
     ssim: np.ndarray
     identity: np.ndarray | None
 
-    def advice(self) -> list[str]:
-        """What to do about pictures whose person was lost, one line each."""
+    def advice(self, names: Sequence[str | os.PathLike]) -> list[str]:
+        """What to do about pictures whose person was lost, one line each.
+
+        Args:
+            names: what the n pictures are called.
+        """
         if self.identity is None:
             return []
         return [
-            f"Picture {i} was drawn with an identity similarity of {similarity:.2f}: "
-            "align the face first as the generator's training pictures are; then try "
-            "more steps, W+, or another start."
-            for i, similarity in enumerate(self.identity)
+            f"{name} was drawn with an identity similarity of {similarity:.2f}: align "
+            "the face first as the generator's training pictures are; then try more "
+            "steps, W+, or another start."
+            for name, similarity in zip(names, self.identity, strict=True)
             if similarity < POOR_IDENTITY
         ]
 
@@ -146,7 +152,7 @@ def invert(
         best,
         drawn,
         np.array(state.history),
-        structural_similarities(_as_bytes(wanted), _as_bytes(drawn)),
+        structural_similarities(to_bytes(wanted), to_bytes(drawn)),
         None if identity is None else np.asarray(identity(wanted, drawn)),
     )
     state.delete()
@@ -163,8 +169,6 @@ def save_latents(path: str | os.PathLike, latents: np.ndarray) -> None:
     Raises:
         ValueError: for another ending or shape, or values that are not finite.
     """
-    from tfpriv.files import atomic_file
-
     latents = np.asarray(latents, np.float32)
     latents = latents[None] if latents.ndim == 1 else latents
     if Path(path).suffix != ".npy" or latents.ndim != 2:
@@ -238,7 +242,3 @@ def _step(generator, loss, wanted, latents, optimizer, mean_pull, psi, layers):
         return losses
 
     return step
-
-
-def _as_bytes(pictures):
-    return np.rint((np.clip(pictures, -1, 1) + 1) * 127.5).astype(np.uint8)

@@ -31,7 +31,7 @@ class State:
     def __init__(self, latents, optimizer, folder: str | os.PathLike | None):
         self._latents, self._optimizer = latents, optimizer
         self._path = None if folder is None else Path(folder) / NAME
-        count = len(latents)
+        count = latents.shape[0]
         self.history = []
         self.best_latents = latents.numpy()
         self._best = np.full(count, np.inf)

@@ -1,0 +1,238 @@
+"""`tfpriv edit` from drawn faces to their releases, file by file."""
+
+import json
+import os
+import stat
+
+import numpy as np
+import pytest
+
+from tfpriv import cli, images
+from tfpriv.accounting import Ledger
+from tfpriv.editing import Boundary, StyleGAN, jobs, save_generator
+from tfpriv.editing.pictures import to_bytes
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A generator of 16 pixels, two boundaries, and pictures that it drew."""
+    home = tmp_path_factory.mktemp("edit")
+    generator = StyleGAN(16, 8, channels=(8, 8, 8))
+    save_generator(generator, home / "generator.safetensors")
+    for i, name in enumerate(("age", "smile")):
+        boundary = Boundary(np.eye(8)[i], name, generator=generator.fingerprint)
+        boundary.save(home / f"{name}.npz")
+    z = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
+    drawn = to_bytes(generator.generate(np.asarray(generator.mapping(z))))
+    (home / "faces").mkdir()
+    for i, picture in enumerate(drawn):
+        images.save(home / "faces" / f"{i}.png", picture)
+    return home
+
+
+@pytest.fixture
+def run(home, monkeypatch, capsys):
+    monkeypatch.chdir(home)
+
+    def run(*words):
+        code = cli.main(["edit", *map(str, words)])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+INVERT = ("--generator", "generator.safetensors", "--aligned", "--steps", 20)
+PRIVATIZE = ("--generator", "generator.safetensors", "--boundary", "age.npz")
+PRIVATIZE += ("--clip", 2, "--epsilon", 1, "--delta", "1e-5")
+
+
+@pytest.fixture
+def latents(home, tmp_path):
+    """Latents of three faces, each time in a new folder."""
+    folder = tmp_path / "latents"
+    folder.mkdir()
+    for i in range(3):
+        np.save(folder / f"{i}.npy", np.full((1, 8), 0.1 * i, "float32"))
+    return folder
+
+
+def test_faces_are_inverted_once(run, home, tmp_path):
+    (home / "faces" / "9.png").write_bytes(b"no picture")
+    code, out, err = run("invert", "faces", *INVERT, "--output", tmp_path / "out")
+    assert code == 1
+    assert "Faces inverted: 3" in out
+    assert "left out: " in err
+    assert "9.png" in err
+    for i in range(3):
+        path = tmp_path / "out" / f"{i}.npy"
+        assert np.load(path).shape == (1, 8)
+        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        assert images.load(path.with_suffix(".png")).shape == (16, 16, 3)
+    before = path.stat().st_mtime_ns
+    code, out, err = run("invert", "faces", *INVERT, "--output", tmp_path / "out")
+    assert "There already: 3" in out
+    assert path.stat().st_mtime_ns == before
+    (home / "faces" / "9.png").unlink()
+
+
+def test_a_photograph_without_a_face_is_left_out(run, home, tmp_path):
+    options = [word for word in INVERT if word != "--aligned"]
+    code, _out, err = run("invert", "faces/0.png", *options, "--output", tmp_path / "o")
+    assert code == 1
+    assert "No face was found in the picture. Received: faces/0.png" in err
+    assert not list((tmp_path / "o").glob("*.npy"))
+
+
+def test_each_release_is_counted(run, latents, tmp_path):
+    code, out, _err = run("privatize", latents, *PRIVATIZE, "--output", tmp_path / "a")
+    assert (code, "Faces released: 3" in out) == (0, True)
+    ledger = Ledger.load(tmp_path / "a" / "ledger.json")
+    assert sum(entry.count for entry in ledger.entries) == 3
+    # Elsewhere again: the journal beside the latents knows of the first.
+    run("privatize", latents, *PRIVATIZE, "--output", tmp_path / "b")
+    ledger = Ledger.load(tmp_path / "b" / "ledger.json")
+    assert sum(entry.count for entry in ledger.entries) == 6
+    released = [np.load(tmp_path / name / "0.npy") for name in "ab"]
+    assert not np.array_equal(*released)
+    # Along the boundary alone, up to the grid of the remainder.
+    moved = released[0] - np.load(latents / "0.npy")
+    assert np.abs(moved[0, 1:]).max() <= 2**-9
+    assert images.load(tmp_path / "a" / "0.png").shape == (16, 16, 3)
+
+
+def test_distinct_persons_are_one_event(run, latents, tmp_path):
+    how = (*PRIVATIZE, "--output", tmp_path / "a", "--distinct-persons")
+    code, _out, _err = run("privatize", latents, *how)
+    assert code == 0
+    ledger = Ledger.load(tmp_path / "a" / "ledger.json")
+    assert ledger.epsilon(1e-5, accountant="pld") == pytest.approx(1, abs=1e-3)
+
+
+def test_what_is_there_is_not_released_again(run, latents, tmp_path):
+    how = (*PRIVATIZE, "--output", tmp_path / "a")
+    run("privatize", latents, *how)
+    np.save(latents / "7.npy", np.zeros((1, 8), "float32"))
+    _code, out, _err = run("privatize", latents, *how)
+    assert "There already: 3" in out
+    assert "Faces released: 1" in out
+    ledger = Ledger.load(tmp_path / "a" / "ledger.json")
+    assert sum(entry.count for entry in ledger.entries) == 4
+
+
+def test_another_attribute_does_not_add_up(run, latents, tmp_path):
+    run("privatize", latents, *PRIVATIZE, "--output", tmp_path / "a")
+    other = ["smile.npz" if word == "age.npz" else word for word in PRIVATIZE]
+    code, _out, _err = run("privatize", latents, *other, "--output", tmp_path / "b")
+    assert code == 2
+    assert not list((tmp_path / "b").glob("*.npy"))
+
+
+def test_nothing_is_released_that_is_not_on_the_disk(latents, home, tmp_path):
+    """The planted fault: a journal that cannot be written."""
+    from tfpriv.editing import AttributeMechanism, load_generator
+
+    generator = load_generator(home / "generator.safetensors")
+    release = AttributeMechanism(np.eye(8)[0], 2.0, epsilon=1.0, delta=1e-5)
+    (latents / jobs.JOURNAL).mkdir()
+    with pytest.raises(OSError, match=jobs.JOURNAL):
+        jobs.release_files(latents, tmp_path / "out", generator, release)
+    assert not list((tmp_path / "out").glob("*.npy"))
+
+
+def test_latents_that_do_not_fit_are_left_out(run, latents, tmp_path):
+    np.save(latents / "3.npy", np.zeros((1, 7), "float32"))
+    np.save(latents / "4.npy", np.full((1, 8), np.nan, "float32"))
+    np.save(latents / "5.npy", np.array([object()]), allow_pickle=True)
+    (latents / "6.npy").write_bytes(b"")
+    code, out, err = run("privatize", latents, *PRIVATIZE, "--output", tmp_path / "a")
+    assert code == 1
+    assert "Faces released: 3" in out
+    for i in range(3, 7):
+        assert f"{i}.npy" in err
+    assert len(list((tmp_path / "a").glob("*.npy"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("privatize", "faces", *PRIVATIZE, "--output", "x"), ".npy"),
+        (("privatize", "none.npy", *PRIVATIZE, "--output", "x"), "none.npy"),
+        (("privatize", "age.npy", *PRIVATIZE, "--output", "x", "--epsilon", 0), "eps"),
+        (("privatize", "faces", *PRIVATIZE, "--output", "x", "--clip", -1), "clip"),
+        (("privatize", "faces", "--output", "x"), "--generator"),
+        (("invert", "faces", *INVERT, "--output", "x", "--steps", 0), "steps=0"),
+        (("invert", "faces", *INVERT, "--output", "faces"), "another folder"),
+        (("invert", "nowhere", *INVERT, "--output", "x"), "nowhere"),
+        (("score", "--model", "m.keras", "--output", "x"), "--generator"),
+        ((), "action"),
+    ],
+)
+def test_mistakes_are_one_line(run, home, words, message):
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert not list(home.glob("x/*"))
+
+
+def test_boundaries_from_scored_latents(run, home, tmp_path):
+    import keras
+
+    inputs = keras.Input((16, 16, 3))
+    mean = keras.layers.GlobalAveragePooling2D()(inputs)
+    keras.Model(inputs, keras.layers.Dense(2)(mean)).save(tmp_path / "scorer.keras")
+    generator = ("--generator", "generator.safetensors")
+    code, out, err = run(
+        *("score", *generator, "--model", tmp_path / "scorer.keras", "--count", 150),
+        *("--names", "first", "second", "--output", tmp_path / "scored"),
+    )
+    assert code == 0
+    table = (tmp_path / "scored" / "scores.csv").read_text().splitlines()
+    assert table[0] == "first,second"
+    assert len(table) == 151
+    assert (tmp_path / "scored" / "samples.png").exists()
+    data = ("--latents", tmp_path / "scored" / "latents.npy")
+    data += ("--scores", tmp_path / "scored" / "scores.csv")
+    for name in ("first", "second"):
+        code, out, err = run(
+            *("boundary", *generator, *data, "--attribute", name),
+            *("--output", tmp_path / f"{name}.npz"),
+        )
+        assert code == 0
+        assert "Right side: " in out
+    code, out, err = run(
+        *("boundary", *generator, *data, "--attribute", "first"),
+        *("--conditions", tmp_path / "second.npz", "--output", tmp_path / "c.npz"),
+    )
+    conditioned, second = (
+        Boundary.load(tmp_path / name) for name in ("c.npz", "second.npz")
+    )
+    assert conditioned.normal @ second.normal == pytest.approx(0, abs=1e-9)
+    code, out, err = run(
+        *("boundary", *generator, *data, "--attribute", "third"),
+        *("--output", tmp_path / "d.npz"),
+    )
+    assert code == 2
+    assert "no column 'third'" in err
+
+
+def test_data_in_celebas_layout(run, tmp_path):
+    code, _out, _err = run(
+        *("make-data", "--people", 2, "--pictures", 2, "--output", tmp_path / "faces")
+    )
+    assert code == 0
+    assert len(list((tmp_path / "faces" / "img_align_celeba").iterdir())) == 4
+
+
+def test_a_small_generator_is_trained(run, tmp_path):
+    how = ("--resolution", 16, "--people", 32, "--steps", 2, "--output", tmp_path / "g")
+    code, _out, _err = run("train", *how)
+    assert code == 0
+    assert (tmp_path / "g" / "generator.keras").exists()
+
+
+def test_the_ledger_says_what_is_protected(run, latents, tmp_path):
+    _code, out, _err = run("privatize", latents, *PRIVATIZE, "--output", tmp_path / "a")
+    assert "face among those with the same rounded remainder (without age" in out
+    document = json.loads((tmp_path / "a" / "ledger.json").read_text())
+    assert document

@@ -1,0 +1,199 @@
+"""Folders of faces: inverted, and released with privacy, one file for each."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tfpriv import images
+from tfpriv.accounting import Journal
+from tfpriv.editing import inversion, pictures
+from tfpriv.editing.release import Release
+from tfpriv.files import atomic_file
+
+JOURNAL, LEDGER = "releases.journal", "ledger.json"
+
+
+class Report(NamedTuple):
+    """What was done.
+
+    Attributes:
+        done: files made.
+        there: files that an earlier run had made.
+        failures: what could not be done, one line each.
+        advice: what to do about poor results, one line each.
+    """
+
+    done: int
+    there: int
+    failures: list[str]
+    advice: list[str]
+
+
+def invert_files(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    generator,
+    loss,
+    *,
+    aligned: bool = False,
+    at_once: int = 4,
+    progress: Callable[[int, int], None] | None = None,
+    **options,
+) -> Report:
+    """Inverts pictures; each gives its latent `NAME.npy` and `NAME.png`, both private.
+
+    A run that was interrupted goes on where it was: pictures whose latents are there
+    are left alone.
+
+    Args:
+        source: a picture, or a folder of them.
+        output: folder to write.
+        generator: a `StyleGAN`.
+        loss: as for `inversion.invert`.
+        aligned: whether faces fill the pictures as the generator's do.
+        at_once: pictures inverted together.
+        progress: `None`, or a function called with `(done, total)`.
+        **options: further ones of `inversion.invert`.
+
+    Returns:
+        What was done. Bad pictures, and those without a face, are left out and named.
+
+    Raises:
+        FileNotFoundError: there is nothing at `source`.
+        ValueError: for an option out of range, or a folder without pictures.
+    """
+    todo, there = _missing(source, output, pictures.SUFFIXES)
+    failures, advice, done = [], [], 0
+    for first in range(0, len(todo), at_once):
+        part, faces = [], []
+        for path in todo[first : first + at_once]:
+            try:
+                faces.append(
+                    pictures.read_face(path, generator.resolution, aligned=aligned)
+                )
+                part.append(path)
+            except ValueError as error:
+                failures.append(str(error))
+        if part:
+            found = inversion.invert(generator, np.stack(faces), loss, **options)
+            for path, latent, drawn in zip(
+                part, found.latents, found.pictures, strict=True
+            ):
+                images.save(Path(output) / f"{path.stem}.png", pictures.to_bytes(drawn))
+                inversion.save_latents(Path(output) / f"{path.stem}.npy", latent)
+            advice += found.advice(part)
+        done += len(part)
+        if progress:
+            progress(min(first + at_once, len(todo)), len(todo))
+    return Report(done, there, failures, advice)
+
+
+def release_files(
+    source: str | os.PathLike,
+    output: str | os.PathLike,
+    generator,
+    release: Release,
+    *,
+    distinct_persons: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    **options,
+) -> Report:
+    """Releases latents with privacy; each gives `NAME.npy` and its picture `NAME.png`.
+
+    What is spent stands in `releases.journal` beside the latents before any noise is
+    drawn: further releases of these faces, wherever they are written, are added to it,
+    and one over other attributes, which would not add up, is refused. `ledger.json` in
+    the output is its copy at the end. A run that was interrupted goes on where it was,
+    and counts what was begun twice twice.
+
+    Args:
+        source: a latent `.npy` as InterFaceGAN's, or a folder of them.
+        output: folder to write.
+        generator: a `StyleGAN`.
+        release: an `AttributeMechanism`, or another release.
+        distinct_persons: whether the latents are of different persons, each of whom is
+            released in this run alone: one event then covers them all.
+        progress: `None`, or a function called with `(done, total)`.
+        **options: `psi` and `layers` of `StyleGAN.generate`.
+
+    Returns:
+        What was done. Files that hold no latent of this generator are left out and
+        named.
+
+    Raises:
+        FileNotFoundError: there is nothing at `source`.
+        LedgerError: the journal there is damaged, or of other releases.
+        ValueError: for an option out of range, or a folder without latents.
+    """
+    output = Path(output)
+    todo, there = _missing(source, output, (".npy",))
+    latents, failures = _read_latents(todo, generator, release.space)
+    beside = Path(source) if Path(source).is_dir() else Path(source).parent
+    with Journal(beside / JOURNAL) as journal:
+        if latents:
+            released = release(
+                np.stack(list(latents.values())),
+                ledger=journal,
+                distinct_persons=distinct_persons,
+            )
+            for i, (path, latent) in enumerate(zip(latents, released, strict=True)):
+                drawn = generator.generate(latent, release.space, **options)
+                images.save(output / f"{path.stem}.png", pictures.to_bytes(drawn))
+                with atomic_file(output / f"{path.stem}.npy") as file:
+                    np.save(file, latent[None] if latent.ndim == 1 else latent)
+                if progress:
+                    progress(i + 1, len(latents))
+        journal.ledger().save(output / LEDGER)
+    return Report(len(latents), there, failures, [])
+
+
+def read_latent(path: str | os.PathLike, generator, space: str) -> np.ndarray:
+    """Reads a latent of a generator.
+
+    Args:
+        path: `.npy` of (1, latent_dim), or (num_layers, latent_dim) for W+.
+        generator: a `StyleGAN`.
+        space: "z", "w" or "wp".
+
+    Returns:
+        float32 (latent_dim,), or (num_layers, latent_dim).
+
+    Raises:
+        ValueError: the file is damaged, or holds something else.
+    """
+    try:
+        latent = np.load(path, allow_pickle=False)
+        if space != "wp" and latent.ndim == 2 and len(latent) == 1:
+            latent = latent[0]
+        if latent.ndim != (2 if space == "wp" else 1) or latent.dtype.kind != "f":
+            raise ValueError(f"An array of {latent.dtype}, shape {latent.shape}.")
+        return generator.checked(latent, space)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(
+            f"The file holds no latent of {space!r} of this generator. Received: "
+            f"{path} ({error})"
+        ) from error
+
+
+def _missing(source, output, suffixes) -> tuple[list[Path], int]:
+    """Files whose results are still to be made, and the number of the others."""
+    output = Path(output)
+    if output.resolve() == Path(source).resolve():
+        raise ValueError(f"The output must be another folder. Received: {output}")
+    files = pictures.files_of(source, suffixes)
+    output.mkdir(parents=True, exist_ok=True)
+    todo = [p for p in files if not (output / f"{p.stem}.npy").exists()]
+    return todo, len(files) - len(todo)
+
+
+def _read_latents(paths, generator, space) -> tuple[dict[Path, np.ndarray], list[str]]:
+    latents, failures = {}, []
+    for path in paths:
+        try:
+            latents[path] = read_latent(path, generator, space)
+        except ValueError as error:
+            failures.append(str(error))
+    return latents, failures

@@ -1,0 +1,75 @@
+"""Pictures as files and as generators draw them."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from tfpriv import images
+from tfpriv.faces.alignment import align
+from tfpriv.faces.detection import find_faces
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+
+
+def from_bytes(pictures: np.ndarray) -> np.ndarray:
+    """Brings uint8 pictures to float32 between -1 and 1."""
+    return pictures.astype(np.float32) / 127.5 - 1
+
+
+def to_bytes(pictures: np.ndarray) -> np.ndarray:
+    """Brings pictures between -1 and 1 to uint8; what lies outside is cut."""
+    return np.rint((np.clip(pictures, -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def read_face(path: str | os.PathLike, size: int, *, aligned: bool) -> np.ndarray:
+    """Reads a picture of a face as a generator draws them.
+
+    Args:
+        path: a picture.
+        size: the generator's, in pixels.
+        aligned: whether the face fills the picture as the generator's do. Else it is
+            found first, turned upright and cut out.
+
+    Returns:
+        float32 (size, size, 3), -1 to 1.
+
+    Raises:
+        FileNotFoundError: there is no such picture.
+        ValueError: it is damaged, or shows no face.
+    """
+    if aligned:
+        return from_bytes(images.load(path, size))
+    photograph = images.load(path)
+    faces = find_faces(photograph)
+    if not faces:
+        raise ValueError(f"No face was found in the picture. Received: {path}")
+    return from_bytes(align(photograph, faces[0].landmarks, size))
+
+
+def files_of(source: str | os.PathLike, suffixes: tuple[str, ...]) -> list[Path]:
+    """The files meant by a file or a folder, in the order of their names.
+
+    Args:
+        source: a file, or a folder whose files with these endings are meant.
+        suffixes: lower-case endings.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ValueError: there is no such file in the folder, or two files' names differ in
+            their endings only, so that their results would meet.
+    """
+    source = Path(source)
+    if not source.is_dir():
+        if not source.is_file():
+            raise FileNotFoundError(f"There is no such file. Received: {source}")
+        return [source]
+    found = sorted(p for p in source.iterdir() if p.suffix.lower() in suffixes)
+    stems = [p.stem for p in found]
+    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
+    if not found or twice:
+        raise ValueError(
+            f"The folder must hold files {', '.join(suffixes)}, each name once. "
+            f"Received: {source} with {', '.join(twice) or 'none'}"
+        )
+    return found
