@@ -16,7 +16,9 @@ INTERFACEGAN = Path(__file__).parents[3] / "shared/data/boundaries"
 @pytest.fixture
 def boundary():
     normal = np.random.default_rng(0).normal(size=8)
-    return Boundary(normal, "smile", -0.25, "w", "0123456789abcdef", 0.7)
+    return Boundary(
+        normal / np.linalg.norm(normal), "smile", -0.25, "w", "0123456789abcdef", 0.7
+    )
 
 
 def test_score_is_the_signed_distance(boundary):
@@ -27,6 +29,14 @@ def test_score_is_the_signed_distance(boundary):
     moved = on_it + np.array([[2.0], [-3.0]]) * boundary.normal
     np.testing.assert_allclose(boundary.score(moved), [2, -3], atol=1e-12)
     assert boundary.score(np.zeros((2, 18, 8))).shape == (2, 18)
+
+
+def test_any_length_means_the_same_hyperplane():
+    normal = np.array([3.0, 4.0])
+    on_it = np.array([-1.0, 2.0])
+    boundary = Boundary(normal, "a", -float(on_it @ normal))
+    assert boundary.score(on_it) == pytest.approx(0, abs=1e-12)
+    assert boundary.score(on_it + normal) == pytest.approx(5)
 
 
 @given(seed=st.integers(0, 2**32 - 1), others=st.integers(1, 4))

@@ -21,7 +21,8 @@ class Boundary:
     """A boundary of one attribute: its side and distance are the attribute's score.
 
     Attributes:
-        normal: float64 (latent_dim,), of length 1, towards more of the attribute.
+        normal: float64 (latent_dim,), towards more of the attribute. Another length
+            than 1 is brought to 1, the intercept with it.
         attribute: its name.
         intercept: what is added to a latent's product with `normal`.
         space: "w", or "z".
@@ -63,7 +64,7 @@ class Boundary:
         normal = normal / length
         normal.setflags(write=False)
         object.__setattr__(self, "normal", normal)
-        object.__setattr__(self, "intercept", float(self.intercept))
+        object.__setattr__(self, "intercept", float(self.intercept / length))
 
     def score(self, latents: np.ndarray) -> np.ndarray:
         """The signed distances of latents, positive with the attribute.

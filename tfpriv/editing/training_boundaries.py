@@ -84,11 +84,10 @@ def train_boundary(
     kept = number - max(1, int(number * held_out))
     rows = np.concatenate([low[:kept], high[:kept]])
     machine = SVC(kernel="linear").fit(latents[rows], np.arange(2 * kept) >= kept)
-    length = np.linalg.norm(machine.coef_[0])
     boundary = Boundary(
         machine.coef_[0],
         attribute,
-        machine.intercept_[0] / length,
+        machine.intercept_[0],
         space,
         generator,
         truncation,
