@@ -2,9 +2,8 @@
 
 Usage: python benchmarks/stylegan.py --genforce DIR [--resolution N] [--rounds N]
 
-DIR is a checkout of https://github.com/genforce/interfacegan, whose code we may not
-ship; it runs in the reference environment (`make reference`). Without it ours runs
-alone.
+DIR is a checkout of https://github.com/genforce/interfacegan, which is no package; it
+runs in the reference environment (`make reference`). Without it ours runs alone.
 """
 
 import argparse
