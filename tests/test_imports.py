@@ -9,8 +9,8 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tfpriv"
 SYSTEMS = {"captioning", "shuffling", "editing", "inpainting"}
-MIDDLE = {"audit", "dp", "faces", "layers"}
-BOTTOM = {"accounting", "ops", "images", "terminal", "weights"}
+MIDDLE = {"audit", "dp", "faces", "layers", "perception"}
+BOTTOM = {"accounting", "ops", "images", "randomness", "terminal", "weights"}
 FLOOR = {"files"}
 COMMAND_LINE = {"__main__", "cli", "demo", "info"}
 # Who may import whom, besides itself.

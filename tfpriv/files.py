@@ -10,12 +10,21 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def atomic_file(path: str | os.PathLike):
-    """A binary file that appears under its name only when it is complete."""
+def atomic_file(path: str | os.PathLike, *, private: bool = False):
+    """A binary file that appears under its name only when it is complete.
+
+    Args:
+        path: Where to; a file that is there is replaced.
+        private: Whether its owner alone may read it.
+
+    Yields:
+        The file, open for writing.
+    """
     path = Path(path)
     name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     # As `open` does it, but for one that is there: the system applies the umask.
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    mode = 0o600 if private else 0o666
+    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, LedgerError, mechanisms
 from tfpriv.dp.model import LEDGER_KEY
-from tfpriv.dp.randomness import Randomness
+from tfpriv.randomness import Randomness
 
 
 def adam():

@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1 TF_CPP_MIN_LOG_LEVEL=3 CUDA_VISIBLE_DEVIC
 
 declare -A modules=(
   [keras2]="tensorflow tensorflow_privacy keras_cv tensorflow_addons"
-  [torch]="torch torchvision diffusers transformers opacus pytorch_grad_cam facenet_pytorch"
+  [torch]="torch torchvision diffusers transformers opacus pytorch_grad_cam facenet_pytorch lpips"
   [jax]="jax keras jax_privacy"
 )
 # What an import needs to be told: without TensorFlow, Keras has no default backend.

@@ -82,7 +82,7 @@ def test_the_keyed_view_takes_the_steps_of_the_plain_one(shapes, key):
         keras.utils.set_random_seed(0)
         model = networks.preresnet(8, (32, 32, 3), 4)
         recipe = recipes.Recipe(
-            64, 1, 0.0, lambda steps, epochs: keras.optimizers.SGD(1e-3)
+            64, 1, 0.0, 4, lambda steps, epochs: keras.optimizers.SGD(1e-3)
         )
         train.train(model, shapes, view=view, key=secret, recipe=recipe, seed=1)
         return model.get_weights()
@@ -125,23 +125,42 @@ def test_a_view_and_its_key(shapes, view, has_key):
         train.train(networks.preresnet(8), shapes, view=view, key=secret)
 
 
-def test_augmentation_moves_by_two_pixels_and_mirrors(shapes):
-    """Every augmented picture is one of the fifty that there are of it."""
-    few = data.Dataset(
-        "few",
-        *([shapes.train_images[:8], shapes.train_labels[:8]] * 2),
-        shapes.class_names,
-    )
-    images, _ = next(iter(train.training_batches(few, 8)))
-    padded = np.pad(few.train_images, [(0, 0), (2, 2), (2, 2), (0, 0)], "reflect")
-    possible = {
-        side[y : y + 32, x : x + 32].tobytes()
+@pytest.fixture
+def few(shapes):
+    some = [shapes.train_images[:8], shapes.train_labels[:8]]
+    return data.Dataset("few", *some, *some, shapes.class_names)
+
+
+def moved(few):
+    """All pictures that augmentation may make: mirrored or not, moved by up to 4."""
+    padded = np.pad(few.train_images, [(0, 0), (4, 4), (4, 4), (0, 0)], "reflect")
+    return [
+        side[y : y + 32, x : x + 32]
         for picture in padded
         for side in (picture, picture[:, ::-1])
-        for y in range(5)
-        for x in range(5)
-    }
+        for y in range(9)
+        for x in range(9)
+    ]
+
+
+def test_augmentation_moves_by_four_pixels_and_mirrors(few):
+    images, _ = next(iter(train.training_batches(few, 8)))
+    possible = {picture.tobytes() for picture in moved(few)}
     assert all(image.tobytes() in possible for image in images.numpy().astype("uint8"))
+
+
+def test_augmentation_blanks_out_a_square(few):
+    images, _ = next(iter(train.training_batches(few, 8, seed=3, hole=8)))
+    possible = np.stack(moved(few))
+    for image in images.numpy():
+        blank = (image == 120).all(-1)
+        rows, columns = (np.flatnonzero(blank.any(axis)) for axis in (1, 0))
+        # All of it, or what of it lies inside the picture.
+        assert 4 <= len(rows) <= 8
+        assert 4 <= len(columns) <= 8
+        assert blank[np.ix_(rows, columns)].all()
+        assert blank.sum() == len(rows) * len(columns)
+        assert (possible == image)[:, ~blank].all((1, 2)).any()
 
 
 def test_weight_decay_is_part_of_the_gradient():

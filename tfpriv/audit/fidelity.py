@@ -48,17 +48,36 @@ def fidelity(plain: np.ndarray, recovered: np.ndarray) -> Fidelity:
             f"Expected uint8 pictures. Received: {plain.dtype} and {recovered.dtype}"
         )
     error = np.mean((plain.astype(np.float64) - recovered) ** 2)
-    side = min(_LARGEST_WINDOW, *plain.shape[1:3])
-    window = side - 1 + side % 2  # odd
-    similar = [
-        structural_similarity(a, b, win_size=window, channel_axis=-1, data_range=255)
-        for a, b in zip(plain, recovered, strict=True)
-    ]
     equal = (plain == recovered).all(axis=(1, 2, 3))
     return Fidelity(
         psnr=10 * math.log10(255**2 / error) if error else math.inf,
-        ssim=float(np.mean(similar)),
+        ssim=float(np.mean(structural_similarities(plain, recovered))),
         exact=float(equal.mean()),
+    )
+
+
+def structural_similarities(plain: np.ndarray, recovered: np.ndarray) -> np.ndarray:
+    """SSIM of each pair of pictures.
+
+    Args:
+        plain: uint8 pictures `(n, height, width, channels)`, at least 3x3.
+        recovered: the same shape and type.
+
+    Returns:
+        float (n,), 1 for equal pictures.
+
+    Reference: Z. Wang et al., "Image Quality Assessment: From Error Visibility to
+    Structural Similarity", IEEE Transactions on Image Processing 13, 2004.
+    """
+    side = min(_LARGEST_WINDOW, *plain.shape[1:3])
+    window = side - 1 + side % 2  # odd
+    return np.array(
+        [
+            structural_similarity(
+                a, b, win_size=window, channel_axis=-1, data_range=255
+            )
+            for a, b in zip(plain, recovered, strict=True)
+        ]
     )
 
 

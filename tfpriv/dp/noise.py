@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfpriv import ops
-from tfpriv.dp.randomness import KEY_BYTES
+from tfpriv.randomness import KEY_BYTES
 
 
 def add_noise(sums, stddev, draw_key):

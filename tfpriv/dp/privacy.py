@@ -11,7 +11,7 @@ from tfpriv.accounting import Journal, Ledger, LedgerError, mechanisms
 from tfpriv.dp import lineage
 from tfpriv.dp.budget import refuse_spent_budget
 from tfpriv.dp.lineage import digest_of, fingerprint_of
-from tfpriv.dp.randomness import Randomness
+from tfpriv.randomness import Randomness
 
 NO_TICKET = -1
 

@@ -102,26 +102,30 @@ class Recipe:
         batch_size: pictures in a step.
         epochs: passes over the pictures.
         label_smoothing: as for `keras.losses.CategoricalCrossentropy`.
+        hole: side of the square that is blanked out of each picture, in pixels
+            (T. DeVries, G. Taylor, arXiv:1708.04552).
         optimizer: makes one of the numbers of steps in an epoch and of epochs.
     """
 
     batch_size: int
     epochs: int
     label_smoothing: float
+    hole: int
     optimizer: Callable[[int, int], keras.optimizers.Optimizer]
 
 
 # The paper's for VGG16 and PreResNet, and one for few epochs.
 RECIPES = {
     "paper": Recipe(
-        128, 200, 0.0, lambda steps, epochs: WeightDecaySGD(Milestones(0.1, steps))
+        128, 200, 0.0, 0, lambda steps, epochs: WeightDecaySGD(Milestones(0.1, steps))
     ),
     "short": Recipe(
         256,
         10,
         0.2,
+        8,
         lambda steps, epochs: WeightDecaySGD(
-            Triangle(0.2, steps * epochs), nesterov=True
+            Triangle(0.2, steps * epochs), decay=1e-3, nesterov=True
         ),
     ),
 }

@@ -14,7 +14,8 @@ from tfpriv.shuffling.pictures import shuffle
 from tfpriv.shuffling.recipes import RECIPES, Recipe
 
 VIEWS = ("plain", "keyed", "shuffled")
-SHIFT = 2  # pixels, at most, that augmentation moves a picture
+SHIFT = 4  # pixels, at most, that augmentation moves a picture
+_BLANK = 120  # about the mean of CIFAR's values
 
 
 def train(
@@ -30,7 +31,7 @@ def train(
     folder: str | os.PathLike | None = None,
     callbacks: tuple = (),
 ) -> keras.callbacks.History:
-    """Trains a network; pictures are mirrored and moved by up to two pixels.
+    """Trains a network; pictures are mirrored and moved by up to four pixels.
 
     Args:
         model: takes uint8 pictures as floats from 0 to 255 and returns logits. Its
@@ -61,7 +62,7 @@ def train(
         )
     epochs = epochs or recipe.epochs
     batch_size = batch_size or recipe.batch_size
-    batches = training_batches(data, batch_size, seed, key)
+    batches = training_batches(data, batch_size, seed, key, recipe.hole)
     steps = -(-len(data.train_images) // batch_size)
     trained = keyed(model, key) if view == "keyed" else model
     trained.compile(
@@ -80,7 +81,11 @@ def train(
 
 
 def training_batches(
-    data: Dataset, batch_size: int, seed: int = 0, key: Key | None = None
+    data: Dataset,
+    batch_size: int,
+    seed: int = 0,
+    key: Key | None = None,
+    hole: int = 0,
 ) -> tf.data.Dataset:
     """Augmented pictures and one-hot labels, in a new order each time.
 
@@ -89,6 +94,7 @@ def training_batches(
         batch_size: pictures in a batch; the last one may be smaller.
         seed: of the order and the augmentation.
         key: shuffles each picture after that, in the fixed mode.
+        hole: side of the square that is blanked out, in pixels.
 
     Returns:
         Batches (float32 of shape (n, height, width, 3), float32 of shape (n, classes)).
@@ -96,7 +102,7 @@ def training_batches(
     classes = len(data.class_names)
 
     def prepare(images, labels, number):
-        images = _augment(images, tf.stack([tf.cast(seed, tf.int64), number]))
+        images = _augment(images, hole, tf.stack([tf.cast(seed, tf.int64), number]))
         if key is not None:
             images = shuffle(images, key)
         return tf.cast(images, tf.float32), tf.one_hot(labels, classes)
@@ -113,19 +119,29 @@ def training_batches(
     )
 
 
-def _augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Mirrors every other picture and moves all, each in its own way."""
+def _augment(images: tf.Tensor, hole: int, seed: tf.Tensor) -> tf.Tensor:
+    """Mirrors every other picture, moves all and blanks out a part of each."""
     count = tf.shape(images)[0]
     height, width = images.shape[1:3]
-    draws = tf.random.stateless_uniform([3, count], seed)
+    draws = tf.random.stateless_uniform([5, count], seed)
     images = tf.where((draws[0] < 0.5)[:, None, None, None], images, images[:, :, ::-1])
     pads = [(0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT), (0, 0)]
     images = tf.pad(images, pads, "REFLECT")
-    moves = tf.cast(draws[1:] * (2 * SHIFT + 1), tf.int32)[:, :, None]
+    moves = tf.cast(draws[1:3] * (2 * SHIFT + 1), tf.int32)[:, :, None]
     images = tf.gather(images, moves[0] + tf.range(height), axis=1, batch_dims=1)
     images = tf.transpose(images, [0, 2, 1, 3])
     images = tf.gather(images, moves[1] + tf.range(width), axis=1, batch_dims=1)
-    return tf.transpose(images, [0, 2, 1, 3])
+    images = tf.transpose(images, [0, 2, 1, 3])
+    rows = _near(draws[3], height, hole)[:, :, None, None]
+    columns = _near(draws[4], width, hole)[:, None, :, None]
+    return tf.where(rows & columns, tf.cast(_BLANK, images.dtype), images)
+
+
+def _near(place: tf.Tensor, size: int, hole: int) -> tf.Tensor:
+    """Which of `size` pixels lie in a hole around a place, 0 to 1, of each picture."""
+    first = tf.cast(place * size, tf.int32)[:, None] - hole // 2
+    pixels = tf.range(size)
+    return (pixels >= first) & (pixels < first + hole)
 
 
 def predictions(

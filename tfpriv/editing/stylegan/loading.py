@@ -11,10 +11,11 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from tfpriv import images, weights
+from tfpriv import weights
 from tfpriv.editing.stylegan import names
 from tfpriv.editing.stylegan.generator import FUSED_FROM, RESOLUTIONS, StyleGAN
 from tfpriv.editing.stylegan.synthesis import FIRST
+from tfpriv.files import atomic_file
 
 ENDINGS = (".pth", ".pt", ".pkl", ".keras", ".weights.h5", ".safetensors")
 _NETWORK = "dnnlib.tflib.network.Network"
@@ -97,7 +98,7 @@ def save_generator(generator: StyleGAN, path: str | os.PathLike) -> None:
             for name, variable in names.genforce(generator).items()
         }
         content = safetensors.numpy.save(arrays)
-        with images.atomic_file(path) as file:
+        with atomic_file(path) as file:
             file.write(content)
         return
     partial = path.with_name(f".partial-{path.name}")

@@ -1,0 +1,9 @@
+"""Where randomness comes from."""
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng()

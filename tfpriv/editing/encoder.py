@@ -1,0 +1,96 @@
+"""A first guess of a picture's latent, in one pass."""
+
+import os
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpriv.faces.reader import convolutions
+
+
+def encoder(generator) -> keras.Model:
+    """A network for the pictures of a generator, not trained yet.
+
+    Args:
+        generator: a `StyleGAN`.
+
+    Returns:
+        A model from pictures (n, size, size, 3), 0 to 255, to latents (n, latent_dim)
+        in units of the generator's own spread around its mean: `encode` undoes that.
+    """
+    halvings = int(np.log2(generator.resolution)) - 2
+    filters = tuple(min(16 * 2**i, 128) for i in range(halvings + 1))
+    name = "latent_encoder"
+    return convolutions(generator.resolution, filters, generator.latent_dim, name)
+
+
+def train_encoder(
+    generator,
+    *,
+    steps: int = 4000,
+    batch_size: int = 32,
+    psi: float = 0.7,
+    layers: int = 8,
+    seed: int = 0,
+    folder: str | os.PathLike | None = None,
+) -> keras.Model:
+    """Trains an encoder on what the generator draws of random latents.
+
+    Args:
+        generator: a `StyleGAN`.
+        steps: of training, each on new pictures.
+        batch_size: pictures in a step.
+        psi: truncation under which they are drawn.
+        layers: that are truncated.
+        seed: of the weights and the latents.
+        folder: where the state is kept: a call with the same arguments goes on from
+            there.
+
+    Returns:
+        The encoder.
+    """
+    keras.utils.set_random_seed(seed)
+    model, spread = encoder(generator), latent_spread(generator)
+
+    def draw(number):
+        shape = (batch_size, generator.latent_dim)
+        w = generator.mapping(tf.random.stateless_normal(shape, [seed, number]))
+        pictures = generator.synthesis(generator.truncate(w, psi, layers))
+        pictures = (tf.clip_by_value(pictures, -1, 1) + 1) * 127.5
+        return pictures, (w - generator.w_avg) / spread
+
+    epochs = max(1, steps // 500)
+    data = tf.data.Dataset.range(epochs * (steps // epochs)).map(draw).prefetch(2)
+    rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
+    model.compile(keras.optimizers.Adam(rate), loss="mse")
+    callbacks = [keras.callbacks.BackupAndRestore(folder, "epoch")] if folder else []
+    model.fit(
+        data,
+        epochs=epochs,
+        steps_per_epoch=steps // epochs,
+        verbose=2,
+        callbacks=callbacks,
+    )
+    return model
+
+
+def encode(model: keras.Model, generator, pictures: np.ndarray) -> np.ndarray:
+    """The latents that an encoder reads from pictures.
+
+    Args:
+        model: what `train_encoder` returned for this generator.
+        generator: a `StyleGAN`.
+        pictures: (n, size, size, 3), -1 to 1.
+
+    Returns:
+        float32 (n, latent_dim), of W.
+    """
+    read = model.predict((np.asarray(pictures) + 1) * 127.5, verbose=0)
+    return generator.w_avg.numpy() + read * latent_spread(generator)
+
+
+def latent_spread(generator, samples: int = 4096) -> np.ndarray:
+    """The standard deviation of each of W's coordinates: float32 (latent_dim,)."""
+    z = np.random.default_rng(0).normal(size=(samples, generator.latent_dim))
+    return np.asarray(generator.mapping(z.astype(np.float32))).std(0) + 1e-6

@@ -1,0 +1,112 @@
+"""Where an inversion stands: its best latents so far, and a file to go on from."""
+
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from tfpriv.files import atomic_file
+
+NAME = "inversion.npz"
+LOWER = 1e-3  # part by which a loss must fall to count as lower
+
+
+class State:
+    """The best latents, the losses, and what the optimizer remembers.
+
+    Args:
+        latents: tf.Variable that is optimised.
+        optimizer: a built Keras optimizer.
+        folder: where the state is kept, or None. What is there is gone on from.
+
+    Attributes:
+        history: losses (n,) of each step done.
+        best_latents: float32, of each picture the one with the lowest loss.
+
+    Raises:
+        ValueError: the file there is damaged, or of other pictures.
+    """
+
+    def __init__(self, latents, optimizer, folder: str | os.PathLike | None):
+        self._latents, self._optimizer = latents, optimizer
+        self._path = None if folder is None else Path(folder) / NAME
+        count = len(latents)
+        self.history = []
+        self.best_latents = latents.numpy()
+        self._best = np.full(count, np.inf)
+        self._mark, self._since = self._best.copy(), 0
+        self._before = self.best_latents
+        if self._path is not None and self._path.exists():
+            self._load()
+
+    def add(self, losses: np.ndarray) -> None:
+        """Counts a step.
+
+        Args:
+            losses: (n,), of the latents before the step.
+        """
+        better = losses < self._best
+        self.best_latents = self.best_latents.copy()
+        self.best_latents[better] = self._before[better]
+        self._best = np.where(better, losses, self._best)
+        self._before = self._latents.numpy()
+        lower = losses < self._mark * (1 - LOWER)
+        self._mark = np.where(lower, losses, self._mark)
+        self._since = 0 if lower.any() else self._since + 1
+        self.history.append(losses)
+
+    def stale(self, patience: int | None) -> bool:
+        """Whether no loss has become lower for so many steps."""
+        return patience is not None and self._since >= patience
+
+    def save(self) -> None:
+        """Keeps the state, if it has a folder: readable by its owner only."""
+        if self._path is None:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        slots = {
+            f"slot_{i}": np.asarray(v) for i, v in enumerate(self._optimizer.variables)
+        }
+        with atomic_file(self._path, private=True) as file:
+            np.savez(
+                file,
+                latents=self._latents.numpy(),
+                before=self._before,
+                best_latents=self.best_latents,
+                best=self._best,
+                mark=self._mark,
+                since=self._since,
+                history=np.array(self.history),
+                **slots,
+            )
+
+    def delete(self) -> None:
+        """Removes the file, if there is one."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _load(self):
+        try:
+            with np.load(self._path, allow_pickle=False) as data:
+                kept = dict(data)
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise ValueError(
+                f"The state is damaged; delete it to begin anew. Received: {self._path}"
+            ) from error
+        slots = self._optimizer.variables
+        names = [f"slot_{i}" for i in range(len(slots))]
+        if kept.get("latents", np.empty(0)).shape != self._latents.shape or any(
+            name not in kept for name in names
+        ):
+            raise ValueError(
+                "The state belongs to another inversion; delete it to begin anew. "
+                f"Received: {self._path}"
+            )
+        self._latents.assign(kept["latents"])
+        for slot, name in zip(slots, names, strict=True):
+            slot.assign(kept[name])
+        self.history = list(kept["history"])
+        self.best_latents, self._before = kept["best_latents"], kept["before"]
+        self._best, self._mark = kept["best"], kept["mark"]
+        self._since = int(kept["since"])

@@ -1,0 +1,83 @@
+"""Training the reader on faces that nobody has to label."""
+
+import os
+
+import keras
+import numpy as np
+
+from tfpriv.faces.drawing import draw
+from tfpriv.faces.looks import Faces, sample
+from tfpriv.faces.reader import ATTRIBUTES, NUMBERS, SIZE, reader, truth
+
+TEST_PEOPLE = 1000
+_FIRST_TEST_PERSON = 10_000_000  # nobody who is trained on
+
+
+def train_reader(
+    people: int = 20_000,
+    *,
+    epochs: int = 12,
+    batch_size: int = 128,
+    seed: int = 0,
+    folder: str | os.PathLike | None = None,
+) -> keras.Model:
+    """Trains a reader on one picture of each of many persons.
+
+    Args:
+        people: number of persons, at least 1.
+        epochs: passes over them.
+        batch_size: pictures in a step.
+        seed: of the faces, the weights and the order.
+        folder: where the state is kept after each epoch: a call with the same arguments
+            goes on from there.
+
+    Returns:
+        The reader.
+    """
+    keras.utils.set_random_seed(seed)
+    faces = sample(people, seed=seed)
+    model = reader()
+    steps = epochs * -(-people // batch_size)
+    model.compile(
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, steps)),
+        loss="mse",
+    )
+    callbacks = [keras.callbacks.BackupAndRestore(folder, "epoch")] if folder else []
+    pictures = draw(faces, SIZE).astype(np.float32)
+    model.fit(
+        pictures,
+        truth(faces),
+        batch_size=batch_size,
+        epochs=epochs,
+        verbose=2,
+        callbacks=callbacks,
+    )
+    return model
+
+
+def faces_for_testing(people: int = TEST_PEOPLE, *, seed: int = 0) -> Faces:
+    """One face of each of persons that no reader was trained on."""
+    return sample(people, seed=seed, first=_FIRST_TEST_PERSON)
+
+
+def figures(model: keras.Model, faces: Faces) -> dict[str, float]:
+    """How well a reader reads faces.
+
+    Args:
+        model: the reader.
+        faces: what it was not trained on.
+
+    Returns:
+        For each of `NUMBERS` the share of its variance that is read, at most 1; and
+        `accuracy of NAME` for each attribute: how often it is told on which side of the
+        middle of its range the attribute is.
+    """
+    pictures = draw(faces, SIZE).astype(np.float32)
+    read, true = model.predict(pictures, verbose=0), truth(faces)
+    explained = 1 - np.mean((read - true) ** 2, 0) / np.var(true, 0)
+    result = dict(zip(NUMBERS, explained.tolist(), strict=True))
+    for name in ATTRIBUTES:
+        column = NUMBERS.index(name)
+        same = (read[:, column] > 0) == (true[:, column] > 0)
+        result[f"accuracy of {name}"] = float(same.mean())
+    return result

@@ -1,0 +1,1 @@
+"""How alike two pictures look: features of VGG-16, and LPIPS."""
