@@ -37,6 +37,13 @@ def test_deformable_layers_have_the_stated_number_of_weights():
         assert weights == workload.SIZES["8x8x256"]
 
 
+def test_the_generator_has_the_stated_number_of_weights():
+    from competitors import stylegan_ours, workload
+
+    _, weights = stylegan_ours.build("stylegan64", 1, "picture")
+    assert weights == workload.SIZES["stylegan64"]
+
+
 def test_every_engine_has_a_row():
     import training
 

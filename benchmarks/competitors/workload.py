@@ -10,6 +10,12 @@ PARAMETERS = {"cnn": 279_882, "decoder": 4_152_200}
 LAYERS = {"32x32x64": (32, 64), "16x16x128": (16, 128), "8x8x256": (8, 256)}
 SIZES = PARAMETERS | {name: 9 * c * c + c for name, (_, c) in LAYERS.items()}
 
+# StyleGAN's published generators, by pixels: weights of what makes a picture of W+.
+STYLEGANS = {f"stylegan{pixels}": pixels for pixels in (64, 256, 1024)}
+SIZES |= {"stylegan64": 23_030_531, "stylegan256": 23_977_667}
+SIZES |= {"stylegan1024": 24_110_771}
+GENFORCE = "TFPRIV_GENFORCE"  # names a checkout of genforce/interfacegan
+
 # cnn: 3x3 convolutions, each with GroupNorm and ReLU; pooled over the picture; Dense.
 IMAGE = (32, 32, 3)
 CONVOLUTIONS = ((32, 1), (64, 2), (64, 1), (128, 2), (128, 1))  # (filters, stride)
@@ -78,3 +84,18 @@ def layer(name, size, whole):
         offsets = rng.integers(-2, 3, arrays["offsets"].shape)
         arrays["offsets"] = offsets.astype("float32")
     return arrays
+
+
+def styles(name, size):
+    """Made-up latents of a StyleGAN.
+
+    Args:
+        name: of `STYLEGANS`.
+        size: Pictures.
+
+    Returns:
+        W+ `(size, layers, 512)`.
+    """
+    layers = 2 * STYLEGANS[name].bit_length() - 4
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(size, layers, 512)).astype("float32")

@@ -1,7 +1,8 @@
 """StyleGAN's generator beside the PyTorch code of genforce/interfacegan.
 
-That code may not be distributed with ours. `golden/stylegan.json` holds what it drew
-from weights that are built here: some pixels, and means over the whole pictures. With
+That code is no package that an environment could hold, and is not copied here.
+`golden/stylegan.json` has what it drew from weights that are built here: some pixels,
+and statistics of the whole pictures. With
 TFPRIV_GENFORCE=<checkout of the repository> every pixel is compared, and
 TFPRIV_STORE_GOLDEN=1 stores the numbers anew.
 """

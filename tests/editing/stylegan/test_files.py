@@ -167,8 +167,17 @@ def test_an_unfinished_generator_is_refused(tiny_weights, tmp_path):
 def test_another_kind_of_generator_is_refused(nvlabs_file):
     with pytest.raises(ValueError, match="Received: use_pixel_norm=True"):
         load_generator(nvlabs_file(options={"use_pixel_norm": True}))
-    with pytest.raises(ValueError, match=r"tuple \(G, D, Gs\)"):
-        load_generator(nvlabs_file(components={}))
+    for odd in ({"components": {}}, {"options": {"fused_scale": "often"}}):
+        with pytest.raises(ValueError, match=r"tuple \(G, D, Gs\)"):
+            load_generator(nvlabs_file(**odd))
+
+
+def test_numbers_in_names_are_not_trusted(tiny_weights, tmp_path):
+    for name in ("synthesis.layer{}.bias", "mapping.dense{}.wscale.bias"):
+        more = {name.format(10**12): np.ones(3, np.float32)}
+        foreign_files.write_torch(tmp_path / "g.pth", tiny_weights | more)
+        with pytest.raises(ValueError, match=r"Received: .*g\.pth"):
+            load_generator(tmp_path / "g.pth")
 
 
 @pytest.mark.parametrize("content", [(), (1, 2, 3), {"a": np.zeros(3)}, "text"])

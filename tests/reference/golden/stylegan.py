@@ -5,8 +5,8 @@ its naming), `resolution`, latents `z` (n, 512) and `wp` (n, layers, 512).
 Out: for psi 0.7 and 1, 8 layers: `w/<psi>` pictures of w = mapping(z), truncated;
 `wp/<psi>` W+ itself at psi 1, and truncated at 0.7; channels last. And `mapped`, w.
 
-Its code may not be distributed with ours: the numbers that `test_stylegan.py` compares
-with were taken from here, and TFPRIV_GENFORCE=<checkout> repeats the comparison.
+The numbers that `test_stylegan.py` compares with were taken from here, and
+TFPRIV_GENFORCE=<checkout> repeats the comparison.
 """
 
 import sys

@@ -38,6 +38,7 @@ _FIXED = {
 }
 _FUSED_FROM = "fused_from"  # attribute of our .weights.h5; Keras writes no arguments
 _NEVER = 2 * RESOLUTIONS[-1]  # a resolution that no generator reaches
+_FUSED_SCALES = {"auto": FUSED_FROM, True: FIRST, False: _NEVER}  # NVlabs' option
 _SHOWN = 6  # names of one kind in an error
 
 
@@ -256,7 +257,10 @@ def _from_nvlabs(path):
         arrays, options = {}, {}
         for part in parts.values():
             options |= part["static_kwargs"]
-            arrays |= {name: np.asarray(value) for name, value in part["variables"]}
+            arrays |= {
+                name: np.asarray(value, np.float32) for name, value in part["variables"]
+            }
+        fused_from = _FUSED_SCALES[options.get("fused_scale", "auto")]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             "The pickle holds no generator of NVlabs' StyleGAN: a tuple (G, D, Gs) of "
@@ -268,14 +272,15 @@ def _from_nvlabs(path):
                 f"Only generators with {name}={value!r} are supported. "
                 f"Received: {name}={options[name]!r} in {path}"
             )
-    generator = StyleGAN(**_nvlabs_arguments(arrays, options, path))
+    generator = StyleGAN(**_nvlabs_arguments(arrays, fused_from, path))
     unused = names.nvlabs_unused(generator)
     wanted = names.nvlabs(generator)
     _assign(generator, wanted, arrays, required=unused, optional=unused, path=path)
     return generator
 
 
-def _nvlabs_arguments(arrays, options, path):
+def _nvlabs_arguments(arrays, fused_from, path):
+    """The generator's arguments, as most of the weights would have them."""
     levels = range(_levels(_numbered(arrays, r"noise(\d+)$"), path))
     channels = []
     for level in levels:
@@ -290,12 +295,11 @@ def _nvlabs_arguments(arrays, options, path):
     votes = _votes(arrays, "dlatent_avg", 0)
     for dense in range(depth):
         votes += _votes(arrays, f"Dense{dense}/bias", 0)
-    fused = {"auto": FUSED_FROM, True: FIRST, False: _NEVER}
     return {
         "resolution": FIRST << (len(levels) - 1),
         "latent_dim": _most(votes, path),
         "channels": tuple(channels),
-        "fused_from": fused[options.get("fused_scale", "auto")],
+        "fused_from": fused_from,
         "mapping_layers": depth,
     }
 
@@ -304,14 +308,18 @@ def _nvlabs_arguments(arrays, options, path):
 
 
 def _numbered(arrays, pattern):
-    """One more than the highest number that names have at a place."""
+    """One more than the highest number that names have at a place.
+
+    At most as many as there are names: a number in a file may be anything.
+    """
     found = [re.match(pattern, name) for name in arrays]
-    return max((int(match[1]) + 1 for match in found if match), default=0)
+    highest = max((int(match[1]) for match in found if match), default=-1)
+    return min(highest + 1, len(arrays))
 
 
 def _levels(layers, path):
     levels = (layers + 1) // 2
-    if FIRST << (levels - 1) not in RESOLUTIONS if levels else True:
+    if not 2 <= levels <= len(RESOLUTIONS) + 1:
         raise ValueError(
             "The file holds no StyleGAN generator of 8 to 1024 pixels: of its "
             f"synthesis there are {layers} layers. Received: {path}"
