@@ -16,6 +16,9 @@ def generator():
     generator = StyleGAN(16, 8, channels=(8, 8, 8))
     rng = np.random.default_rng(0)
     generator.w_avg.assign(rng.normal(size=8) * 0.1)
+    # Within -1 and 1, where nothing is cut.
+    to_rgb = generator.synthesis.to_rgb.kernel
+    to_rgb.assign(0.1 * to_rgb)
     return generator
 
 

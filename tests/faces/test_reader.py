@@ -32,7 +32,7 @@ def test_identity_similarity():
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader")
-    return reader_training.train_reader(600, epochs=6, batch_size=50, folder=folder)
+    return reader_training.train_reader(600, epochs=10, batch_size=32, folder=folder)
 
 
 def test_it_learns(trained):

@@ -45,7 +45,7 @@ def trained(shapes, tmp_path_factory):
         shapes,
         folder,
         network="small_cnn",
-        recipe="short",
+        recipe="paper",
         view="plain",
         key=None,
         epochs=5,

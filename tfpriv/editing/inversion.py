@@ -138,8 +138,9 @@ def invert(
     )
     state = State(latents, optimizer, folder)
     while len(state.history) < steps and not state.stale(patience):
+        before = latents.numpy()  # a callback may have altered them
         losses = step().numpy()
-        state.add(losses)
+        state.add(losses, before)
         if callback is not None and callback(
             Step(len(state.history), steps, losses, latents)
         ):

@@ -36,21 +36,20 @@ class State:
         self.best_latents = latents.numpy()
         self._best = np.full(count, np.inf)
         self._mark, self._since = self._best.copy(), 0
-        self._before = self.best_latents
         if self._path is not None and self._path.exists():
             self._load()
 
-    def add(self, losses: np.ndarray) -> None:
+    def add(self, losses: np.ndarray, before: np.ndarray) -> None:
         """Counts a step.
 
         Args:
             losses: (n,), of the latents before the step.
+            before: those latents.
         """
         better = losses < self._best
         self.best_latents = self.best_latents.copy()
-        self.best_latents[better] = self._before[better]
+        self.best_latents[better] = before[better]
         self._best = np.where(better, losses, self._best)
-        self._before = self._latents.numpy()
         lower = losses < self._mark * (1 - LOWER)
         self._mark = np.where(lower, losses, self._mark)
         self._since = 0 if lower.any() else self._since + 1
@@ -72,7 +71,6 @@ class State:
             np.savez(
                 file,
                 latents=self._latents.numpy(),
-                before=self._before,
                 best_latents=self.best_latents,
                 best=self._best,
                 mark=self._mark,
@@ -107,6 +105,6 @@ class State:
         for slot, name in zip(slots, names, strict=True):
             slot.assign(kept[name])
         self.history = list(kept["history"])
-        self.best_latents, self._before = kept["best_latents"], kept["before"]
+        self.best_latents = kept["best_latents"]
         self._best, self._mark = kept["best"], kept["mark"]
         self._since = int(kept["since"])

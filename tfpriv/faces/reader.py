@@ -47,7 +47,7 @@ def convolutions(
         x = layers.Conv2D(number, 3, 1 if i == 0 else 2, "same", use_bias=False)(x)
         x = layers.BatchNormalization(momentum=0.9)(x)
         x = layers.Activation("relu", name=f"features_{i}")(x)
-    x = layers.Dense(192, activation="relu")(layers.Flatten()(x))
+    x = layers.Dense(192, activation="gelu")(layers.Flatten()(x))
     return keras.Model(inputs, layers.Dense(outputs)(x), name=name)
 
 

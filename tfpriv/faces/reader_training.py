@@ -39,7 +39,7 @@ def train_reader(
     model = reader()
     steps = epochs * -(-people // batch_size)
     model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, steps)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, steps)),
         loss="mse",
     )
     callbacks = [keras.callbacks.BackupAndRestore(folder, "epoch")] if folder else []
