@@ -6,7 +6,32 @@ import os
 import secrets
 import shutil
 import tempfile
+import zipfile
+import zlib
 from pathlib import Path
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike):
+    """A path of the same ending, for what writes a file by its name.
+
+    Args:
+        path: Where the file goes when it is complete; one that is there is replaced.
+
+    Yields:
+        A path beside it, at which there is nothing yet.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial)
+        raise
 
 
 @contextlib.contextmanager
@@ -20,19 +45,14 @@ def atomic_file(path: str | os.PathLike, *, private: bool = False):
     Yields:
         The file, open for writing.
     """
-    path = Path(path)
-    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     # As `open` does it, but for one that is there: the system applies the umask.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     mode = 0o600 if private else 0o666
-    handle = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+    with (
+        atomic_path(path) as partial,
+        os.fdopen(os.open(partial, flags, mode), "wb") as file,
+    ):
+        yield file
 
 
 def check_new(path: str | os.PathLike) -> Path:
@@ -70,6 +90,35 @@ def new_directory(path: str | os.PathLike):
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Reads all arrays of an .npz file; Python objects, which may run code, never.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The arrays by their names.
+
+    Raises:
+        ValueError: The file is damaged, or holds Python objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in data.files}
+    except (
+        ValueError,
+        OSError,
+        EOFError,
+        KeyError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise ValueError(
+            "The arrays cannot be read: the file is damaged, or holds Python objects, "
+            f"which may run code. Received: {path} ({error})"
+        ) from error
 
 
 def write_json(path: str | os.PathLike, data) -> None:

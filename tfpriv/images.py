@@ -157,6 +157,21 @@ def load_many(
     return pictures
 
 
+def to_signed(pictures: np.ndarray) -> np.ndarray:
+    """Brings uint8 pictures to float32 between -1 and 1."""
+    return pictures.astype(np.float32) / 127.5 - 1
+
+
+def to_values(pictures):
+    """Brings pictures between -1 and 1, arrays or tensors, to values of 0 to 255."""
+    return (pictures + 1) * 127.5
+
+
+def to_bytes(pictures: np.ndarray) -> np.ndarray:
+    """Brings pictures between -1 and 1 to uint8; what lies outside is cut."""
+    return np.rint(to_values(np.clip(pictures, -1, 1))).astype(np.uint8)
+
+
 def from_array(array: np.ndarray) -> Image.Image:
     """A Pillow picture of an array `(height, width, 3)`, values 0 to 255."""
     array = np.asarray(array)

@@ -1,7 +1,13 @@
-"""What commands show on the terminal while they work."""
+"""What commands take from the terminal, and show on it while they work."""
 
+import shlex
 import sys
 from collections.abc import Callable
+
+
+def command_line() -> str:
+    """The command that is running, as it can be typed again."""
+    return shlex.join(["tfpriv", *sys.argv[1:]])
 
 
 def progress(what: str) -> Callable[[int, int], None]:

@@ -15,8 +15,8 @@ import tensorflow as tf
 
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, LedgerError, mechanisms
-from tfpriv.dp.lineage import digest_of
 from tfpriv.dp.privacy import NO_TICKET
+from tfpriv.weights import digest_of
 
 STEP = mechanisms.poisson(0.1, 1.1)
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from tfpriv.images import to_bytes, to_signed
+
 _PENALTIES = (1e-4, 1e-2, 1.0, 10.0)  # times the mean eigenvalue
 _HELD_OUT = 10  # one picture in so many judges the training
 _FILTERS = 24
@@ -55,7 +57,7 @@ def linear(matrix: np.ndarray) -> Inverter:
         count, height, width, channels = shuffled.shape
         planes = _through(_rows(shuffled), matrix)
         planes = planes.reshape(count, channels, height, width)
-        return _to_bytes(planes.transpose(0, 2, 3, 1))
+        return to_bytes(planes.transpose(0, 2, 3, 1))
 
     return invert
 
@@ -86,15 +88,15 @@ def network(
     model.compile(optimizer=keras.optimizers.Adam(1e-4), loss="mse")
     best = keras.callbacks.EarlyStopping(patience=2, restore_best_weights=True)
     model.fit(
-        _scaled(shuffled),
-        _scaled(plain),
+        to_signed(shuffled),
+        to_signed(plain),
         batch_size=32,
         epochs=epochs,
         validation_split=1 / _HELD_OUT,
         callbacks=[best],
         verbose=0,
     )
-    return lambda pictures: _to_bytes(np.asarray(model(_scaled(pictures))))
+    return lambda pictures: to_bytes(np.asarray(model(to_signed(pictures))))
 
 
 def _network(shape, matrix):
@@ -136,12 +138,4 @@ def _through(rows, matrix):
 def _rows(images):
     """One row for each channel of each picture."""
     count, _, _, channels = images.shape
-    return _scaled(images).transpose(0, 3, 1, 2).reshape(count * channels, -1)
-
-
-def _scaled(images):
-    return images.astype(np.float32) / 127.5 - 1
-
-
-def _to_bytes(values):
-    return np.clip(np.rint((values + 1) * 127.5), 0, 255).astype(np.uint8)
+    return to_signed(images).transpose(0, 3, 1, 2).reshape(count * channels, -1)

@@ -15,6 +15,7 @@ from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.train import Protection, Recipe, prepare
 from tfpriv.captioning.train import train as fit_captioner
 from tfpriv.files import check_new, new_directory
+from tfpriv.terminal import command_line
 
 DEFAULT_IMAGE_SIZE = 64
 
@@ -220,7 +221,7 @@ def _manifest(options, data, recipe):
         "declared public": options.pretrained_is_public,
     }
     return {
-        "command": "tfpriv " + " ".join(sys.argv[1:]),
+        "command": command_line(),
         "data": {"name": data.name, "pictures": len(data)},
         "recipe": vars(recipe),
         "pretrained": pretrained,

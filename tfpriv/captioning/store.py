@@ -11,8 +11,8 @@ from tfpriv import dp
 from tfpriv.accounting import Ledger
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.train import UNIT, Trained
-from tfpriv.dp.privacy import digest_of
 from tfpriv.files import new_directory, write_json
+from tfpriv.weights import digest_of
 
 MODEL, LEDGER, MANIFEST = "model.keras", "ledger.json", "manifest.json"
 CURVES_LABEL = "curves (exact functions of the training data: not covered by epsilon)"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 
+from tfpriv import tables
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import evaluate
 from tfpriv.captioning.model import Captioner
@@ -109,10 +110,8 @@ def _row(variant, trained, figures):
 def markdown(rows: Sequence[dict]) -> str:
     """Rows as a Markdown table."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    lines = ["| " + " | ".join(names) + " |", "|" + " --- |" * len(names)]
-    for row in rows:
-        lines.append("| " + " | ".join(_shown(row.get(n)) for n in names) + " |")
-    return "\n".join(lines) + "\n"
+    cells = ([_shown(row.get(name)) for name in names] for row in rows)
+    return tables.markdown(names, cells) + "\n"
 
 
 def _shown(value):

@@ -16,7 +16,7 @@ from tfpriv.accounting import Ledger, mechanisms
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.model import Captioner, CaptionLoss
 from tfpriv.captioning.vocabulary import teacher_inputs
-from tfpriv.dp.privacy import digest_of
+from tfpriv.weights import digest_of
 
 UNIT = "picture with all its captions"
 LEARNED_VOCABULARY = "vocabulary learned from private captions"

@@ -9,11 +9,11 @@ import tensorflow as tf
 
 from tfpriv.dp import callbacks as dp_callbacks
 from tfpriv.dp import feeding, keras_internals
-from tfpriv.dp.lineage import digest_of
 from tfpriv.dp.noise import add_noise, key_from
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
 from tfpriv.dp.sources import as_source
+from tfpriv.weights import digest_of
 
 JOURNAL_NAME = "privacy_journal.jsonl"
 LOSS_BOUND = 10.0  # per-example losses are cut here before a private release

@@ -11,10 +11,6 @@ import weakref
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.weights import digest_of
-
-__all__ = ["digest_of", "fingerprint_of", "ledgers_behind", "mark"]
-
 _LEDGER = "_tfpriv_ledger"
 _BOUND: weakref.WeakSet = weakref.WeakSet()
 

@@ -10,8 +10,9 @@ import numpy as np
 from tfpriv.accounting import Journal, Ledger, LedgerError, mechanisms
 from tfpriv.dp import lineage
 from tfpriv.dp.budget import refuse_spent_budget
-from tfpriv.dp.lineage import digest_of, fingerprint_of
+from tfpriv.dp.lineage import fingerprint_of
 from tfpriv.randomness import Randomness
+from tfpriv.weights import digest_of
 
 NO_TICKET = -1
 

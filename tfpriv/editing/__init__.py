@@ -3,7 +3,7 @@
 Names are imported when they are used: the mechanism needs no TensorFlow.
 """
 
-import importlib
+from tfpriv import lazy
 
 _MODULES = {
     "AttributeMechanism": "mechanism",
@@ -23,9 +23,4 @@ _MODULES = {
     "train_encoder": "encoder",
 }
 __all__ = sorted(_MODULES)
-
-
-def __getattr__(name: str):
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = lazy.attributes(__name__, _MODULES)

@@ -4,12 +4,11 @@ import dataclasses
 import json
 import os
 import warnings
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from tfpriv.files import atomic_file
+from tfpriv.files import atomic_file, read_arrays
 
 SPACES = ("z", "w")
 _MARKS = "marks"
@@ -187,15 +186,15 @@ class Boundary:
         if not path.is_file():
             raise FileNotFoundError(f"There is no such boundary. Received: {path}")
         try:
-            content = np.load(path, allow_pickle=False)
             if ending == ".npy":
-                return cls(_vector(content), attribute or path.stem, space=space)
-            with content:
-                marks = json.loads(str(content[_MARKS]))
-                if marks.pop("version") != _VERSION:
-                    raise ValueError(f"It must be of version {_VERSION}.")
-                return cls(content["normal"], **marks)
-        except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+                vector = _vector(np.load(path, allow_pickle=False))
+                return cls(vector, attribute or path.stem, space=space)
+            content = read_arrays(path)
+            marks = json.loads(str(content[_MARKS]))
+            if marks.pop("version") != _VERSION:
+                raise ValueError(f"It must be of version {_VERSION}.")
+            return cls(content["normal"], **marks)
+        except (ValueError, KeyError, TypeError, EOFError) as error:
             raise ValueError(
                 f"The file is damaged, or holds no boundary. Received: {path} ({error})"
             ) from error

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tfpriv.terminal import progress
+from tfpriv.terminal import command_line, progress
 
 INCOMPLETE = 1  # the exit code where files were left out
 STARTS = ("mean", "random")
@@ -25,6 +25,7 @@ def add_parser(subparsers) -> None:
     _add_boundary(actions)
     _add_invert(actions)
     _add_privatize(actions)
+    _add_study(actions)
     _add_export(actions)
 
 
@@ -171,6 +172,28 @@ def _add_privatize(actions):
     parser.set_defaults(handler=privatize)
 
 
+def _add_study(actions):
+    parser = actions.add_parser(
+        "study", help="release random faces in several ways, and compare the results"
+    )
+    _add_generator(parser)
+    _add_output(parser)
+    parser.add_argument(
+        "--reader", type=Path, required=True, metavar="FILE.keras", help="face reader"
+    )
+    parser.add_argument("--boundary", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        "--clip", type=float, required=True, help="radius of the public range of scores"
+    )
+    parser.add_argument(
+        "--epsilons", nargs="+", type=float, default=(0.2, 0.5, 1.0, 2.0), metavar="E"
+    )
+    parser.add_argument("--delta", type=float, default=1e-5)
+    parser.add_argument("--count", type=int, default=400, metavar="N", help="of faces")
+    parser.add_argument("--seed", type=int, default=0, help="of the faces")
+    parser.set_defaults(handler=study)
+
+
 def _add_export(actions):
     parser = actions.add_parser(
         "export", help="write a SavedModel: latents to pictures"
@@ -211,6 +234,7 @@ def make_data(options: argparse.Namespace) -> None:
 
 def train_reader(options: argparse.Namespace) -> None:
     from tfpriv.faces import reader_training
+    from tfpriv.files import atomic_path
 
     model = reader_training.train_reader(
         options.people,
@@ -218,7 +242,8 @@ def train_reader(options: argparse.Namespace) -> None:
         seed=options.seed,
         folder=options.output.with_suffix(".training"),
     )
-    model.save(options.output)
+    with atomic_path(options.output) as partial:
+        model.save(partial)
     found = reader_training.figures(model, reader_training.faces_for_testing())
     for name, figure in found.items():
         print(f"{name:24} {figure:.4f}")
@@ -238,9 +263,8 @@ def train(options: argparse.Namespace) -> None:
         data = images.load_many(
             files, options.resolution, progress=progress("reading pictures")
         )
-    recipe = training.Recipe(seed=options.seed)
-    if options.steps is not None:
-        recipe = training.Recipe(seed=options.seed, steps=options.steps)
+    steps = {} if options.steps is None else {"steps": options.steps}
+    recipe = training.Recipe(seed=options.seed, **steps)
     generator = training.small_generator(options.resolution, seed=options.seed)
     training.train(
         data, options.output, generator, recipe, progress=progress("training")
@@ -319,8 +343,8 @@ def _losses(vgg: str | None, reader: Path | None):
     import keras
 
     from tfpriv.editing import losses, scores
-    from tfpriv.editing.pictures import to_bytes
     from tfpriv.faces import reader as readers
+    from tfpriv.images import to_bytes
 
     parts, identity = {"pixels": (1.0, losses.PixelLoss())}, None
     if vgg is not None:
@@ -368,6 +392,37 @@ def privatize(options: argparse.Namespace) -> int:
     if report.done or report.there:
         print(ledger.statement(max(options.delta, 1e-6), accountant="pld").rstrip("\n"))
     return _say(report, "Faces released", options.output)
+
+
+def study(options: argparse.Namespace) -> None:
+    import keras
+
+    from tfpriv.editing import Boundary, load_generator, study_report
+    from tfpriv.editing.study import study
+
+    generator = load_generator(options.generator)
+    boundary = Boundary.load(options.boundary)
+    boundary.check_fits(generator.latent_dim, "w", generator.fingerprint)
+    found = study(
+        generator,
+        keras.saving.load_model(options.reader),
+        boundary,
+        clip=options.clip,
+        epsilons=tuple(options.epsilons),
+        delta=options.delta,
+        count=options.count,
+        seed=options.seed,
+        progress=progress("releasing"),
+    )
+    run = {
+        "command": command_line(),
+        "generator": generator.fingerprint,
+        "seed": options.seed,
+        "count": options.count,
+    }
+    study_report.write(options.output, found, run)
+    print(study_report.table(found))
+    print(f"Written: {options.output}")
 
 
 def export(options: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpriv import images
 from tfpriv.faces.reader import convolutions
 
 
@@ -57,7 +58,7 @@ def train_encoder(
         shape = (batch_size, generator.latent_dim)
         w = generator.mapping(tf.random.stateless_normal(shape, [seed, number]))
         pictures = generator.synthesis(generator.truncate(w, psi, layers))
-        pictures = (tf.clip_by_value(pictures, -1, 1) + 1) * 127.5
+        pictures = images.to_values(tf.clip_by_value(pictures, -1, 1))
         return pictures, (w - generator.w_avg) / spread
 
     epochs = max(1, steps // 500)
@@ -86,7 +87,7 @@ def encode(model: keras.Model, generator, pictures: np.ndarray) -> np.ndarray:
     Returns:
         float32 (n, latent_dim), of W.
     """
-    read = model.predict((np.asarray(pictures) + 1) * 127.5, verbose=0)
+    read = model.predict(images.to_values(np.asarray(pictures)), verbose=0)
     return generator.w_avg.numpy() + read * latent_spread(generator)
 
 

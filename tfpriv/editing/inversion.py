@@ -12,8 +12,8 @@ import tensorflow as tf
 from tfpriv.audit.fidelity import structural_similarities
 from tfpriv.editing.inversion_state import State
 from tfpriv.editing.losses import Loss
-from tfpriv.editing.pictures import to_bytes
 from tfpriv.files import atomic_file
+from tfpriv.images import to_bytes
 
 SPACES = ("w", "wp")
 STARTS = ("mean", "random")

@@ -1,12 +1,11 @@
 """Where an inversion stands: its best latents so far, and a file to go on from."""
 
 import os
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from tfpriv.files import atomic_file
+from tfpriv.files import atomic_file, read_arrays
 
 NAME = "inversion.npz"
 LOWER = 1e-3  # part by which a loss must fall to count as lower
@@ -86,9 +85,8 @@ class State:
 
     def _load(self):
         try:
-            with np.load(self._path, allow_pickle=False) as data:
-                kept = dict(data)
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            kept = read_arrays(self._path)
+        except ValueError as error:
             raise ValueError(
                 f"The state is damaged; delete it to begin anew. Received: {self._path}"
             ) from error

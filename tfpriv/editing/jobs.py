@@ -82,7 +82,7 @@ def invert_files(
             for path, latent, drawn in zip(
                 part, found.latents, found.pictures, strict=True
             ):
-                images.save(Path(output) / f"{path.stem}.png", pictures.to_bytes(drawn))
+                images.save(Path(output) / f"{path.stem}.png", images.to_bytes(drawn))
                 inversion.save_latents(Path(output) / f"{path.stem}.npy", latent)
             advice += found.advice(part)
         done += len(part)
@@ -141,7 +141,7 @@ def release_files(
             )
             for i, (path, latent) in enumerate(zip(latents, released, strict=True)):
                 drawn = generator.generate(latent, release.space, **options)
-                images.save(output / f"{path.stem}.png", pictures.to_bytes(drawn))
+                images.save(output / f"{path.stem}.png", images.to_bytes(drawn))
                 with atomic_file(output / f"{path.stem}.npy") as file:
                     np.save(file, latent[None] if latent.ndim == 1 else latent)
                 if progress:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import ops
 
+from tfpriv import images
+
 # The seed's eight layers of VGG-16, by their numbers in torchvision.
 SEED_LAYERS = (1, 3, 6, 8, 11, 15, 22, 29)
 
@@ -57,7 +59,7 @@ class FeatureLoss:
         )
 
     def _maps(self, pictures):
-        pictures = (pictures + 1) * 127.5
+        pictures = images.to_values(pictures)
         if pictures.shape[1:3] != self._size:
             pictures = ops.image.resize(pictures, self._size, antialias=True)
         return self._network(pictures, training=False)

@@ -12,16 +12,6 @@ from tfpriv.faces.detection import find_faces
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 
 
-def from_bytes(pictures: np.ndarray) -> np.ndarray:
-    """Brings uint8 pictures to float32 between -1 and 1."""
-    return pictures.astype(np.float32) / 127.5 - 1
-
-
-def to_bytes(pictures: np.ndarray) -> np.ndarray:
-    """Brings pictures between -1 and 1 to uint8; what lies outside is cut."""
-    return np.rint((np.clip(pictures, -1, 1) + 1) * 127.5).astype(np.uint8)
-
-
 def read_face(path: str | os.PathLike, size: int, *, aligned: bool) -> np.ndarray:
     """Reads a picture of a face as a generator draws them.
 
@@ -39,12 +29,12 @@ def read_face(path: str | os.PathLike, size: int, *, aligned: bool) -> np.ndarra
         ValueError: it is damaged, or shows no face.
     """
     if aligned:
-        return from_bytes(images.load(path, size))
+        return images.to_signed(images.load(path, size))
     photograph = images.load(path)
     faces = find_faces(photograph)
     if not faces:
         raise ValueError(f"No face was found in the picture. Received: {path}")
-    return from_bytes(align(photograph, faces[0].landmarks, size))
+    return images.to_signed(align(photograph, faces[0].landmarks, size))
 
 
 def files_of(source: str | os.PathLike, suffixes: tuple[str, ...]) -> list[Path]:

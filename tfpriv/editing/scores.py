@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from tfpriv import images
-from tfpriv.editing.pictures import to_bytes
 from tfpriv.faces import reader
 from tfpriv.faces.looks import ATTRIBUTES
 from tfpriv.files import atomic_file
@@ -56,7 +55,7 @@ def sample_and_score(
     for first in range(0, count, _AT_ONCE):
         part = z[first : first + _AT_ONCE].astype(np.float32)
         w = np.asarray(generator.mapping(part))
-        drawn = to_bytes(
+        drawn = images.to_bytes(
             generator.generate(w, psi=psi, layers=layers, batch_size=_AT_ONCE)
         )
         shown += list(drawn[: _SHOWN - len(shown)])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
+from tfpriv import images
 from tfpriv.perception import vgg
 
 LINEAR = Path(__file__).with_name("lpips_vgg.npz")
@@ -54,7 +55,7 @@ class Lpips:
         return distance
 
     def _maps(self, pictures):
-        maps = self._network((pictures + 1) * 127.5, training=False)
+        maps = self._network(images.to_values(pictures), training=False)
         return [
             x / (ops.sqrt(ops.sum(ops.square(x), -1, keepdims=True)) + _EPSILON)
             for x in maps

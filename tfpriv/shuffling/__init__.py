@@ -3,7 +3,7 @@
 Names are imported when they are used: a key needs no TensorFlow.
 """
 
-import importlib
+from tfpriv import lazy
 
 _MODULES = {
     "Key": "keys",
@@ -18,9 +18,4 @@ _MODULES = {
     "vgg16_bn": "networks",
 }
 __all__ = sorted(_MODULES)
-
-
-def __getattr__(name: str):
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = lazy.attributes(__name__, _MODULES)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 import tfpriv
-from tfpriv import images
+from tfpriv import images, tables
 from tfpriv.files import atomic_file
 from tfpriv.shuffling.attack import Result
 
@@ -51,11 +51,11 @@ def table(results: Sequence[Result]) -> str:
     for result in results:
         rows.setdefault((result.attack, result.knows), {})[result.scheme] = result
     head = ["attack", "the attacker has, or does", *schemes]
-    lines = [_line(head), _line(["---"] * len(head))]
-    for (attack, knows), cells in rows.items():
-        shown = [_cell(cells[s]) if s in cells else _NO_FIGURE for s in schemes]
-        lines.append(_line([attack, knows, *shown]))
-    return "\n".join(lines)
+    shown = (
+        [*row, *(_cell(cells[s]) if s in cells else _NO_FIGURE for s in schemes)]
+        for row, cells in rows.items()
+    )
+    return tables.markdown(head, shown)
 
 
 def sheet(results: Sequence[Result]) -> Image.Image:
@@ -80,10 +80,6 @@ def sheet(results: Sequence[Result]) -> Image.Image:
     return images.contact_sheet(
         pictures, captions, columns=_ROWS_BESIDE * len(schemes), cell=_CELL
     )
-
-
-def _line(cells):
-    return f"| {' | '.join(cells)} |"
 
 
 def _cell(result):

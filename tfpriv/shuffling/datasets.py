@@ -4,13 +4,12 @@ import functools
 import io
 import json
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from tfpriv.files import atomic_file
+from tfpriv.files import atomic_file, read_arrays
 from tfpriv.shuffling import codec, pipeline
 from tfpriv.shuffling.keys import CHECK_BYTES, Key
 from tfpriv.shuffling.pictures import new_nonces, shuffle, unshuffle
@@ -55,7 +54,7 @@ def protect(
         ValueError: Not a data set, protected already, without pictures, or with an
             array that may hold pictures in another layout.
     """
-    arrays = _read(source)
+    arrays = read_arrays(source)
     if MARK in arrays:
         raise ValueError(f"The data set is protected already. Received: {source}")
     files, pictures, copied = _sorted_out(arrays, source)
@@ -99,7 +98,7 @@ def unprotect(
         ValueError: Not a protected data set, damaged, or protected with another key
             (which only a check value tells).
     """
-    arrays = _read(source)
+    arrays = read_arrays(source)
     mark = _mark(arrays, source)
     if "check" in mark and not key.matches(bytes.fromhex(mark["check"])):
         raise ValueError(f"This is not the key of the data set. Received: {source}")
@@ -115,24 +114,6 @@ def unprotect(
     del arrays[MARK]
     _write(output, arrays)
     return Report(done, failures, unchecked=0 if "check" in mark else done)
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        KeyError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise ValueError(
-            "The data set cannot be read: the file is damaged, or holds Python "
-            f"objects, which may run code. Received: {path} ({error})"
-        ) from error
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpriv.files import write_json
+from tfpriv.files import atomic_path, write_json
 from tfpriv.shuffling.data import Dataset
 from tfpriv.shuffling.keyed_model import keyed
 from tfpriv.shuffling.keys import Key
@@ -154,9 +154,8 @@ def run_training(
         seed=seed,
         folder=output / "training",
     )
-    partial = output / f".partial.{MODEL_NAME}"
-    model.save(partial)
-    os.replace(partial, output / MODEL_NAME)  # complete, or not there
+    with atomic_path(output / MODEL_NAME) as partial:
+        model.save(partial)
     seen = shuffle(data.test_images, key) if view == "shuffled" else data.test_images
     right = predictions(model, seen) == data.test_labels
     manifest = {

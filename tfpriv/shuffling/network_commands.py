@@ -1,9 +1,9 @@
 """`tfpriv shuffle train|test|infer|export`: networks on plain and shuffled pictures."""
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
+
+from tfpriv.terminal import command_line
 
 DATA_HELP = (
     "shapes (generated), cifar10 or cifar100 (TensorFlow Datasets), a folder with "
@@ -134,7 +134,7 @@ def train(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         seed=options.seed,
         weights=options.weights,
-        command=shlex.join(["tfpriv", *sys.argv[1:]]),
+        command=command_line(),
     )
     print(
         f"Right: {manifest['test_right']} of {manifest['test_pictures']} test pictures"
@@ -155,7 +155,7 @@ def test(options: argparse.Namespace) -> None:
     print(experiments.as_table(rows))
     if options.output is not None:
         report = {
-            "command": shlex.join(["tfpriv", *sys.argv[1:]]),
+            "command": command_line(),
             "rows": [vars(row) for row in rows],
         }
         write_json(options.output, report)

@@ -15,7 +15,7 @@ from tfpriv import weights
 from tfpriv.editing.stylegan import names
 from tfpriv.editing.stylegan.generator import FUSED_FROM, RESOLUTIONS, StyleGAN
 from tfpriv.editing.stylegan.synthesis import FIRST
-from tfpriv.files import atomic_file
+from tfpriv.files import atomic_file, atomic_path
 
 ENDINGS = (".pth", ".pt", ".pkl", ".keras", ".weights.h5", ".safetensors")
 _NETWORK = "dnnlib.tflib.network.Network"
@@ -101,17 +101,13 @@ def save_generator(generator: StyleGAN, path: str | os.PathLike) -> None:
         with atomic_file(path) as file:
             file.write(content)
         return
-    partial = path.with_name(f".partial-{path.name}")
-    try:
+    with atomic_path(path) as partial:
         if ending == ".keras":
             generator.save(partial)
         else:
             generator.save_weights(partial)
             with h5py.File(partial, "a") as file:
                 file.attrs[_FUSED_FROM] = generator.fused_from
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _ending(path):

@@ -7,7 +7,6 @@ import io
 import itertools
 import json
 import os
-import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tfpriv.accounting.serialization import write_atomically
 from tfpriv.editing.stylegan.generator import StyleGAN, standard_channels
 from tfpriv.editing.stylegan.loading import save_generator
 from tfpriv.editing.stylegan.training import Recipe, Trainer
+from tfpriv.files import read_arrays
 
 CHECKPOINT, SAMPLES, GENERATOR = "training.npz", "samples.png", "generator.keras"
 _SAMPLES = 16  # pictures on the sheet
@@ -145,7 +145,7 @@ def _checked(pictures, resolution):
 
 def _scaled(pictures):
     if pictures.dtype == np.uint8:
-        return pictures.astype(np.float32) / 127.5 - 1
+        return images.to_signed(pictures)
     return pictures.astype(np.float32)
 
 
@@ -173,12 +173,11 @@ def _resume(trainer, path):
     if not path.is_file():
         return 0
     try:
-        with np.load(path, allow_pickle=False) as saved:
-            arrays = {name: saved[name] for name in saved}
+        arrays = read_arrays(path)
         done = json.loads(arrays[_LINE].item())["done"]
         same = arrays.pop(_LINE).item() == _line(trainer, done)
         values = [arrays[str(number)] for number in range(len(trainer.state))]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError) as error:
         raise ValueError(
             f"The checkpoint is damaged. Received: {path} ({error})"
         ) from error
@@ -195,7 +194,7 @@ def _resume(trainer, path):
 def _draw_samples(generator, path, done, losses):
     random = np.random.default_rng(0)
     z = random.normal(size=(_SAMPLES, generator.latent_dim))
-    pictures = (generator.generate(z, "z", batch_size=_SAMPLES) + 1) * 127.5
+    pictures = images.to_values(generator.generate(z, "z", batch_size=_SAMPLES))
     title = "step {}: losses {:.3f} (discriminator), {:.3f}".format(done, *losses)
     sheet = images.contact_sheet(
         list(pictures), [""] * _SAMPLES, cell=2 * generator.resolution, title=title
