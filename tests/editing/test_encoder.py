@@ -27,7 +27,7 @@ def test_it_learns(generator, tmp_path):
     z = np.random.default_rng(2).normal(size=(64, 4)).astype("float32")
     w = np.asarray(generator.mapping(z))
     pictures = generator.generate(w, psi=1.0, batch_size=64)
-    guessed = encoder.encode(model, generator, pictures)
+    guessed = encoder.encode(model, pictures)
     assert guessed.shape == w.shape
     error = np.mean((guessed - w) ** 2)
     assert error < 0.7 * np.mean((w - w.mean(0)) ** 2)

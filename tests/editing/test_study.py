@@ -129,7 +129,10 @@ def test_a_report_is_written_whole(found, tmp_path):
         ({"epsilons": (-1.0,)}, "epsilon"),
         ({"clip": 0.0}, "clip"),
         ({"boundary": Boundary(np.eye(DIM)[0], "hair")}, "reads age"),
-        ({"judge": keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])}, "face reader"),
+        (
+            {"judge": keras.Sequential([keras.Input((2,)), keras.layers.Dense(3)])},
+            "face reader",
+        ),
     ],
 )
 def test_bad_arguments(change, words):

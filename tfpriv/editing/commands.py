@@ -1,6 +1,7 @@
 """`tfpriv edit`: faces in a generator's latent space, released with privacy."""
 
 import argparse
+import functools
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def add_parser(subparsers) -> None:
     _add_make_data(actions)
     _add_train_reader(actions)
     _add_train(actions)
+    _add_train_encoder(actions)
     _add_score(actions)
     _add_boundary(actions)
     _add_invert(actions)
@@ -67,6 +69,17 @@ def _add_train(actions):
     parser.add_argument("--steps", type=int, help="default: the recipe's 20000")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=train)
+
+
+def _add_train_encoder(actions):
+    parser = actions.add_parser(
+        "train-encoder", help="train the network that guesses a picture's latent"
+    )
+    _add_generator(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.keras")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(handler=train_encoder)
 
 
 def _add_score(actions):
@@ -125,7 +138,11 @@ def _add_invert(actions):
         help="faces fill the pictures already; else they are found and cut out",
     )
     parser.add_argument("--space", choices=("w", "wp"), default="w")
-    parser.add_argument("--start", choices=STARTS, default="mean")
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--start", choices=STARTS, default="mean")
+    start.add_argument(
+        "--encoder", type=Path, metavar="FILE.keras", help="start from its guess"
+    )
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument(
@@ -196,10 +213,17 @@ def _add_study(actions):
 
 def _add_export(actions):
     parser = actions.add_parser(
-        "export", help="write a SavedModel: latents to pictures"
+        "export",
+        help="write a SavedModel: latents to pictures; with --encoder, pictures to "
+        "their releases",
     )
     _add_generator(parser)
     _add_output(parser)
+    parser.add_argument("--encoder", type=Path, metavar="FILE.keras")
+    parser.add_argument("--boundary", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--clip", type=float, help="as for `privatize`")
+    parser.add_argument("--epsilon", type=float, help="of one release")
+    parser.add_argument("--delta", type=float, help="of one release, above 0")
     parser.set_defaults(handler=export)
 
 
@@ -272,6 +296,21 @@ def train(options: argparse.Namespace) -> None:
     print(f"Written: {options.output / training.GENERATOR}")
 
 
+def train_encoder(options: argparse.Namespace) -> None:
+    from tfpriv import editing
+    from tfpriv.files import atomic_path
+
+    model = editing.train_encoder(
+        editing.load_generator(options.generator),
+        steps=options.steps,
+        seed=options.seed,
+        folder=options.output.with_suffix(".training"),
+    )
+    with atomic_path(options.output) as partial:
+        model.save(partial)
+    print(f"Written: {options.output}")
+
+
 def score(options: argparse.Namespace) -> None:
     import keras
 
@@ -315,9 +354,12 @@ def boundary(options: argparse.Namespace) -> None:
 
 
 def invert(options: argparse.Namespace) -> int:
-    from tfpriv.editing import jobs, load_generator
+    import keras
+
+    from tfpriv.editing import encode, jobs, load_generator
 
     loss, identity = _losses(options.vgg, options.reader)
+    encoder = options.encoder and keras.saving.load_model(options.encoder)
     report = jobs.invert_files(
         options.source,
         options.output,
@@ -325,7 +367,7 @@ def invert(options: argparse.Namespace) -> int:
         loss,
         aligned=options.aligned,
         space=options.space,
-        start=options.start,
+        start=functools.partial(encode, encoder) if encoder else options.start,
         steps=options.steps,
         learning_rate=options.learning_rate,
         mean_pull=options.mean_pull,
@@ -368,23 +410,14 @@ def _losses(vgg: str | None, reader: Path | None):
 
 def privatize(options: argparse.Namespace) -> int:
     from tfpriv.accounting import Ledger
-    from tfpriv.editing import AttributeMechanism, Boundary, jobs, load_generator
+    from tfpriv.editing import jobs, load_generator
 
     generator = load_generator(options.generator)
-    boundaries = [Boundary.load(path) for path in options.boundary]
-    for one in boundaries:
-        one.check_fits(generator.latent_dim, "w", generator.fingerprint)
     report = jobs.release_files(
         options.source,
         options.output,
         generator,
-        AttributeMechanism(
-            boundaries,
-            options.clip,
-            epsilon=options.epsilon,
-            delta=options.delta,
-            space=options.space,
-        ),
+        _mechanism(options, generator, options.space),
         distinct_persons=options.distinct_persons,
         progress=progress("releasing"),
     )
@@ -392,6 +425,21 @@ def privatize(options: argparse.Namespace) -> int:
     if report.done or report.there:
         print(ledger.statement(max(options.delta, 1e-6), accountant="pld").rstrip("\n"))
     return _say(report, "Faces released", options.output)
+
+
+def _mechanism(options: argparse.Namespace, generator, space: str):
+    from tfpriv.editing import AttributeMechanism, Boundary
+
+    boundaries = [Boundary.load(path) for path in options.boundary]
+    for one in boundaries:
+        one.check_fits(generator.latent_dim, "w", generator.fingerprint)
+    return AttributeMechanism(
+        boundaries,
+        options.clip,
+        epsilon=options.epsilon,
+        delta=options.delta,
+        space=space,
+    )
 
 
 def study(options: argparse.Namespace) -> None:
@@ -426,10 +474,28 @@ def study(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    from tfpriv.editing import load_generator
+    import keras
+
+    from tfpriv.editing import export_release, load_generator
     from tfpriv.editing.stylegan.exporting import export_generator
 
-    export_generator(load_generator(options.generator), options.output)
+    needed = ("boundary", "clip", "epsilon", "delta")
+    missing = [f"--{name}" for name in needed if getattr(options, name) is None]
+    if options.encoder is not None and missing:
+        raise ValueError(f"A release needs {', '.join(missing)} too.")
+    if options.encoder is None and len(missing) < len(needed):
+        raise ValueError("A release starts from a picture: give --encoder too.")
+    generator = load_generator(options.generator)
+    if options.encoder is None:
+        export_generator(generator, options.output)
+    else:
+        export_release(
+            generator,
+            keras.saving.load_model(options.encoder),
+            _mechanism(options, generator, "w"),
+            options.output,
+            delta=options.delta,
+        )
     print(f"Written: {options.output}")
 
 

@@ -18,12 +18,15 @@ def encoder(generator) -> keras.Model:
 
     Returns:
         A model from pictures (n, size, size, 3), 0 to 255, to latents (n, latent_dim)
-        in units of the generator's own spread around its mean: `encode` undoes that.
+        of W. It starts near the generator's mean.
     """
     halvings = int(np.log2(generator.resolution)) - 2
     filters = tuple(min(16 * 2**i, 128) for i in range(halvings + 1))
     name = "latent_encoder"
-    return convolutions(generator.resolution, filters, generator.latent_dim, name)
+    guess = convolutions(generator.resolution, filters, generator.latent_dim, name)
+    spread, mean = latent_spread(generator).tolist(), generator.w_avg.numpy().tolist()
+    latents = keras.layers.Rescaling(spread, mean)(guess.output)
+    return keras.Model(guess.input, latents, name=name)
 
 
 def train_encoder(
@@ -49,7 +52,8 @@ def train_encoder(
             there.
 
     Returns:
-        The encoder.
+        The encoder. Its loss is the squared error in units of the latents' spread: 1
+        is no better than their mean.
     """
     keras.utils.set_random_seed(seed)
     model, spread = encoder(generator), latent_spread(generator)
@@ -58,13 +62,15 @@ def train_encoder(
         shape = (batch_size, generator.latent_dim)
         w = generator.mapping(tf.random.stateless_normal(shape, [seed, number]))
         pictures = generator.synthesis(generator.truncate(w, psi, layers))
-        pictures = images.to_values(tf.clip_by_value(pictures, -1, 1))
-        return pictures, (w - generator.w_avg) / spread
+        return images.to_values(tf.clip_by_value(pictures, -1, 1)), w
+
+    def loss(wanted, guessed):
+        return keras.ops.mean(keras.ops.square((wanted - guessed) / spread), axis=-1)
 
     epochs = max(1, steps // 500)
     data = tf.data.Dataset.range(epochs * (steps // epochs)).map(draw).prefetch(2)
     rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
-    model.compile(keras.optimizers.Adam(rate), loss="mse")
+    model.compile(keras.optimizers.Adam(rate), loss=loss)
     callbacks = [keras.callbacks.BackupAndRestore(folder, "epoch")] if folder else []
     model.fit(
         data,
@@ -76,19 +82,17 @@ def train_encoder(
     return model
 
 
-def encode(model: keras.Model, generator, pictures: np.ndarray) -> np.ndarray:
+def encode(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
     """The latents that an encoder reads from pictures.
 
     Args:
-        model: what `train_encoder` returned for this generator.
-        generator: a `StyleGAN`.
-        pictures: (n, size, size, 3), -1 to 1.
+        model: what `train_encoder` returned.
+        pictures: (n, size, size, 3), -1 to 1, of its generator.
 
     Returns:
         float32 (n, latent_dim), of W.
     """
-    read = model.predict(images.to_values(np.asarray(pictures)), verbose=0)
-    return generator.w_avg.numpy() + read * latent_spread(generator)
+    return model.predict(images.to_values(np.asarray(pictures)), verbose=0)
 
 
 def latent_spread(generator, samples: int = 4096) -> np.ndarray:

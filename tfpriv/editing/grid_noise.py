@@ -29,7 +29,7 @@ SCALE = discrete_noise.LARGEST_SCALE
 _OFF_THE_GRID = 2.0**-40
 # Rounding may lengthen what is clipped, and shorten the step, by some 2^-52 for each
 # operation. The clip is shorter, and the step longer, by more than that.
-_MARGIN = 2.0**-36
+MARGIN = 2.0**-36
 # More noise by this part, for the error of a root that was found by iteration.
 _ROUNDING = 2e-5
 
@@ -75,7 +75,7 @@ class GridNoise:
             length = np.sqrt((offsets * offsets).sum(-1, keepdims=True))
         else:
             length = np.abs(offsets).sum(-1, keepdims=True)
-        radius = self.radius * (1 - _MARGIN)
+        radius = self.radius * (1 - MARGIN)
         inside = offsets * np.minimum(1.0, radius / np.maximum(length, radius / 2))
         return np.trunc(inside / self.step).astype(np.int64)
 
@@ -129,13 +129,13 @@ def grid_noise(
         epsilon = checks.real("epsilon", epsilon, low=1e-4, high=100.0)
         delta = checks.real("delta", delta, high=1.0, open_high=True)
         if delta == 0:
-            scale = 2 * clip * (1 + _MARGIN) / epsilon
+            scale = 2 * clip * (1 + MARGIN) / epsilon
             return GridNoise(
                 LAPLACE, clip, scale, mechanisms.pure(epsilon, notes=notes)
             )
         noise_multiplier = calibrated(epsilon, delta)
     z = checks.real("noise_multiplier", noise_multiplier, low=1e-3, high=1e5)
-    scale = 2 * clip * (1 + _MARGIN) * z
+    scale = 2 * clip * (1 + MARGIN) * z
     mechanism = mechanisms.gaussian_release(z, notes=notes)
     return GridNoise(GAUSSIAN, clip, scale, mechanism)
 

@@ -39,6 +39,7 @@ def invert_files(
     loss,
     *,
     aligned: bool = False,
+    start: str | Callable[[np.ndarray], np.ndarray] = "mean",
     at_once: int = 4,
     progress: Callable[[int, int], None] | None = None,
     **options,
@@ -54,6 +55,8 @@ def invert_files(
         generator: a `StyleGAN`.
         loss: as for `inversion.invert`.
         aligned: whether faces fill the pictures as the generator's do.
+        start: as for `inversion.invert`; or a function from pictures to their starts,
+            such as an encoder's.
         at_once: pictures inverted together.
         progress: `None`, or a function called with `(done, total)`.
         **options: further ones of `inversion.invert`.
@@ -78,7 +81,11 @@ def invert_files(
             except ValueError as error:
                 failures.append(str(error))
         if part:
-            found = inversion.invert(generator, np.stack(faces), loss, **options)
+            given = np.stack(faces)
+            first_guess = start(given) if callable(start) else start
+            found = inversion.invert(
+                generator, given, loss, start=first_guess, **options
+            )
             for path, latent, drawn in zip(
                 part, found.latents, found.pictures, strict=True
             ):

@@ -103,6 +103,11 @@ class Release(ABC):
         return self._rounded(self.subspace.remainder(latents)).reshape(given.shape)
 
     @property
+    def seeded(self) -> bool:
+        """Whether the noise can be repeated: no release then, but a test."""
+        return self._randomness.seed is not None
+
+    @property
     def unit(self) -> str:
         """Who is protected: what the ledger calls its unit.
 
@@ -169,15 +174,14 @@ class Release(ABC):
                 "A release is written into a `Ledger`, or a `Journal` on the disk. "
                 f"Received: ledger={ledger!r}"
             )
-        seeded = self._randomness.seed is not None
-        if seeded and isinstance(ledger, Journal):
+        if self.seeded and isinstance(ledger, Journal):
             raise ValueError(
                 "A seed is for tests, which write into a `Ledger`: noise that can be "
                 "repeated is no release. Received: a seed and a Journal"
             )
         write = ledger.record if isinstance(ledger, Ledger) else ledger.spend
         write(self.mechanism, unit=self.unit, purpose=self.purpose, count=count)
-        if seeded and isinstance(ledger, Ledger):
+        if self.seeded and isinstance(ledger, Ledger):
             ledger.mark_not_for_release("noise comes from a seed")
 
 
