@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "tfpriv"
 SYSTEMS = {"captioning", "shuffling", "editing", "inpainting"}
 MIDDLE = {"audit", "dp", "faces", "layers", "perception"}
 BOTTOM = {"accounting", "ops", "images", "randomness", "terminal", "weights"}
-FLOOR = {"files", "lazy", "tables"}
+FLOOR = {"checkpoints", "files", "lazy", "tables"}
 COMMAND_LINE = {"__main__", "cli", "demo", "info"}
 # Who may import whom, besides itself.
 ALLOWED = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tfpriv import checkpoints
 from tfpriv.captioning import store
 from tfpriv.captioning.train import UNIT
 
@@ -32,7 +33,7 @@ def test_files_are_those_of_the_manifest(manifest, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_ledger_speaks_for_the_weights(manifest, name):
-    model = store.load_captioner(store.checkpoint(name))
+    model = store.load_captioner(checkpoints.folder(name))
     ledger = store.ledger_of(CHECKPOINTS / name, model)
     assert ledger.unit == UNIT
     assert ledger.releasable
@@ -52,4 +53,4 @@ def test_no_noise_seed_in_the_manifests():
 
 def test_a_missing_checkpoint_is_named():
     with pytest.raises(FileNotFoundError, match="'captioning_none'"):
-        store.checkpoint("captioning_none")
+        checkpoints.folder("captioning_none")

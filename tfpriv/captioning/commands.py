@@ -142,12 +142,12 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def generate(options: argparse.Namespace) -> None:
-    from tfpriv import images
+    from tfpriv import checkpoints, images
     from tfpriv.captioning import store
     from tfpriv.captioning.decode import caption_pictures
 
     if options.model is None:
-        options.model = store.checkpoint("captioning_private")
+        options.model = checkpoints.folder("captioning_private")
         print("No --model: a captioner of generated scenes answers.", file=sys.stderr)
     model = store.load_captioner(options.model)
     pictures = images.load_many(options.pictures, model.image_size)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import keras
 
-from tfpriv import images
+from tfpriv import checkpoints, images
 from tfpriv.captioning import coco, scenes, store
 from tfpriv.captioning.evaluate import as_table, evaluate
 from tfpriv.captioning.train import Protection, Recipe, prepare, train
@@ -52,7 +52,7 @@ def run(
     data, unseen = _draw(output, pictures)
     keras.utils.set_random_seed(0)
     model, _ = store.load_pretrained(
-        store.checkpoint(PUBLIC_WEIGHTS), public=True, private_training=True
+        checkpoints.folder(PUBLIC_WEIGHTS), public=True, private_training=True
     )
     before, _ = evaluate(model, unseen)
     examples = prepare(model, data, recipe, progress=progress("public features"))

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import keras
 
-import tfpriv
 from tfpriv import dp
 from tfpriv.accounting import Ledger
 from tfpriv.captioning.model import Captioner
@@ -73,29 +72,6 @@ def load_captioner(path: str | Path) -> Captioner:
             f"Expected a captioner. Received: {type(model).__name__} in {file}"
         )
     return model
-
-
-def checkpoint(name: str) -> Path:
-    """The folder of a checkpoint that comes with tfpriv.
-
-    Args:
-        name: For instance `"captioning_public"`.
-
-    Raises:
-        FileNotFoundError: It is neither beside the package (a clone of the
-            repository) nor under `share/tfpriv` of the environment.
-    """
-    places = [
-        Path(tfpriv.__file__).parents[1] / "checkpoints",
-        Path(sys.prefix) / "share" / "tfpriv" / "checkpoints",
-    ]
-    for place in places:
-        if (place / name / MODEL).is_file():
-            return place / name
-    raise FileNotFoundError(
-        f"The checkpoint {name!r} is missing; clone the repository, which has it. "
-        f"Received: none in {[str(p) for p in places]}"
-    )
 
 
 def model_file(path: str | Path) -> Path:

@@ -5,6 +5,8 @@ import functools
 import sys
 from pathlib import Path
 
+from tfpriv.editing import training_commands
+from tfpriv.editing.arguments import add_generator, add_output, generator_of
 from tfpriv.terminal import command_line, progress
 
 INCOMPLETE = 1  # the exit code where files were left out
@@ -19,119 +21,18 @@ def add_parser(subparsers) -> None:
     """
     edit = subparsers.add_parser("edit", help="release attributes of faces privately")
     actions = edit.add_subparsers(dest="action", metavar="action", required=True)
-    _add_make_data(actions)
-    _add_train_reader(actions)
-    _add_train(actions)
-    _add_train_encoder(actions)
-    _add_score(actions)
-    _add_boundary(actions)
+    training_commands.add_parsers(actions)
     _add_invert(actions)
     _add_privatize(actions)
     _add_study(actions)
     _add_export(actions)
 
 
-def _add_make_data(actions):
-    parser = actions.add_parser(
-        "make-data", help="draw faces with known truth, in CelebA's layout"
-    )
-    _add_output(parser)
-    parser.add_argument("--people", type=int, default=1000, metavar="N")
-    parser.add_argument("--pictures", type=int, default=10, metavar="N", help="of each")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.set_defaults(handler=make_data, tensorflow=False)
-
-
-def _add_train_reader(actions):
-    parser = actions.add_parser(
-        "train-reader", help="train the network that reads drawn faces' attributes"
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.keras")
-    parser.add_argument("--people", type=int, default=20_000, metavar="N")
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.set_defaults(handler=train_reader)
-
-
-def _add_train(actions):
-    parser = actions.add_parser(
-        "train", help="train a small StyleGAN; the same command goes on where it was"
-    )
-    parser.add_argument(
-        "--data",
-        default="faces",
-        metavar="SOURCE",
-        help="faces (drawn), or a folder of aligned pictures (default: %(default)s)",
-    )
-    _add_output(parser)
-    parser.add_argument("--people", type=int, default=20_000, help="of drawn faces")
-    parser.add_argument("--resolution", type=int, default=64, help="16 to 64 pixels")
-    parser.add_argument("--steps", type=int, help="default: the recipe's 20000")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.set_defaults(handler=train)
-
-
-def _add_train_encoder(actions):
-    parser = actions.add_parser(
-        "train-encoder", help="train the network that guesses a picture's latent"
-    )
-    _add_generator(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.keras")
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.set_defaults(handler=train_encoder)
-
-
-def _add_score(actions):
-    parser = actions.add_parser(
-        "score", help="draw latents and let a model score their pictures"
-    )
-    _add_generator(parser)
-    parser.add_argument(
-        "--model",
-        type=Path,
-        required=True,
-        metavar="FILE.keras",
-        help="scores pictures",
-    )
-    parser.add_argument(
-        "--names", nargs="+", metavar="NAME", help="of the model's columns"
-    )
-    parser.add_argument("--count", type=int, default=5000, metavar="N")
-    _add_output(parser)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.set_defaults(handler=score)
-
-
-def _add_boundary(actions):
-    parser = actions.add_parser(
-        "boundary", help="train an attribute's boundary from scored latents"
-    )
-    _add_generator(parser)
-    parser.add_argument("--latents", type=Path, required=True, metavar="FILE.npy")
-    parser.add_argument(
-        "--scores", type=Path, required=True, metavar="FILE.csv", help="or labels"
-    )
-    parser.add_argument("--attribute", required=True, metavar="NAME", help="a column")
-    parser.add_argument(
-        "--conditions",
-        nargs="+",
-        type=Path,
-        default=[],
-        metavar="FILE",
-        help="boundaries of what must not change along this one",
-    )
-    parser.add_argument("--fraction", type=float, default=0.2, help="of each end")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz|.npy")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.set_defaults(handler=boundary)
-
-
 def _add_invert(actions):
     parser = actions.add_parser("invert", help="find the latents of faces")
     parser.add_argument("source", type=Path, metavar="INPUT", help="picture or folder")
-    _add_generator(parser)
-    _add_output(parser)
+    add_generator(parser)
+    add_output(parser)
     parser.add_argument(
         "--aligned",
         action="store_true",
@@ -168,11 +69,9 @@ def _add_privatize(actions):
         "privatize", help="release latents with differential privacy"
     )
     parser.add_argument("source", type=Path, metavar="INPUT", help=".npy or folder")
-    _add_generator(parser)
-    _add_output(parser)
-    parser.add_argument(
-        "--boundary", nargs="+", type=Path, required=True, metavar="FILE"
-    )
+    add_generator(parser)
+    add_output(parser)
+    _add_boundaries(parser, required=True)
     parser.add_argument(
         "--clip", type=float, required=True, help="radius of the public range of scores"
     )
@@ -193,12 +92,15 @@ def _add_study(actions):
     parser = actions.add_parser(
         "study", help="release random faces in several ways, and compare the results"
     )
-    _add_generator(parser)
-    _add_output(parser)
+    add_generator(parser)
+    add_output(parser)
     parser.add_argument(
-        "--reader", type=Path, required=True, metavar="FILE.keras", help="face reader"
+        "--reader",
+        type=Path,
+        metavar="FILE.keras",
+        help="face reader; default: the embedded one",
     )
-    parser.add_argument("--boundary", type=Path, required=True, metavar="FILE")
+    _add_boundaries(parser, required=True, nargs=None)
     parser.add_argument(
         "--clip", type=float, required=True, help="radius of the public range of scores"
     )
@@ -217,153 +119,49 @@ def _add_export(actions):
         help="write a SavedModel: latents to pictures; with --encoder, pictures to "
         "their releases",
     )
-    _add_generator(parser)
-    _add_output(parser)
+    add_generator(parser)
+    add_output(parser)
     parser.add_argument("--encoder", type=Path, metavar="FILE.keras")
-    parser.add_argument("--boundary", nargs="+", type=Path, metavar="FILE")
+    _add_boundaries(parser)
     parser.add_argument("--clip", type=float, help="as for `privatize`")
     parser.add_argument("--epsilon", type=float, help="of one release")
     parser.add_argument("--delta", type=float, help="of one release, above 0")
     parser.set_defaults(handler=export)
 
 
-def _add_generator(parser):
+def _add_boundaries(parser, *, required=False, nargs="+"):
     parser.add_argument(
-        "--generator",
+        "--boundary",
+        nargs=nargs,
         type=Path,
-        required=True,
+        required=required,
         metavar="FILE",
-        help="genforce's .pth, NVlabs' .pkl, or ours (.keras, .safetensors)",
+        help="or the name of an embedded one, such as age",
     )
 
 
-def _add_output(parser):
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to write"
-    )
+def _boundary(path: Path, generator):
+    """A boundary of W from a file, or an embedded one by its name."""
+    from tfpriv.editing import Boundary, embedded
 
-
-def make_data(options: argparse.Namespace) -> None:
-    from tfpriv import faces
-
-    faces.write_dataset(
-        options.output,
-        options.people,
-        options.pictures,
-        seed=options.seed,
-        progress=progress("drawing"),
-    )
-    print(f"Written: {options.output}")
-
-
-def train_reader(options: argparse.Namespace) -> None:
-    from tfpriv.faces import reader_training
-    from tfpriv.files import atomic_path
-
-    model = reader_training.train_reader(
-        options.people,
-        epochs=options.epochs,
-        seed=options.seed,
-        folder=options.output.with_suffix(".training"),
-    )
-    with atomic_path(options.output) as partial:
-        model.save(partial)
-    found = reader_training.figures(model, reader_training.faces_for_testing())
-    for name, figure in found.items():
-        print(f"{name:24} {figure:.4f}")
-    print(f"Written: {options.output}")
-
-
-def train(options: argparse.Namespace) -> None:
-    from tfpriv import faces, images
-    from tfpriv.editing import pictures
-    from tfpriv.editing.stylegan import train as training
-
-    if options.data == "faces":
-        people = faces.sample(options.people, seed=options.seed)
-        data = faces.draw(people, options.resolution)
-    else:
-        files = pictures.files_of(options.data, pictures.SUFFIXES)
-        data = images.load_many(
-            files, options.resolution, progress=progress("reading pictures")
-        )
-    steps = {} if options.steps is None else {"steps": options.steps}
-    recipe = training.Recipe(seed=options.seed, **steps)
-    generator = training.small_generator(options.resolution, seed=options.seed)
-    training.train(
-        data, options.output, generator, recipe, progress=progress("training")
-    )
-    print(f"Written: {options.output / training.GENERATOR}")
-
-
-def train_encoder(options: argparse.Namespace) -> None:
-    from tfpriv import editing
-    from tfpriv.files import atomic_path
-
-    model = editing.train_encoder(
-        editing.load_generator(options.generator),
-        steps=options.steps,
-        seed=options.seed,
-        folder=options.output.with_suffix(".training"),
-    )
-    with atomic_path(options.output) as partial:
-        model.save(partial)
-    print(f"Written: {options.output}")
-
-
-def score(options: argparse.Namespace) -> None:
-    import keras
-
-    from tfpriv.editing import load_generator, scores
-
-    scores.sample_and_score(
-        load_generator(options.generator),
-        keras.saving.load_model(options.model),
-        options.output,
-        options.count,
-        names=options.names and tuple(options.names),
-        seed=options.seed,
-        progress=progress("scoring"),
-    )
-    print(f"Latents, scores and samples: {options.output}")
-
-
-def boundary(options: argparse.Namespace) -> None:
-    import numpy as np
-
-    from tfpriv.editing import Boundary, load_generator, scores, train_boundary
-
-    generator = load_generator(options.generator)
-    fit = train_boundary(
-        np.load(options.latents, allow_pickle=False),
-        scores.read_scores(options.scores, options.attribute),
-        options.attribute,
-        fraction=options.fraction,
-        seed=options.seed,
-        generator=generator.fingerprint,
-    )
-    found = fit.boundary
-    if options.conditions:
-        found = found.conditioned(*map(Boundary.load, options.conditions))
-    found.save(options.output)
-    print(
-        f"Right side: {fit.chosen:.4f} of held-out clear latents, {fit.others:.4f} of "
-        "the others"
-    )
-    print(f"Written: {options.output}")
+    if not path.suffix and not path.exists():
+        path = embedded.path(f"{path}.npz")
+    found = Boundary.load(path)
+    found.check_fits(generator.latent_dim, "w", generator.fingerprint)
+    return found
 
 
 def invert(options: argparse.Namespace) -> int:
     import keras
 
-    from tfpriv.editing import encode, jobs, load_generator
+    from tfpriv.editing import encode, jobs
 
     loss, identity = _losses(options.vgg, options.reader)
     encoder = options.encoder and keras.saving.load_model(options.encoder)
     report = jobs.invert_files(
         options.source,
         options.output,
-        load_generator(options.generator),
+        generator_of(options),
         loss,
         aligned=options.aligned,
         space=options.space,
@@ -410,9 +208,9 @@ def _losses(vgg: str | None, reader: Path | None):
 
 def privatize(options: argparse.Namespace) -> int:
     from tfpriv.accounting import Ledger
-    from tfpriv.editing import jobs, load_generator
+    from tfpriv.editing import jobs
 
-    generator = load_generator(options.generator)
+    generator = generator_of(options)
     report = jobs.release_files(
         options.source,
         options.output,
@@ -428,13 +226,10 @@ def privatize(options: argparse.Namespace) -> int:
 
 
 def _mechanism(options: argparse.Namespace, generator, space: str):
-    from tfpriv.editing import AttributeMechanism, Boundary
+    from tfpriv.editing import AttributeMechanism
 
-    boundaries = [Boundary.load(path) for path in options.boundary]
-    for one in boundaries:
-        one.check_fits(generator.latent_dim, "w", generator.fingerprint)
     return AttributeMechanism(
-        boundaries,
+        [_boundary(path, generator) for path in options.boundary],
         options.clip,
         epsilon=options.epsilon,
         delta=options.delta,
@@ -445,16 +240,14 @@ def _mechanism(options: argparse.Namespace, generator, space: str):
 def study(options: argparse.Namespace) -> None:
     import keras
 
-    from tfpriv.editing import Boundary, load_generator, study_report
+    from tfpriv.editing import embedded, study_report
     from tfpriv.editing.study import study
 
-    generator = load_generator(options.generator)
-    boundary = Boundary.load(options.boundary)
-    boundary.check_fits(generator.latent_dim, "w", generator.fingerprint)
+    generator = generator_of(options)
     found = study(
         generator,
-        keras.saving.load_model(options.reader),
-        boundary,
+        keras.saving.load_model(options.reader or embedded.path(embedded.READER)),
+        _boundary(options.boundary, generator),
         clip=options.clip,
         epsilons=tuple(options.epsilons),
         delta=options.delta,
@@ -476,7 +269,7 @@ def study(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     import keras
 
-    from tfpriv.editing import export_release, load_generator
+    from tfpriv.editing import export_release
     from tfpriv.editing.stylegan.exporting import export_generator
 
     needed = ("boundary", "clip", "epsilon", "delta")
@@ -485,7 +278,7 @@ def export(options: argparse.Namespace) -> None:
         raise ValueError(f"A release needs {', '.join(missing)} too.")
     if options.encoder is None and len(missing) < len(needed):
         raise ValueError("A release starts from a picture: give --encoder too.")
-    generator = load_generator(options.generator)
+    generator = generator_of(options)
     if options.encoder is None:
         export_generator(generator, options.output)
     else:

@@ -35,7 +35,7 @@ from tfpriv.ops.noise import KEY_BYTES
 RECORD = "release.json"
 _KIND, _VERSION = "tfpriv-release", 1
 _STEPS = 2.0**10  # of the grid in a standard deviation
-_OFF_THE_GRID = 2.0**-40  # total variation of the noise on one coordinate, at most
+_OFF_THE_GRID = 2.0**-36  # total variation of the noise on one coordinate, at most
 
 
 def export_release(

@@ -1,0 +1,29 @@
+"""The weights of drawn faces that come with tfpriv: generator, networks, boundaries.
+
+`checkpoints/manifest.json` says how they were made, with every command and figure.
+"""
+
+from pathlib import Path
+
+from tfpriv import checkpoints
+
+FOLDER = "faces"
+GENERATOR, READER, ENCODER = "generator.keras", "reader.keras", "encoder.keras"
+
+
+def path(name: str) -> Path:
+    """A file of the embedded weights.
+
+    Args:
+        name: `GENERATOR`, `READER`, `ENCODER`, or a boundary's: `age.npz`.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    file = checkpoints.folder(FOLDER) / name
+    if not file.is_file():
+        there = sorted(other.name for other in file.parent.iterdir())
+        raise FileNotFoundError(
+            f"The embedded weights are {', '.join(there)}. Received: {name}"
+        )
+    return file

@@ -1,0 +1,227 @@
+"""`tfpriv edit` for those who make a generator: data, networks, scores, boundaries."""
+
+import argparse
+from pathlib import Path
+
+from tfpriv.editing.arguments import add_generator, add_output, generator_of
+from tfpriv.terminal import progress
+
+
+def add_parsers(actions) -> None:
+    """Adds the parsers of these commands.
+
+    Args:
+        actions: what `ArgumentParser.add_subparsers` returned.
+    """
+    _add_make_data(actions)
+    _add_train_reader(actions)
+    _add_train(actions)
+    _add_train_encoder(actions)
+    _add_score(actions)
+    _add_boundary(actions)
+
+
+def _add_make_data(actions):
+    parser = actions.add_parser(
+        "make-data", help="draw faces with known truth, in CelebA's layout"
+    )
+    add_output(parser)
+    parser.add_argument("--people", type=int, default=1000, metavar="N")
+    parser.add_argument("--pictures", type=int, default=10, metavar="N", help="of each")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(handler=make_data, tensorflow=False)
+
+
+def _add_train_reader(actions):
+    parser = actions.add_parser(
+        "train-reader", help="train the network that reads drawn faces' attributes"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.keras")
+    parser.add_argument("--people", type=int, default=20_000, metavar="N")
+    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(handler=train_reader)
+
+
+def _add_train(actions):
+    parser = actions.add_parser(
+        "train", help="train a small StyleGAN; the same command goes on where it was"
+    )
+    parser.add_argument(
+        "--data",
+        default="faces",
+        metavar="SOURCE",
+        help="faces (drawn), or a folder of aligned pictures (default: %(default)s)",
+    )
+    add_output(parser)
+    parser.add_argument("--people", type=int, default=20_000, help="of drawn faces")
+    parser.add_argument("--resolution", type=int, default=64, help="16 to 64 pixels")
+    parser.add_argument("--steps", type=int, help="default: the recipe's 20000")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(handler=train)
+
+
+def _add_train_encoder(actions):
+    parser = actions.add_parser(
+        "train-encoder", help="train the network that guesses a picture's latent"
+    )
+    add_generator(parser)
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.keras")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(handler=train_encoder)
+
+
+def _add_score(actions):
+    parser = actions.add_parser(
+        "score", help="draw latents and let a model score their pictures"
+    )
+    add_generator(parser)
+    parser.add_argument(
+        "--model",
+        type=Path,
+        required=True,
+        metavar="FILE.keras",
+        help="scores pictures",
+    )
+    parser.add_argument(
+        "--names", nargs="+", metavar="NAME", help="of the model's columns"
+    )
+    parser.add_argument("--count", type=int, default=5000, metavar="N")
+    add_output(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(handler=score)
+
+
+def _add_boundary(actions):
+    parser = actions.add_parser(
+        "boundary", help="train an attribute's boundary from scored latents"
+    )
+    add_generator(parser)
+    parser.add_argument("--latents", type=Path, required=True, metavar="FILE.npy")
+    parser.add_argument(
+        "--scores", type=Path, required=True, metavar="FILE.csv", help="or labels"
+    )
+    parser.add_argument("--attribute", required=True, metavar="NAME", help="a column")
+    parser.add_argument(
+        "--conditions",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="boundaries of what must not change along this one",
+    )
+    parser.add_argument("--fraction", type=float, default=0.2, help="of each end")
+    parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz|.npy")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(handler=boundary)
+
+
+def make_data(options: argparse.Namespace) -> None:
+    from tfpriv import faces
+
+    faces.write_dataset(
+        options.output,
+        options.people,
+        options.pictures,
+        seed=options.seed,
+        progress=progress("drawing"),
+    )
+    print(f"Written: {options.output}")
+
+
+def train_reader(options: argparse.Namespace) -> None:
+    from tfpriv.faces import reader_training
+    from tfpriv.files import atomic_path
+
+    model = reader_training.train_reader(
+        options.people,
+        epochs=options.epochs,
+        seed=options.seed,
+        folder=options.output.with_suffix(".training"),
+    )
+    with atomic_path(options.output) as partial:
+        model.save(partial)
+    found = reader_training.figures(model, reader_training.faces_for_testing())
+    for name, figure in found.items():
+        print(f"{name:24} {figure:.4f}")
+    print(f"Written: {options.output}")
+
+
+def train(options: argparse.Namespace) -> None:
+    from tfpriv import faces, images
+    from tfpriv.editing import pictures
+    from tfpriv.editing.stylegan import train as training
+
+    if options.data == "faces":
+        people = faces.sample(options.people, seed=options.seed)
+        data = faces.draw(people, options.resolution)
+    else:
+        files = pictures.files_of(options.data, pictures.SUFFIXES)
+        data = images.load_many(
+            files, options.resolution, progress=progress("reading pictures")
+        )
+    steps = {} if options.steps is None else {"steps": options.steps}
+    recipe = training.Recipe(seed=options.seed, **steps)
+    generator = training.smallgenerator_of(options.resolution, seed=options.seed)
+    training.train(
+        data, options.output, generator, recipe, progress=progress("training")
+    )
+    print(f"Written: {options.output / training.GENERATOR}")
+
+
+def train_encoder(options: argparse.Namespace) -> None:
+    from tfpriv import editing
+    from tfpriv.files import atomic_path
+
+    model = editing.train_encoder(
+        generator_of(options),
+        steps=options.steps,
+        seed=options.seed,
+        folder=options.output.with_suffix(".training"),
+    )
+    with atomic_path(options.output) as partial:
+        model.save(partial)
+    print(f"Written: {options.output}")
+
+
+def score(options: argparse.Namespace) -> None:
+    import keras
+
+    from tfpriv.editing import scores
+
+    scores.sample_and_score(
+        generator_of(options),
+        keras.saving.load_model(options.model),
+        options.output,
+        options.count,
+        names=options.names and tuple(options.names),
+        seed=options.seed,
+        progress=progress("scoring"),
+    )
+    print(f"Latents, scores and samples: {options.output}")
+
+
+def boundary(options: argparse.Namespace) -> None:
+    import numpy as np
+
+    from tfpriv.editing import Boundary, scores, train_boundary
+
+    generator = generator_of(options)
+    fit = train_boundary(
+        np.load(options.latents, allow_pickle=False),
+        scores.read_scores(options.scores, options.attribute),
+        options.attribute,
+        fraction=options.fraction,
+        seed=options.seed,
+        generator=generator.fingerprint,
+    )
+    found = fit.boundary
+    if options.conditions:
+        found = found.conditioned(*map(Boundary.load, options.conditions))
+    found.save(options.output)
+    print(
+        f"Right side: {fit.chosen:.4f} of held-out clear latents, {fit.others:.4f} of "
+        "the others"
+    )
+    print(f"Written: {options.output}")
