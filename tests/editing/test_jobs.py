@@ -1,12 +1,14 @@
 """`tfpriv edit` from drawn faces to their releases, file by file."""
 
 import os
+import shutil
 import stat
 
+import keras
 import numpy as np
 import pytest
 
-from tfpriv import cli, images
+from tfpriv import checkpoints, cli, editing, images
 from tfpriv.accounting import Ledger
 from tfpriv.editing import Boundary, StyleGAN, jobs, save_generator
 
@@ -71,6 +73,37 @@ def test_faces_are_inverted_once(run, home, tmp_path):
     assert "There already: 3" in out
     assert path.stat().st_mtime_ns == before
     (home / "faces" / "9.png").unlink()
+
+
+def test_an_encoder_guesses_the_start(run, tmp_path):
+    code, out, _err = run(
+        *("train-encoder", "--generator", "generator.safetensors"),
+        *("--steps", 2, "--output", tmp_path / "encoder.keras"),
+    )
+    assert (code, "Written: " in out) == (0, True)
+    how = ("--encoder", tmp_path / "encoder.keras", "--output", tmp_path / "out")
+    code, out, _err = run("invert", "faces", *INVERT[:-1], 1, *how)
+    assert (code, "Faces inverted: 3" in out) == (0, True)
+    # One step of Adam at 0.01 from the guess moves each number by 0.01 at most.
+    model = keras.saving.load_model(tmp_path / "encoder.keras")
+    pictures = images.to_signed(images.load_many(["faces/0.png"], 16))
+    guess = editing.encode(model, pictures)
+    assert np.abs(np.load(tmp_path / "out" / "0.npy") - guess).max() < 0.011
+
+
+def test_embedded_files_go_by_their_names(run, home, latents, tmp_path, monkeypatch):
+    """Without `--generator`, and with a name for a boundary."""
+    (tmp_path / "faces").mkdir()
+    generator = editing.load_generator(home / "generator.safetensors")
+    save_generator(generator, tmp_path / "faces" / "generator.keras")
+    shutil.copy(home / "age.npz", tmp_path / "faces" / "age.npz")
+    monkeypatch.setattr(checkpoints, "_PLACES", (tmp_path,))
+    how = (*PRIVATIZE[PRIVATIZE.index("--clip") :], "--output", tmp_path / "a")
+    code, out, _err = run("privatize", latents, "--boundary", "age", *how)
+    assert (code, "Faces released: 3" in out) == (0, True)
+    code, _out, err = run("privatize", latents, "--boundary", "hair", *how)
+    assert code == 2
+    assert "The embedded weights are age.npz, generator.keras." in err
 
 
 def test_a_photograph_without_a_face_is_left_out(run, home, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv import images
-from tfpriv.faces.reader import convolutions
+from tfpriv.faces.reader import convolutions, without_optimizer
 
 
 def encoder(generator) -> keras.Model:
@@ -79,7 +79,7 @@ def train_encoder(
         verbose=2,
         callbacks=callbacks,
     )
-    return model
+    return without_optimizer(model)
 
 
 def encode(model: keras.Model, pictures: np.ndarray) -> np.ndarray:

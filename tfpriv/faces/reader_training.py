@@ -7,7 +7,14 @@ import numpy as np
 
 from tfpriv.faces.drawing import draw
 from tfpriv.faces.looks import Faces, sample
-from tfpriv.faces.reader import ATTRIBUTES, NUMBERS, SIZE, reader, truth
+from tfpriv.faces.reader import (
+    ATTRIBUTES,
+    NUMBERS,
+    SIZE,
+    reader,
+    truth,
+    without_optimizer,
+)
 
 TEST_PEOPLE = 1000
 _FIRST_TEST_PERSON = 10_000_000  # nobody who is trained on
@@ -52,7 +59,7 @@ def train_reader(
         verbose=2,
         callbacks=callbacks,
     )
-    return model
+    return without_optimizer(model)
 
 
 def faces_for_testing(people: int = TEST_PEOPLE, *, seed: int = 0) -> Faces:
