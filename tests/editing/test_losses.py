@@ -35,6 +35,15 @@ def test_features(pictures):
         losses.FeatureLoss(network, (1, 1, 1))
 
 
+def test_a_network_of_any_size_takes_pictures_as_they_are(pictures):
+    inputs = keras.Input((None, None, 3))
+    network = keras.Model(inputs, [keras.layers.Rescaling(1 / 127.5)(inputs)])
+    expected = losses.PixelLoss()(*pictures)
+    np.testing.assert_allclose(
+        losses.FeatureLoss(network)(*pictures), expected, rtol=1e-4
+    )
+
+
 def test_channel_difference_is_the_seeds(pictures):
     red, green, blue = np.moveaxis((pictures[0] + 1) / 2, -1, 0)
     pairs = ((red, green), (red, blue), (green, blue))

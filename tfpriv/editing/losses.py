@@ -31,6 +31,7 @@ class FeatureLoss:
     Args:
         network: a model from pictures (n, size, size, 3), 0 to 255, to a list of
             feature maps (n, h, w, c): `vgg.features`, or `faces.reader.feature_maps`.
+            Pictures are brought to its size, if it has one.
         layer_weights: of each map; by default 1.
 
     Raises:
@@ -60,7 +61,7 @@ class FeatureLoss:
 
     def _maps(self, pictures):
         pictures = images.to_values(pictures)
-        if pictures.shape[1:3] != self._size:
+        if None not in self._size and pictures.shape[1:3] != self._size:
             pictures = ops.image.resize(pictures, self._size, antialias=True)
         return self._network(pictures, training=False)
 
