@@ -106,7 +106,7 @@ class KeyedProduct {
 
   int64_t Depth(int64_t rows) const {
     if (!in_place_) return kDepth;
-    if (rows <= ChooseArithmetic<T, T>().tile_rows) return 64;  // nothing is used twice
+    if (rows <= ChooseArithmetic<T, T>().tile_rows) return 8;  // read once, in few streams
     const int64_t step = filters_.columns() * sizeof(T);
     return std::clamp<int64_t>(kBytesInPlace / step, 8, kDepth);
   }
