@@ -131,7 +131,8 @@ def _embedding(x, dropout):
     x = layers.Dropout(dropout, name="dropout")(x)
     x = layers.Dense(EMBEDDING, use_bias=False, name="last_linear")(x)
     x = _normalization("last_bn")(x)
-    return layers.UnitNormalization(dtype="float32", name="embedding")(x)
+    precise = keras.backend.result_type(x.dtype, "float32")  # halves round too much
+    return layers.UnitNormalization(dtype=precise, name="embedding")(x)
 
 
 def _convolution(x, filters, kernel, name, width, stride=1, padding="same"):

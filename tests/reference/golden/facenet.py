@@ -27,13 +27,9 @@ torch.save(network.state_dict(), str(inputs["path"]))
 network.classify = False
 
 outputs = {}
-for name in ("small", "large"):
-    pictures = torch.from_numpy(inputs[name]).permute(0, 3, 1, 2).clone()
-    pictures.requires_grad = True
-    embeddings = network(pictures)
-    (embeddings * torch.from_numpy(inputs["directions"])).sum().backward()
-    outputs[f"{name}_embeddings"] = embeddings.detach().numpy()
-    outputs[f"{name}_gradients"] = pictures.grad.permute(0, 2, 3, 1).numpy()
+pictures = torch.from_numpy(inputs["pictures"]).permute(0, 3, 1, 2)
+with torch.no_grad():
+    outputs["embeddings"] = network(pictures).numpy()
 
 
 def similarity(target):
@@ -41,11 +37,16 @@ def similarity(target):
 
 
 targets = [similarity(torch.from_numpy(t)) for t in inputs["targets"]]
-pictures = torch.from_numpy(inputs["large"]).permute(0, 3, 1, 2)
 for layer in (network.block8.branch1, network.repeat_2):
     with GradCAM(model=network, target_layers=[layer]) as cam:
-        name = "cam" if layer is network.block8.branch1 else "cam_repeat_2"
+        name = "branch_heat" if layer is network.block8.branch1 else "repeat_2_heat"
         outputs[name] = cam(pictures, targets)
+
+# In doubles: a ReLU's input next to zero has the one sign here and the other there.
+precise = pictures.double().requires_grad_()
+directions = torch.from_numpy(inputs["directions"]).double()
+(network.double()(precise) * directions).sum().backward()
+outputs["gradients"] = precise.grad.permute(0, 2, 3, 1).numpy()
 
 
 def heatmap(gradient):
