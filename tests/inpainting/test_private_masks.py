@@ -304,10 +304,10 @@ def test_what_is_out_of_range_is_named(options, text):
     assert not len(ledger)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 3), (1, 3, 4), (3, 3)])
+@pytest.mark.parametrize("shape", [(2, 3, 3), (3, 3, 4), (3, 4, 3), (3, 3), ()])
 def test_scores_must_fit(shape):
     with pytest.raises(ValueError, match="one score for each patch"):
-        private_patches(blank(1), np.zeros(shape), epsilon=1.0, ledger=Ledger())
+        private_patches(blank(3), np.zeros(shape), epsilon=1.0, ledger=Ledger())
 
 
 def test_patches_must_be_whole():

@@ -69,12 +69,13 @@ def private_patches(
         ValueError: if an argument is out of range. Nothing was recorded.
     """
     pictures, scores = checked(pictures), np.asarray(scores, np.float64)
-    if scores.ndim != 3 or len(scores) != len(pictures) or len(set(scores.shape)) > 2:
+    grid = scores.shape[-1] if scores.ndim else 0
+    if scores.shape != (len(pictures), grid, grid):
         raise ValueError(
             "There must be one score for each patch of each picture, (n, grid, grid). "
             f"Received: {scores.shape} for {len(pictures)} pictures"
         )
-    region = _checked_region(region, scores.shape[1:], count)
+    region = _checked_region(region, grid, count)
     chosen = np.repeat(region[None], len(pictures), 0)
     masks.spread(chosen, pictures.shape[1])  # whole patches, or nothing is recorded
     mechanism = one_draw(epsilon, count)
@@ -265,11 +266,11 @@ def _below(bound: int, randomness: Randomness) -> int:
             return value
 
 
-def _checked_region(region, shape, count):
-    region = masks.aligned_region(shape[0]) if region is None else np.asarray(region)
-    if region.dtype != bool or region.shape != shape:
+def _checked_region(region, grid, count):
+    region = masks.aligned_region(grid) if region is None else np.asarray(region)
+    if region.dtype != bool or region.shape != (grid, grid):
         raise ValueError(
-            f"`region` must be bool of the scores' grid {shape}. "
+            f"`region` must be bool of the scores' grid {(grid, grid)}. "
             f"Received: {region.dtype} of shape {region.shape}"
         )
     count, free = checks.whole("count", count), int((~region).sum())
