@@ -70,7 +70,7 @@ def private_patches(
     """
     pictures, scores = checked(pictures), np.asarray(scores, np.float64)
     grid = scores.shape[-1] if scores.ndim else 0
-    if scores.shape != (len(pictures), grid, grid):
+    if not grid or scores.shape != (len(pictures), grid, grid):
         raise ValueError(
             "There must be one score for each patch of each picture, (n, grid, grid). "
             f"Received: {scores.shape} for {len(pictures)} pictures"
