@@ -34,7 +34,9 @@ def network(golden) -> FaceNet:
 
 
 def error(found, right):
-    return np.abs(found - right).max() / np.abs(right).max()
+    worst = np.abs(found - right).max() / np.abs(right).max()
+    print(f"largest difference {worst:.1e} of the largest value")
+    return worst
 
 
 def test_embeddings(golden, network):
@@ -67,6 +69,7 @@ def test_grad_cam(golden, network, name):
         values, network, inputs["targets"], size=SIZE, layer=CAM_LAYERS[name]
     )
     # Single precision, and a stretch to 0 and 1: a ReLU may turn over here as well.
+    print(f"largest difference {np.abs(found - expected[name]).max():.1e}")
     assert np.abs(found - expected[name]).max() < 5e-3
     assert np.abs(found - expected[name]).mean() < 2e-4
 
@@ -81,6 +84,7 @@ def test_the_published_gradient_masks(golden):
     """OpenCV blurs in whole numbers: a shade next to a threshold may fall otherwise."""
     _, _, inputs, expected = golden
     found = published.gradient_masks(inputs["saliency"])
+    print(f"equal: {(found == expected['published']).mean():.4f} of the pixels")
     assert (found == expected["published"]).mean() > 0.99
     shades = np.flatnonzero(expected["jet"][:, 1] > 50)
     assert (shades[0], shades[-1]) == published.JET_GREEN
