@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tfpriv import faces, images
 from tfpriv.faces import celeba
@@ -99,3 +101,63 @@ def test_damaged_truth(folder, tmp_path):
     (tmp_path / celeba.TRUTH).write_text(text)
     with pytest.raises(ValueError, match="Received: "):
         faces.read_truth(tmp_path)
+
+
+# The split within persons.
+
+
+def split_oracle(identity, share):
+    """How many of each person's pictures are for training: by counting."""
+    return {
+        person: sum(
+            i / list(identity).count(person) < share
+            for i in range(list(identity).count(person))
+        )
+        for person in set(identity)
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.integers(-2, 9), max_size=40),
+    st.floats(0, 1),
+    st.integers(0, 2**40),
+)
+def test_everybodys_pictures_are_parted(identity, share, seed):
+    training, testing = celeba.split_within(np.array(identity, int), share, seed)
+    both = np.concatenate([training, testing])
+    np.testing.assert_array_equal(np.sort(both), np.arange(len(identity)))
+    people = [identity[i] for i in training]
+    for person, count in split_oracle(identity, share).items():
+        assert people.count(person) == count
+
+
+def test_four_in_five_of_a_folder_as_published(folder):
+    """All partitions together; who has one picture is trained on."""
+    identity = np.append(np.repeat(np.arange(30), 10), 77)
+    training, testing = celeba.split_within(identity)
+    assert (np.bincount(identity[training])[:30] == 8).all()
+    assert (np.bincount(identity[testing])[:30] == 2).all()
+    assert 77 in identity[training]
+    data = faces.CelebA.load(folder)
+    training, testing = celeba.split_within(data.identity)
+    assert len(training) == 22  # of two each: 0 and 1/2 are below 0.8
+    assert not len(testing)
+
+
+def test_a_split_follows_its_seed_and_nobody_else():
+    identity = np.repeat(np.arange(20), 10)
+    one, other = (celeba.split_within(identity, seed=s)[1] for s in (1, 2))
+    assert (one != other).any()
+    np.testing.assert_array_equal(one, celeba.split_within(identity, seed=1)[1])
+    fewer = celeba.split_within(identity[identity != 3], seed=1)[1]
+    kept = np.flatnonzero(identity != 3)[fewer]
+    np.testing.assert_array_equal(kept, [i for i in one if identity[i] != 3])
+
+
+@pytest.mark.parametrize(
+    ("identity", "share"), [([1.0], 0.8), ([[1]], 0.8), ([1], 1.5), ([1], np.nan)]
+)
+def test_a_split_out_of_range_is_refused(identity, share):
+    with pytest.raises(ValueError, match="Received: "):
+        celeba.split_within(np.array(identity), share)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpriv.accounting import Journal, Ledger, Mechanism, checks
+from tfpriv.accounting import Journal, Ledger, Mechanism, checks, recording
 from tfpriv.editing.grid_noise import MOST_COORDINATES
 from tfpriv.editing.subspace import SPACES, Subspace
 from tfpriv.randomness import Randomness
@@ -83,7 +83,14 @@ class Release(ABC):
         latents, given = self._checked(w)
         count = 1 if distinct_persons else len(latents)
         parts = self._taken_apart(latents)
-        self._spend(ledger, count)
+        recording.spend(
+            ledger,
+            self.mechanism,
+            unit=self.unit,
+            purpose=self.purpose,
+            count=count,
+            seeded=self.seeded,
+        )
         released = self._joined(parts)
         return released.astype(given.dtype).reshape(given.shape)
 
@@ -167,22 +174,6 @@ class Release(ABC):
                 f"{len(self.subspace.basis)} for each of {latents.shape[1]} layers"
             )
         return latents, given
-
-    def _spend(self, ledger: Ledger | Journal, count: int) -> None:
-        if not isinstance(ledger, (Ledger, Journal)):
-            raise ValueError(
-                "A release is written into a `Ledger`, or a `Journal` on the disk. "
-                f"Received: ledger={ledger!r}"
-            )
-        if self.seeded and isinstance(ledger, Journal):
-            raise ValueError(
-                "A seed is for tests, which write into a `Ledger`: noise that can be "
-                "repeated is no release. Received: a seed and a Journal"
-            )
-        write = ledger.record if isinstance(ledger, Ledger) else ledger.spend
-        write(self.mechanism, unit=self.unit, purpose=self.purpose, count=count)
-        if self.seeded and isinstance(ledger, Ledger):
-            ledger.mark_not_for_release("noise comes from a seed")
 
 
 def _offence(latents: np.ndarray) -> str:

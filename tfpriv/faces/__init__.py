@@ -1,7 +1,7 @@
 """Faces: drawn with known truth, found in photographs; and CelebA's files."""
 
 from tfpriv.faces.alignment import align
-from tfpriv.faces.celeba import CelebA, read_truth, write_dataset
+from tfpriv.faces.celeba import CelebA, read_truth, split_within, write_dataset
 from tfpriv.faces.detection import Face, find_faces
 from tfpriv.faces.drawing import draw, landmarks
 from tfpriv.faces.looks import ATTRIBUTES, SCENE, TRAITS, Faces, sample
@@ -19,5 +19,6 @@ __all__ = [
     "landmarks",
     "read_truth",
     "sample",
+    "split_within",
     "write_dataset",
 ]

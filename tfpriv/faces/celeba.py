@@ -160,6 +160,46 @@ def write_dataset(
     return Path(output)
 
 
+def split_within(
+    identity: np.ndarray, share: float = 0.8, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Parts pictures so that everybody is on both sides, as far as can be.
+
+    CelebA's own partitions have no person in common, so that a classifier over persons
+    cannot be tested with them. All pictures are taken together instead, and of each
+    person's, in an order drawn at random, the i-th of n (from 0) is for training if
+    `i / n < share`.
+
+    Args:
+        identity: int (n,), the person in each picture.
+        share: of each person's pictures that is for training, in [0, 1]; rounded up, so
+            that who has one picture only is trained on.
+        seed: of the order, not negative. A person's pictures are parted alike whoever
+            else is there.
+
+    Returns:
+        Two arrays of indices, ascending: for training, and for testing.
+
+    Raises:
+        ValueError: if an argument is out of range.
+    """
+    identity = np.asarray(identity)
+    if identity.ndim != 1 or identity.dtype.kind not in "iu" or not 0 <= share <= 1:
+        raise ValueError(
+            "Expected whole numbers (n,) and a share in [0, 1]. Received: "
+            f"{identity.dtype} of shape {identity.shape}, share={share}"
+        )
+    training = np.zeros(len(identity), bool)
+    order = np.argsort(identity, kind="stable")
+    people, first = np.unique(identity[order], return_index=True)
+    groups = np.split(order, first[1:]) if len(people) else []
+    for person, pictures in zip(people.tolist(), groups, strict=True):
+        random = np.random.default_rng([seed, person % 2**32])  # none is negative
+        place = random.permutation(len(pictures))
+        training[pictures] = place / len(pictures) < share
+    return np.flatnonzero(training), np.flatnonzero(~training)
+
+
 def celeba_attributes(faces: Faces) -> np.ndarray:
     """CelebA's attributes of drawn faces, as far as they have them.
 

@@ -1,0 +1,14 @@
+"""Where randomness comes from; and, as for StyleGAN, files as PyTorch writes them."""
+
+import pathlib
+import sys
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "editing" / "stylegan"))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng()

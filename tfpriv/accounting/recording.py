@@ -1,0 +1,48 @@
+"""Writes what a release costs into a ledger or a journal, before it happens."""
+
+from tfpriv.accounting.journal import Journal
+from tfpriv.accounting.ledger import Ledger
+from tfpriv.accounting.mechanisms import Mechanism
+
+
+def spend(
+    ledger: Ledger | Journal,
+    mechanism: Mechanism,
+    *,
+    unit: str,
+    purpose: str,
+    count: int = 1,
+    seeded: bool = False,
+) -> None:
+    """Writes uses of a mechanism into either kind of record.
+
+    Args:
+        ledger: a `Journal` has them on the disk when this returns; a `Ledger` is in
+            memory.
+        mechanism: what one use costs.
+        unit: whose presence is protected.
+        purpose: what it is for.
+        count: number of uses, at least 1.
+        seeded: whether the noise can be repeated: no release then, but a test, which a
+            `Ledger` is marked with and a `Journal` refuses.
+
+    Raises:
+        LedgerError: if it is about another unit or relation. Nothing was recorded.
+        ValueError: if an argument is out of range. Nothing was recorded.
+    """
+    if not isinstance(ledger, Ledger | Journal):
+        raise ValueError(
+            "A release is written into a `Ledger`, or a `Journal` on the disk. "
+            f"Received: ledger={ledger!r}"
+        )
+    if isinstance(ledger, Journal):
+        if seeded:
+            raise ValueError(
+                "A seed is for tests, which write into a `Ledger`: noise that can be "
+                "repeated is no release. Received: a seed and a Journal"
+            )
+        ledger.spend(mechanism, unit=unit, purpose=purpose, count=count)
+        return
+    ledger.record(mechanism, unit=unit, purpose=purpose, count=count)
+    if seeded:
+        ledger.mark_not_for_release("noise comes from a seed")

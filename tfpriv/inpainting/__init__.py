@@ -1,0 +1,22 @@
+"""System 4: what identifies a face is found, masked and painted anew.
+
+Names are imported when they are used: masks need no TensorFlow.
+"""
+
+from tfpriv import lazy
+
+_MODULES = {
+    "FaceNet": "facenet",
+    "aligned_region": "masks",
+    "eyes_to_mouth": "masks",
+    "grad_cam": "saliency",
+    "identity_classifier": "identities",
+    "input_gradients": "saliency",
+    "load_facenet": "facenet_files",
+    "private_patches": "private_masks",
+    "random_patches": "masks",
+    "train_identities": "identities",
+    "whole_face": "masks",
+}
+__all__ = sorted(_MODULES)
+__getattr__ = lazy.attributes(__name__, _MODULES)
