@@ -1,0 +1,1 @@
+"""Latent diffusion that repaints what a mask covers, in Keras."""
