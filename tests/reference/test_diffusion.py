@@ -302,8 +302,8 @@ def test_what_is_written_is_read_again(painted, tmp_path):
             load_file(f"{place}/{part}/{stem}.safetensors")
             for place in (tmp_path / "again", folder / "saved")
         )
-        assert {k: v.shape for k, v in ours.items()} == {
-            k: v.shape for k, v in theirs.items()
-        }
+        # Newer versions of transformers leave the prefix out; both are read.
+        ours = {key.removeprefix("text_model."): value for key, value in ours.items()}
+        assert set(ours) == set(theirs)
         for key, value in theirs.items():
             np.testing.assert_array_equal(ours[key], value, key)

@@ -7,6 +7,7 @@ from tfpriv import lazy
 
 _MODULES = {
     "StableDiffusionInpainter": "diffusion",
+    "train_inpainter": "diffusion",
 }
 __all__ = sorted(_MODULES)
 __getattr__ = lazy.attributes(__name__, _MODULES)

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 UNET = {
@@ -48,6 +49,11 @@ def new_inpainter(seed=0):
         text_encoder(TEXT),
         Tokenizer(vocabulary, ["a b</w>"], pad_token="!"),
     )
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng()
 
 
 @pytest.fixture(scope="session")

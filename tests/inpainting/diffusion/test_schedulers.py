@@ -112,34 +112,32 @@ def test_pndm_by_hand(rng):
         np.testing.assert_allclose(sample, right, rtol=1e-6, atol=1e-6)
 
 
+def dpm_error(order, steps):
+    """Of samples of variance 1/4, for which the best guess at the noise is known."""
+    scheduler = new(
+        schedulers.DPMSolverMultistepScheduler,
+        steps,
+        solver_order=order,
+        final_sigmas_type="sigma_min",
+        lower_order_final=False,
+    )
+
+    def deviation(time):
+        return math.sqrt(1 - 0.75 * scheduler.alphas[time])
+
+    def answer(time, sample):
+        return sample * math.sqrt(1 - scheduler.alphas[time]) / deviation(time) ** 2
+
+    start = np.full(SHAPE, deviation(scheduler.timesteps[0]))
+    return abs(run(scheduler, start, answer).flat[0] - deviation(0))
+
+
 def test_dpm_solver_is_of_its_order():
-    """On a smooth equation, twice the steps leave a half or a quarter of the error."""
-
-    def error(order, steps):
-        scheduler = new(
-            schedulers.DPMSolverMultistepScheduler,
-            steps,
-            solver_order=order,
-            final_sigmas_type="sigma_min",
-            lower_order_final=False,
-        )
-
-        # Samples of variance 0.25: the best guess at the noise is known.
-        def answer(time, sample):
-            alpha = alpha_at(time)
-            return sample * math.sqrt(1 - alpha) / (0.25 * alpha + 1 - alpha)
-
-        def deviation(alpha):
-            return math.sqrt(0.25 * alpha + 1 - alpha)
-
-        first = deviation(alpha_at(scheduler.timesteps[0]))
-        found = run(scheduler, np.full(SHAPE, first), answer)
-        return abs(found.flat[0] - deviation(alpha_at(0)))
-
-    ratios = {order: error(order, 40) / error(order, 80) for order in (1, 2)}
-    assert 1.5 < ratios[1] < 2.6
-    assert ratios[2] > 3.0
-    assert error(2, 40) < error(1, 40) / 5
+    """Twice the steps leave half of the error, or almost a quarter of it."""
+    first, second = (dpm_error(order, 160) for order in (1, 2))
+    assert second < first / 2
+    assert 1.8 < first / dpm_error(1, 320) < 2.2
+    assert 3.0 < second / dpm_error(2, 320) < 4.2
 
 
 @pytest.mark.parametrize("kind", KINDS)

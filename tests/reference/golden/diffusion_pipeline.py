@@ -32,7 +32,7 @@ pipeline = diffusers.StableDiffusionInpaintPipeline(
     text_encoder=CLIPTextModel(CLIPTextConfig(**configs["text"])),
     tokenizer=tokenizer,
     unet=diffusers.UNet2DConditionModel(**configs["unet"]),
-    scheduler=diffusers.PNDMScheduler(**configs["scheduler"]),
+    scheduler=diffusers.PNDMScheduler.from_config(configs["scheduler"]),
     safety_checker=None,
     feature_extractor=None,
     requires_safety_checker=False,
@@ -54,7 +54,7 @@ with torch.no_grad():
     encoded = pipeline.vae.encode(images * (masks < 0.5)).latent_dist.mode()
     encoded = encoded * pipeline.vae.config.scaling_factor
     for name, kind, prompt in json.loads(str(inputs["runs"])):
-        pipeline.scheduler = getattr(diffusers, kind)(**configs["scheduler"])
+        pipeline.scheduler = getattr(diffusers, kind).from_config(configs["scheduler"])
         shared = {
             "prompt": [prompt] * len(images),
             "image": (images + 1) / 2,

@@ -10,6 +10,8 @@ _MODULES = {
     "Step": "pipeline",
     "UNet": "unet",
     "VAE": "vae",
+    "small_inpainter": "small",
+    "train_inpainter": "train",
 }
 __all__ = sorted(_MODULES)
 __getattr__ = lazy.attributes(__name__, _MODULES)

@@ -19,8 +19,8 @@ def attend(queries, keys, values, max_weights: int = MAX_WEIGHTS):
         queries: `(n, heads, t, d)`.
         keys: `(n, heads, s, d)`.
         values: `(n, heads, s, d)`.
-        max_weights: How many attention weights may be held at a time, if t and n are
-            known; one query's are held in any case.
+        max_weights: How many attention weights may be held at a time, for one picture
+            if n is not known, where t and s are; one query's are held in any case.
 
     Returns:
         `(n, heads, t, d)`.
@@ -34,19 +34,19 @@ def attend(queries, keys, values, max_weights: int = MAX_WEIGHTS):
     chunks = _chunks(queries.shape, keys.shape[-1], max_weights)
     if chunks == 1:
         return attended(queries)
-    batch, heads, count, size = queries.shape
-    split = ops.reshape(queries, (batch, heads, chunks, count // chunks, size))
+    _, heads, count, size = queries.shape
+    split = ops.reshape(queries, (-1, heads, chunks, count // chunks, size))
     result = _one_by_one(attended, ops.transpose(split, (2, 0, 1, 3, 4)))
     result = ops.transpose(result, (1, 2, 0, 3, 4))
-    return ops.reshape(result, (batch, heads, count, size))
+    return ops.reshape(result, (-1, heads, count, size))
 
 
 def _chunks(shape, keys, max_weights):
     """Into how many equal parts the queries are cut."""
-    if None in shape or keys is None:
-        return 1
     batch, heads, count, _ = shape
-    wanted = batch * heads * count * keys / max_weights
+    if count is None or keys is None:
+        return 1
+    wanted = (batch or 1) * heads * count * keys / max_weights
     return next(
         n for n in range(1, count + 1) if count % n == 0 and n >= min(wanted, count)
     )

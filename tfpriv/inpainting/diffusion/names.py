@@ -38,7 +38,7 @@ class Weight:
 
     def array(self) -> np.ndarray:
         """The value as it lies in the file."""
-        array = keras.ops.convert_to_numpy(self.variable).reshape(self._flat)
+        array = np.asarray(self.variable).reshape(self._flat)
         return np.ascontiguousarray(array.transpose(np.argsort(self._axes)))
 
 
