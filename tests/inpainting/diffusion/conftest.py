@@ -1,54 +1,14 @@
-"""A tiny inpainter with random weights, not to be changed."""
+"""A tiny inpainter with random weights, in memory and in a folder."""
 
 import json
+import pathlib
+import sys
 
 import numpy as np
 import pytest
 
-UNET = {
-    "in_channels": 9,
-    "block_out_channels": [8, 16],
-    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
-    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
-    "layers_per_block": 1,
-    "attention_head_dim": 2,
-    "cross_attention_dim": 8,
-    "norm_num_groups": 4,
-}
-VAE = {
-    "block_out_channels": [8, 8],
-    "down_block_types": ["DownEncoderBlock2D"] * 2,
-    "up_block_types": ["UpDecoderBlock2D"] * 2,
-    "norm_num_groups": 4,
-}
-TEXT = {
-    "vocab_size": 8,
-    "hidden_size": 8,
-    "intermediate_size": 16,
-    "num_hidden_layers": 1,
-    "num_attention_heads": 2,
-}
-WORDS = ["a", "b", "a</w>", "b</w>", "ab</w>", "!", "<|startoftext|>", "<|endoftext|>"]
-
-
-def new_inpainter(seed=0):
-    """One with CLIP's text encoder; dividing by 4 pixels."""
-    import keras
-
-    from tfpriv.inpainting import diffusion
-    from tfpriv.inpainting.diffusion import schedulers
-    from tfpriv.inpainting.diffusion.text_encoder import text_encoder
-    from tfpriv.inpainting.diffusion.tokenizer import Tokenizer
-
-    keras.utils.set_random_seed(seed)
-    vocabulary = {word: number for number, word in enumerate(WORDS)}
-    return diffusion.StableDiffusionInpainter(
-        diffusion.UNet(UNET),
-        diffusion.VAE(VAE),
-        schedulers.DDIMScheduler(clip_sample=False, beta_schedule="scaled_linear"),
-        text_encoder(TEXT),
-        Tokenizer(vocabulary, ["a b</w>"], pad_token="!"),
-    )
+# Helpers lie beside these tests.
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 
 @pytest.fixture
@@ -59,6 +19,8 @@ def rng():
 @pytest.fixture(scope="session")
 def inpainter():
     """Random weights; not to be changed."""
+    from tiny_inpainter import new_inpainter
+
     return new_inpainter()
 
 
