@@ -149,6 +149,7 @@ def networks(run_torch, rng, tmp_path_factory):
         "seed": np.array(rng.integers(2**31)),
         "folder": np.array(str(folder)),
         "configs": np.array(json.dumps(NETWORKS)),
+        "halves": np.array(True),
     }
     return folder, given, run_torch("diffusion_models", given)
 

@@ -2,6 +2,7 @@
 
 import shutil
 
+import keras
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -62,6 +63,15 @@ def test_every_weight_has_a_name(inpainter):
         assert {id(v) for v in named} == {id(v) for v in network.weights}
     named = [weight.variable for weight in loading.text_weights(inpainter.text_encoder)]
     assert {id(v) for v in named} == {id(v) for v in inpainter.text_encoder.weights}
+
+
+@pytest.mark.parametrize("part", ["unet", "vae"])
+def test_keras_files(inpainter, part, tmp_path):
+    network = getattr(inpainter, part)
+    network.save(tmp_path / "network.keras")
+    again = keras.saving.load_model(tmp_path / "network.keras")
+    for one, other in zip(network.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize(

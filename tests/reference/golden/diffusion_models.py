@@ -1,6 +1,7 @@
 """Tiny networks of diffusers and transformers, saved, and what they answer.
 
-The inputs name a folder; each network is saved in one of its own there.
+The inputs name a folder; each network is saved in one of its own there, and if
+`halves` says so in half precision, too.
 """
 
 import json
@@ -57,7 +58,7 @@ with torch.no_grad():
             network = shaken(CLIPTextModel(CLIPTextConfig(**config)))
             tokens = torch.from_numpy(inputs["tokens"])
             outputs[name] = network(tokens).last_hidden_state.numpy()
-        for half in (False, True):
+        for half in (False, True) if inputs["halves"] else (False,):
             where = folder / (f"{name}_half" if half else name)
             (network.half() if half else network).save_pretrained(where)
 np.savez(sys.argv[2], **outputs)

@@ -47,6 +47,7 @@ _DOWN = {"CrossAttnDownBlock2D": True, "DownBlock2D": False}
 _UP = {"CrossAttnUpBlock2D": True, "UpBlock2D": False}
 
 
+@keras.saving.register_keras_serializable(package="tfpriv")
 class UNet(keras.Model):
     """The denoising network.
 

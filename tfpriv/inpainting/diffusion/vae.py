@@ -36,6 +36,7 @@ FIXED = {
 EPSILON = 1e-6  # of all norms
 
 
+@keras.saving.register_keras_serializable(package="tfpriv")
 class VAE(keras.Model):
     """Encoder and decoder.
 
