@@ -211,8 +211,7 @@ class StableDiffusionInpainter:
                     "This inpainter has no text encoder and takes no prompt. "
                     f"Received: prompt={prompt!r}"
                 )
-            size = self.unet.config["cross_attention_dim"]
-            return [ops.zeros((count, 1, size))]
+            return [empty_context(self.unet, count)]
         prompts = [prompt, ""] if prompt and guidance_scale > 1 else [prompt]
         tokens = self.tokenizer(prompts)
         found = self.text_encoder({"token_ids": tokens})
@@ -253,3 +252,11 @@ def initial_noise(
         )
     generators = map(np.random.default_rng, seeds)
     return np.stack([g.standard_normal(shape, np.float32) for g in generators])
+
+
+def empty_context(unet: UNet, count: int):
+    """What a UNet without a text encoder is asked with: zeros `(count, 2, size)`.
+
+    Two tokens, because Keras warns of a softmax over one.
+    """
+    return ops.zeros((count, 2, unet.config["cross_attention_dim"]))

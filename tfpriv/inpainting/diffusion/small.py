@@ -22,7 +22,7 @@ _UNET = {
     "layers_per_block": 1,
     "norm_num_groups": 8,
     "attention_head_dim": 4,
-    "cross_attention_dim": 8,  # there is no prompt: one token of zeros
+    "cross_attention_dim": 8,  # there is no prompt: tokens of zeros
 }
 
 

@@ -8,7 +8,10 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfpriv.inpainting.diffusion.pipeline import StableDiffusionInpainter
+from tfpriv.inpainting.diffusion.pipeline import (
+    StableDiffusionInpainter,
+    empty_context,
+)
 from tfpriv.inpainting.diffusion.unet import UNet
 
 
@@ -60,7 +63,7 @@ class Recipe:
 def random_masks(random: np.random.Generator, count: int, size: int) -> np.ndarray:
     """Masks of the kinds that an inpainter meets.
 
-    In turn: a box, scattered patches of a grid, a box with patches, and everything.
+    Of random kinds: a box, patches of a grid, both, or everything.
 
     Args:
         random: Where the numbers come from.
@@ -191,8 +194,7 @@ class Trainer:
         latents = self.vae.moments(pictures)[0] * self.scale
         hints = self.vae.moments(visible)[0] * self.scale
         noisy = ops.sqrt(alphas) * latents + ops.sqrt(1 - alphas) * noise
-        size = self.unet.config["cross_attention_dim"]
-        context = ops.zeros((noisy.shape[0], 1, size))
+        context = empty_context(self.unet, noisy.shape[0])
         with tf.GradientTape() as tape:
             x = ops.concatenate([noisy, seen, hints], axis=-1)
             loss = ops.mean(ops.square(self.unet(x, times, context) - noise))

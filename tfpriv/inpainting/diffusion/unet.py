@@ -121,6 +121,8 @@ class UNet(keras.Model):
 
     def build(self, shape=None):
         """Creates all weights; called when it is made."""
+        if self.built:  # Keras asks again when it loads a file
+            return
         width = self.config["block_out_channels"][0]
         time = (None, 4 * width)
         context = (None, None, self.config["cross_attention_dim"])

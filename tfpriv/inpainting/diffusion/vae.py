@@ -85,6 +85,8 @@ class VAE(keras.Model):
 
     def build(self, shape=None):
         """Creates all weights; called when it is made."""
+        if self.built:  # Keras asks again when it loads a file
+            return
         latent = self.config["latent_channels"]
         self.encoder.build((None, None, None, self.config["in_channels"]))
         self.decoder.build((None, None, None, latent))
