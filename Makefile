@@ -88,7 +88,12 @@ test-slow: $(STAMP) ## run the long tests: statistics, kills, packaging
 .PHONY: reference
 reference: $(STAMP) ## build the reference environments and compare with them
 	bash tests/reference/build.sh
-	$(BIN)/python -m pytest tests/reference $(ARGS)
+	$(BIN)/python -m pytest tests/reference -m "not slow" $(ARGS)
+
+.PHONY: reference-full
+reference-full: $(STAMP) ## the same with networks of full size: 16 GB of memory, 10 of disk
+	bash tests/reference/build.sh
+	$(BIN)/python -m pytest tests/reference -m slow $(ARGS)
 
 .PHONY: lint
 lint: $(STAMP) ## check format, style and types

@@ -121,6 +121,25 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         ) from error
 
 
+def read_json(path: str | os.PathLike) -> dict:
+    """A JSON file's object.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It holds something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no such file. Received: {path}")
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"This is no JSON. Received: {path} ({error})") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"Expected a JSON object. Received: {path}")
+    return found
+
+
 def write_json(path: str | os.PathLike, data) -> None:
     """Writes readable JSON, whole or not at all; infinity is written as a string."""
     text = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)

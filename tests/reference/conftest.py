@@ -18,7 +18,7 @@ HERE = Path(__file__).parent
 ENVIRONMENTS = HERE.parents[1] / ".venv-reference"
 GOLDEN_SECONDS = 300
 
-RunGolden = Callable[[str, dict[str, np.ndarray]], dict[str, np.ndarray]]
+RunGolden = Callable[..., dict[str, np.ndarray]]
 
 
 @pytest.fixture(scope="session")
@@ -58,7 +58,9 @@ def _runner(environment: str, folders: pytest.TempPathFactory) -> RunGolden:
             f"the reference environment {environment} is not built (make reference)"
         )
 
-    def run(script: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(
+        script: str, inputs: dict[str, np.ndarray], seconds: int = GOLDEN_SECONDS
+    ) -> dict[str, np.ndarray]:
         work = folders.mktemp(script)
         np.savez(work / "inputs.npz", **inputs)
         python, golden = home / "bin" / "python", HERE / "golden" / f"{script}.py"
@@ -67,7 +69,7 @@ def _runner(environment: str, folders: pytest.TempPathFactory) -> RunGolden:
             env=_environment_variables(),
             capture_output=True,
             text=True,
-            timeout=GOLDEN_SECONDS,
+            timeout=seconds,
         )
         if done.returncode:
             pytest.fail(f"golden/{script}.py failed:\n{done.stderr[-3000:]}", False)

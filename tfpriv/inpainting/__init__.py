@@ -7,6 +7,7 @@ from tfpriv import lazy
 
 _MODULES = {
     "FaceNet": "facenet",
+    "StableDiffusionInpainter": "diffusion",
     "aligned_region": "masks",
     "eyes_to_mouth": "masks",
     "grad_cam": "saliency",
@@ -16,6 +17,7 @@ _MODULES = {
     "private_patches": "private_masks",
     "random_patches": "masks",
     "train_identities": "identities",
+    "train_inpainter": "diffusion",
     "whole_face": "masks",
 }
 __all__ = sorted(_MODULES)

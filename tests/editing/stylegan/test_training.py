@@ -9,6 +9,7 @@ from keras import ops
 
 from tfpriv.editing.stylegan import StyleGAN, load_generator, train, training
 from tfpriv.editing.stylegan.discriminator import Discriminator, with_deviation
+from tfpriv.training import batches
 
 RECIPE = training.Recipe(steps=2, batch_size=4, r1_every=1, half_life=20)
 
@@ -78,18 +79,18 @@ def test_every_picture_comes_once_in_each_pass(pictures):
     numbered = np.broadcast_to(
         np.arange(20, dtype=np.float32)[:, None, None, None], (20, 16, 16, 3)
     )
-    batches = train.batches(numbered, 16, RECIPE, 0)
-    seen = [next(batches)[:, 0, 0, 0] for _ in range(10)]
+    fed = batches(numbered, 16, 4, 0, 0)
+    seen = [next(fed)[:, 0, 0, 0] for _ in range(10)]
     for start in (0, 5):
         assert sorted(np.concatenate(seen[start : start + 5])) == list(range(20))
     assert not np.array_equal(seen[:5], seen[5:])
-    later = train.batches(numbered, 16, RECIPE, 7)
+    later = batches(numbered, 16, 4, 0, 7)
     np.testing.assert_array_equal(next(later)[:, 0, 0, 0], seen[7])
 
 
 def test_data_sets_go_on_where_they_stopped(pictures):
     data = tf.data.Dataset.from_tensor_slices(pictures).repeat()
-    found = [next(train.batches(data, 16, RECIPE, start)) for start in (0, 6)]
+    found = [next(batches(data, 16, 4, 0, start)) for start in (0, 6)]
     scaled = pictures.astype(np.float32) / 127.5 - 1
     np.testing.assert_array_equal(found[0], scaled[:4])
     np.testing.assert_array_equal(found[1], scaled[4:8])
