@@ -4,16 +4,10 @@ import json
 import pathlib
 import sys
 
-import numpy as np
 import pytest
 
 # Helpers lie beside these tests.
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 @pytest.fixture(scope="session")
