@@ -209,13 +209,15 @@ def test_single_examples_in_microbatches_of_any_size(rng):
 
 def test_a_bad_example_contributes_exactly_zero_and_changes_no_other(rng):
     model, (x, y) = mixture(rng), mixed_data(rng, 5)
-    expected, norms = clipped(model, x, y, engine="ghost")
+    expected, _ = clipped(model, x, y, engine="ghost")
     broken = [np.insert(a, 2, a[0], axis=0) for a in (*x, y)]
+    # To the last bit as beside a good example: a smaller batch may be rounded otherwise.
+    _, norms = clipped(model, broken[:2], broken[2], engine="ghost")
     for bad in (np.nan, np.inf, 3e38):
         broken[2][2] = bad
         sums, shown = clipped(model, broken[:2], broken[2], engine="ghost")
         assert np.isinf(shown[2])
-        np.testing.assert_array_equal(np.delete(shown, 2), norms)
+        np.testing.assert_array_equal(np.delete(shown, 2), np.delete(norms, 2))
         assert oracle.distance(sums, expected) <= 1e-6
         ids, picture, label = (a[2:3] for a in broken)
         alone, _ = clipped(model, [ids, picture], label, engine="ghost")

@@ -190,11 +190,11 @@ def test_latents_that_do_not_fit_are_left_out(run, latents, tmp_path):
         (("privatize", "none.npy", *PRIVATIZE, "--output", "x"), "none.npy"),
         (("privatize", "age.npy", *PRIVATIZE, "--output", "x", "--epsilon", 0), "eps"),
         (("privatize", "faces", *PRIVATIZE, "--output", "x", "--clip", -1), "clip"),
-        (("privatize", "faces", "--output", "x"), "--generator"),
+        (("privatize", "faces", "--output", "x"), "--boundary"),
         (("invert", "faces", *INVERT, "--output", "x", "--steps", 0), "steps=0"),
         (("invert", "faces", *INVERT, "--output", "faces"), "another folder"),
         (("invert", "nowhere", *INVERT, "--output", "x"), "nowhere"),
-        (("score", "--model", "m.keras", "--output", "x"), "--generator"),
+        (("score", "--output", "x"), "--model"),
         ((), "action"),
     ],
 )

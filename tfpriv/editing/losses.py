@@ -63,7 +63,7 @@ class FeatureLoss:
         pictures = images.to_values(pictures)
         if None not in self._size and pictures.shape[1:3] != self._size:
             pictures = ops.image.resize(pictures, self._size, antialias=True)
-        return self._network(pictures, training=False)
+        return keras.tree.flatten(self._network(pictures, training=False))
 
 
 class ChannelDifference:

@@ -163,7 +163,7 @@ def train(options: argparse.Namespace) -> None:
         )
     steps = {} if options.steps is None else {"steps": options.steps}
     recipe = training.Recipe(seed=options.seed, **steps)
-    generator = training.smallgenerator_of(options.resolution, seed=options.seed)
+    generator = training.small_generator(options.resolution, seed=options.seed)
     training.train(
         data, options.output, generator, recipe, progress=progress("training")
     )
