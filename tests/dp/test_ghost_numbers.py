@@ -211,7 +211,7 @@ def test_a_bad_example_contributes_exactly_zero_and_changes_no_other(rng):
     model, (x, y) = mixture(rng), mixed_data(rng, 5)
     expected, _ = clipped(model, x, y, engine="ghost")
     broken = [np.insert(a, 2, a[0], axis=0) for a in (*x, y)]
-    # To the last bit as beside a good example: a smaller batch may be rounded otherwise.
+    # To the last bit as beside a good example: other batches may be rounded otherwise.
     _, norms = clipped(model, broken[:2], broken[2], engine="ghost")
     for bad in (np.nan, np.inf, 3e38):
         broken[2][2] = bad
