@@ -1,13 +1,42 @@
-"""What every test gets: a quiet TensorFlow on the CPU, and both kinds of ops."""
+"""What every test gets: a quiet TensorFlow, the same random weights, both kinds of ops."""
 
 import os
 
+import hypothesis
 import pytest
 
 # Before any test module imports TensorFlow, which reads these while it loads.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# A change must not fail by another's bad luck: hypothesis draws the same examples each
+# time, except in the long tests, which search on.
+hypothesis.settings.register_profile("same", derandomize=True)
+
+
+def pytest_configure(config):
+    slow = config.getoption("markexpr") == "slow"
+    hypothesis.settings.load_profile("default" if slow else "same")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def seeded_module():
+    """The same random weights in what a file's tests share, whatever ran before."""
+    import keras
+
+    keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def seeded(seeded_module):
+    """The same random weights in every run of a test.
+
+    The noise of privacy mechanisms comes from the operating system: it is not seeded.
+    """
+    import keras
+
+    keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(params=["native", "twin"])
