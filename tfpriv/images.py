@@ -1,6 +1,7 @@
 """The one door for pictures: files to arrays, arrays to files, contact sheets."""
 
 import contextlib
+import io
 import os
 import struct
 import textwrap
@@ -30,6 +31,10 @@ _DAMAGE = (
     zlib.error,
 )
 _OPENING = threading.Lock()
+# What is taken for a picture in a folder; anything else is left where it is.
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".mpo"}
+)
 FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 
 
@@ -65,6 +70,30 @@ def load(
 def _open(path):
     with opened(path) as picture:
         return ImageOps.exif_transpose(picture).convert("RGB")
+
+
+def below(folder: str | os.PathLike) -> tuple[list[Path], int]:
+    """The pictures of a folder and of all folders below it, by their files' endings.
+
+    Args:
+        folder: Files of it that are hidden are a program's own, and no pictures.
+
+    Returns:
+        Paths, in an order that is always the same; and the number of other files.
+    """
+    found, others = [], 0
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        paths = [Path(place, name) for name in sorted(names)]
+        pictures = [path for path in paths if _is_picture(path)]
+        found += pictures
+        others += len(paths) - len(pictures)
+    return found, others
+
+
+def _is_picture(path):
+    named = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    return named and path.is_file()
 
 
 @contextlib.contextmanager
@@ -185,6 +214,39 @@ def from_array(array: np.ndarray) -> Image.Image:
     return Image.fromarray(array)
 
 
+def encode(
+    picture: np.ndarray | Image.Image,
+    ending: str,
+    *,
+    quality: int = 95,
+    exif: bytes = b"",
+) -> bytes:
+    """A picture as the content of a file, with no metadata but those given.
+
+    Args:
+        picture: Pillow picture, or array `(height, width, 3)`, values 0 to 255.
+        ending: .png, .jpg or .jpeg.
+        quality: JPEG quality, 1 to 100.
+        exif: EXIF data, or none.
+
+    Raises:
+        ValueError: Another ending.
+    """
+    kind = FORMATS.get(ending.lower())
+    if kind is None:
+        raise ValueError(
+            f"A picture's file must end in one of {sorted(FORMATS)}. Received: {ending}"
+        )
+    if not isinstance(picture, Image.Image):
+        picture = from_array(picture)
+    options = {"quality": quality, "subsampling": 0} if kind == "JPEG" else {}
+    if exif:
+        options["exif"] = exif
+    with io.BytesIO() as file:
+        picture.convert("RGB").save(file, kind, **options)
+        return file.getvalue()
+
+
 def save(
     path: str | os.PathLike, picture: np.ndarray | Image.Image, *, quality: int = 95
 ) -> None:
@@ -195,17 +257,9 @@ def save(
         picture: Pillow picture, or array `(height, width, 3)`, values 0 to 255.
         quality: JPEG quality, 1 to 100.
     """
-    path = Path(path)
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise ValueError(
-            f"A picture's file must end in one of {sorted(FORMATS)}. Received: {path}"
-        )
-    if not isinstance(picture, Image.Image):
-        picture = from_array(picture)
-    options = {"quality": quality, "subsampling": 0} if kind == "JPEG" else {}
+    content = encode(picture, Path(path).suffix or str(path), quality=quality)
     with atomic_file(path) as file:
-        picture.convert("RGB").save(file, kind, **options)
+        file.write(content)
 
 
 def contact_sheet(

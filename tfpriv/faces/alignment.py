@@ -38,7 +38,7 @@ def align(picture: np.ndarray, landmarks: np.ndarray, size: int) -> np.ndarray:
     corners = square(landmarks)
     left, top = np.floor(corners.min(0)).astype(int)
     right, bottom = np.ceil(corners.max(0)).astype(int)
-    area = _with_edges(np.asarray(picture), left - 2, top - 2, right + 2, bottom + 2)
+    area = with_edges(np.asarray(picture), left - 2, top - 2, right + 2, bottom + 2)
     corners = corners - (left - 2, top - 2)
     # A large face is made smaller first: the turn below reads four pixels only.
     shrink = max(1, int(np.linalg.norm(corners[1] - corners[0]) / (_SMOOTH * size)))
@@ -85,8 +85,21 @@ def square(landmarks: np.ndarray) -> np.ndarray:
     return middle + np.stack([-half - below, half - below, half + below, -half + below])
 
 
-def _with_edges(picture, left, top, right, bottom):
-    """A part of a picture that may reach over its edges."""
+def with_edges(
+    picture: np.ndarray, left: int, top: int, right: int, bottom: int
+) -> np.ndarray:
+    """A part of a picture that may reach over its edges, which are then repeated.
+
+    Args:
+        picture: (height, width, ...).
+        left: first column.
+        top: first row.
+        right: the column behind the last one.
+        bottom: the row behind the last one.
+
+    Returns:
+        (bottom - top, right - left, ...).
+    """
     rows = np.clip(np.arange(top, bottom), 0, picture.shape[0] - 1)
     columns = np.clip(np.arange(left, right), 0, picture.shape[1] - 1)
     return picture[rows][:, columns]

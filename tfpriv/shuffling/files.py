@@ -5,15 +5,12 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from tfpriv import images
 from tfpriv.files import atomic_file
 from tfpriv.shuffling import codec, datasets, pipeline
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.pipeline import Progress, Report
 
-# What is taken for a picture in a folder; anything else is left where it is.
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".mpo"}
-)
 _LOSSY = frozenset({".jpg", ".jpeg", ".webp", ".heic", ".avif", ".jp2"})
 
 
@@ -150,7 +147,7 @@ def _pictures(source, output, read, convert, overwrite, progress) -> Report:
     if not jobs and not failures:
         raise ValueError(
             f"There are no pictures in the folder, which end in one of "
-            f"{', '.join(sorted(SUFFIXES))}. Received: {source}"
+            f"{', '.join(sorted(images.SUFFIXES))}. Received: {source}"
         )
     _check_new([target for _, target in jobs], overwrite)
     for folder in {target.parent for _, target in jobs}:
@@ -168,13 +165,7 @@ def _pictures(source, output, read, convert, overwrite, progress) -> Report:
 
 def _jobs(source: Path, output: Path):
     """Pairs of picture and output, what cannot be done, and how many other files."""
-    found, others = [], 0
-    for folder, below, names in os.walk(source):
-        below.sort()
-        paths = [Path(folder, name) for name in sorted(names)]
-        pictures = [path for path in paths if _is_picture(path)]
-        found += pictures
-        others += len(paths) - len(pictures)
+    found, others = images.below(source)
     targets = [output / path.relative_to(source).with_suffix(".png") for path in found]
     times = Counter(targets)
     jobs, failures = [], []
@@ -187,12 +178,6 @@ def _jobs(source: Path, output: Path):
                 f"Received: {path} for {target}"
             )
     return jobs, failures, others
-
-
-def _is_picture(path: Path) -> bool:
-    """Whether a file's name is that of a picture; a hidden one is a program's own."""
-    named = path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    return named and path.is_file()
 
 
 def _write(path: Path, content: bytes) -> None:
