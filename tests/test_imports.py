@@ -118,6 +118,10 @@ def test_an_import_downwards_passes():
             "from tfpriv import cli; assert cli.main(['budget', '--help']) == 0",
             TENSORFLOW,
         ),
+        (
+            "from tfpriv import cli; assert cli.main(['inpaint', '--help']) == 0",
+            {"numpy", *TENSORFLOW},
+        ),
     ],
 )
 def test_the_top_is_light(statement, absent):

@@ -39,6 +39,9 @@ COMMANDS = {
     "shuffle": _Command(
         "tfpriv.shuffling.commands", "shuffle pixels with a secret key", True
     ),
+    "inpaint": _Command(
+        "tfpriv.inpainting.commands", "anonymise faces in photographs", True
+    ),
     "demo": _Command(
         "tfpriv.demo", "train privately on generated pictures and caption them", True
     ),

@@ -54,7 +54,8 @@ def _starts(size):
 def _moved(face, left, top, shrink):
     x, y, width, height = face.box
     box = tuple(shrink * n for n in (x + left, y + top, width, height))
-    return Face(box, shrink * (face.landmarks + (left, top)), face.confidence)
+    landmarks = shrink * (face.landmarks + np.array([left, top]))
+    return Face(box, landmarks, face.confidence)
 
 
 def _distinct(faces):

@@ -70,10 +70,8 @@ def read(path: str | os.PathLike) -> dict[str, list[Box]]:
         raise FileNotFoundError(f"There is no file of boxes here. Received: {path}")
     if path.suffix.lower() not in (".csv", ".json"):
         raise ValueError(f"A file of boxes ends in .csv or .json. Received: {path}")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"This is no text. Received: {path} ({error})") from error
+    # Names of files are whatever the system has as such.
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     if path.suffix.lower() == ".json":
         return _from_json(text, path)
     return from_csv(text, path)

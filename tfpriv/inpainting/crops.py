@@ -28,10 +28,17 @@ class Frame:
     side: int
 
     @classmethod
-    def around(cls, box: tuple[int, int, int, int]) -> "Frame":
-        """The square in whose middle a box (left, top, width, height) lies."""
+    def around(
+        cls, box: tuple[int, int, int, int], padding: float = PADDING
+    ) -> "Frame":
+        """The square in whose middle a box (left, top, width, height) lies.
+
+        Args:
+            box: in pixels.
+            padding: the square's side, in longer sides of the box.
+        """
         left, top, width, height = box
-        side = round(PADDING * max(width, height))
+        side = round(padding * max(width, height))
         return cls(left + (width - side) // 2, top + (height - side) // 2, side)
 
     def cut(self, picture: np.ndarray) -> np.ndarray:

@@ -9,6 +9,10 @@ from tfpriv import checkpoints
 
 FOLDER = "inpainting"
 INPAINTER, FACENET = "inpainter", "facenet.keras"
+_INSTEAD = {
+    INPAINTER: "`--inpainter` takes blur, pixelate, black, or a folder of diffusers",
+    FACENET: "`--facenet` takes facenet-pytorch's .pt, or a .keras file",
+}
 
 
 def path(name: str) -> Path:
@@ -18,16 +22,15 @@ def path(name: str) -> Path:
         name: `INPAINTER`, a folder of diffusers, or `FACENET`.
 
     Raises:
-        FileNotFoundError: they are not there.
+        FileNotFoundError: they are not there; says what may be named instead.
     """
     try:
         found = checkpoints.folder(FOLDER) / name
-    except FileNotFoundError:
-        found = None
-    if found is None or not found.exists():
-        raise FileNotFoundError(
-            f"No weights of {name!r} come with this tfpriv yet: name what is to be used. "
-            f"For an inpainter: blur, pixelate, black, or a folder of diffusers. "
-            f"Received: none"
-        )
-    return found
+        if found.exists():
+            return found
+        where = str(found.parent)
+    except FileNotFoundError as error:
+        where = str(error)
+    raise FileNotFoundError(
+        f"No {name} comes with this tfpriv; {_INSTEAD[name]}. Received: {where}"
+    )

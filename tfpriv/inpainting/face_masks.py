@@ -14,11 +14,11 @@ from tfpriv.inpainting.pictures import checked
 
 # In the square, its side being 1: middle and half axes of an ellipse that reaches over
 # the box on all sides, to the hair, the ears and below the chin.
-FACE = ((0.5, 0.49), (0.27, 0.35))
+WHOLE_FACE = ((0.5, 0.49), (0.27, 0.35))
 EYES_TO_MOUTH = (0.33, 0.33, 0.67, 0.74)  # left, top, right, bottom
 
 
-def face(squares: np.ndarray) -> np.ndarray:
+def whole_face(squares: np.ndarray) -> np.ndarray:
     """Covers the whole face, with an ellipse.
 
     Args:
@@ -27,17 +27,19 @@ def face(squares: np.ndarray) -> np.ndarray:
     Returns:
         bool (n, size, size).
     """
-    (x0, y0), (across, down) = FACE
+    (x0, y0), (across, down) = WHOLE_FACE
     x, y = _places(squares)
     inside = ((x - x0) / across) ** 2 + ((y - y0) / down) ** 2 <= 1
     return np.repeat(inside[None], len(squares), 0)
 
 
-def eyes_to_mouth(squares: np.ndarray) -> np.ndarray:
-    """Covers eyes, nose and mouth of an upright face: a rectangle. The outline stays.
+def landmarks(squares: np.ndarray) -> np.ndarray:
+    """Covers eyes, nose and mouth of an upright face, with a rectangle.
+
+    The outline of the face, its ears and its chin stay.
 
     Args:
-        squares: as for `face`.
+        squares: as for `whole_face`.
 
     Returns:
         bool (n, size, size).
@@ -58,7 +60,7 @@ def named(name: str, seed: int) -> Callable[[np.ndarray], np.ndarray]:
     Raises:
         ValueError: for another name.
     """
-    if name == RANDOM:
+    if name == "random":
         return functools.partial(masks.random_patches, seed=seed)
     if name not in _REGIONS:
         raise ValueError(
@@ -67,9 +69,8 @@ def named(name: str, seed: int) -> Callable[[np.ndarray], np.ndarray]:
     return _REGIONS[name]
 
 
-_REGIONS = {"face": face, "eyes-to-mouth": eyes_to_mouth}
-RANDOM = "random-patches"
-NAMES = (*_REGIONS, RANDOM)
+_REGIONS = {"whole_face": whole_face, "landmarks": landmarks}
+NAMES = (*_REGIONS, "random")
 
 
 def _places(squares):

@@ -74,7 +74,9 @@ class Blur(Obfuscation):
 
     def _changed(self, image):
         radius = self.share * min(image.shape[:2])
-        blurred = pictures_door.from_array(image).filter(ImageFilter.GaussianBlur(radius))
+        blurred = pictures_door.from_array(image).filter(
+            ImageFilter.GaussianBlur(radius)
+        )
         return np.asarray(blurred)
 
 

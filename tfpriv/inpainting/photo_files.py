@@ -79,7 +79,7 @@ def read(content: bytes, name: str) -> Photograph:
 
 
 def target(name: str) -> str:
-    """The name of a result: JPEG stays JPEG, anything else becomes PNG, to the last bit.
+    """The name of a result: JPEG stays JPEG, anything else becomes PNG, losslessly.
 
     Args:
         name: of a photograph's file.
@@ -129,9 +129,7 @@ def _in_srgb(picture):
             given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if "sRGB" not in ImageCms.getProfileDescription(given):
                 srgb = ImageCms.createProfile("sRGB")
-                return ImageCms.profileToProfile(
-                    picture, given, srgb, outputMode="RGB"
-                )
+                return ImageCms.profileToProfile(picture, given, srgb, outputMode="RGB")
     return picture.convert("RGB")
 
 

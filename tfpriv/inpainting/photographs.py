@@ -106,7 +106,7 @@ def repaint(
     """
     canvas = photograph.copy()
     canvas[covered(photograph.shape, regions)] = GREY
-    # A face's square may show other faces. They are hidden, too, wherever it is painted.
+    # A face's square may show other faces, which are hidden there, too.
     band = _union(photograph.shape, [(r.frame, r.strength > 0) for r in regions])
     size = inpainters.pixels(inpainter)
     seen = photograph if inpainters.reads_masked(inpainter) else canvas

@@ -1,0 +1,87 @@
+"""A person who is to stay in photographs as they are, known by a reference."""
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tfpriv import images
+from tfpriv.faces.large import find_faces_in_large
+from tfpriv.inpainting.boxes import Box
+from tfpriv.inpainting.crops import Frame
+
+# Cosine similarity from which a face is taken for the reference's. Pictures of one
+# person with VGGFace2's weights mostly lie above 0.6, of two persons mostly below 0.4.
+# A stranger who is kept is published, so that it lies on the strict side.
+THRESHOLD = 0.7
+PADDING = 1.2  # the square that the recogniser sees, in longer sides of the box
+
+
+def embeddings(network, photograph: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
+    """What a recogniser knows faces by.
+
+    Args:
+        network: a `FaceNet`.
+        photograph: uint8 (height, width, 3).
+        boxes: of n faces.
+
+    Returns:
+        float32 (n, 512), each of length 1.
+    """
+    # One by one: a face is then the same in any company.
+    found = [
+        network.embed(Frame.around(box.place, PADDING).cut(photograph)[None])
+        for box in boxes
+    ]
+    return np.concatenate([network.embed(np.zeros((0, 1, 1, 3), np.uint8)), *found])
+
+
+class Keeper:
+    """Tells the faces of one person.
+
+    Args:
+        network: a `FaceNet`.
+        reference: a photograph with that person's face and no other.
+        threshold: cosine similarity from which a face is taken for theirs, -1 to 1.
+        find: finds the faces of a photograph.
+
+    Raises:
+        FileNotFoundError: there is no such photograph.
+        ValueError: it is damaged, or shows no face, or several; or the threshold is out
+            of range.
+    """
+
+    def __init__(
+        self,
+        network,
+        reference: str | os.PathLike,
+        threshold: float = THRESHOLD,
+        find: Callable = find_faces_in_large,
+    ):
+        if not -1 <= threshold <= 1:
+            raise ValueError(
+                "The similarity from which faces are kept must be in [-1, 1]. "
+                f"Received: {threshold}"
+            )
+        photograph = images.load(reference)
+        faces = find(photograph)
+        if len(faces) != 1:
+            raise ValueError(
+                "The reference must show the face of one person and no other. "
+                f"Received: {reference} with {len(faces)} faces"
+            )
+        self._network, self._threshold = network, threshold
+        self._known = embeddings(network, photograph, [Box(faces[0].box)])[0]
+
+    def __call__(self, photograph: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
+        """Marks faces of that person as kept.
+
+        Args:
+            photograph: uint8 (height, width, 3).
+            boxes: its faces.
+        """
+        similar = embeddings(self._network, photograph, boxes) @ self._known
+        return [
+            box._replace(kept=box.kept or bool(value >= self._threshold))
+            for box, value in zip(boxes, similar, strict=True)
+        ]

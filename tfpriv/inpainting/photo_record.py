@@ -1,0 +1,121 @@
+"""What a folder of anonymised photographs says about itself.
+
+`boxes.csv` has the faces of every photograph that was looked at, `review.txt` the
+photographs that somebody should look at, and `settings.json` how all were made. Of a
+share of many, the first two have its number: `boxes-1-of-4.csv`.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from tfpriv.files import atomic_file, read_json, write_json
+from tfpriv.inpainting import boxes
+from tfpriv.inpainting.boxes import Box
+
+SETTINGS = "settings.json"
+
+
+class Record:
+    """The files beside results, in a folder that one or several runs fill.
+
+    Faces are on the disk before their photograph's result is, so that there is none
+    without them, whenever the process ends.
+
+    Args:
+        folder: of the results; created if need be.
+        settings: what decides about the results.
+        share: (1, 1), or which of how many shares of the photographs this is.
+
+    Raises:
+        ValueError: the folder was made with other settings, or its files are damaged.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        settings: Mapping,
+        share: tuple[int, int] = (1, 1),
+    ):
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_settings(folder / SETTINGS, settings)
+        label = "" if share[1] == 1 else f"-{share[0]}-of-{share[1]}"
+        self._boxes = folder / f"boxes{label}.csv"
+        self._review = folder / f"review{label}.txt"
+        self.faces = _whole_lines(self._boxes)
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Forgets all photographs but these, whose results are there.
+
+        Those without are looked at again. Faces of the last one may be cut short, if
+        the process was killed just then; and what was to be reviewed is not known yet.
+        """
+        self._review.unlink(missing_ok=True)
+        self.faces = {name: self.faces.get(name, []) for name in names}
+        self._write()
+
+    def add(self, name: str, faces: list[Box]) -> None:
+        """Writes down the faces of a photograph.
+
+        Args:
+            name: of its file.
+            faces: in it.
+        """
+        self.faces[name] = faces
+        with open(self._boxes, "ab") as file:
+            file.write(_bytes(boxes.to_csv({name: faces}, header=False)))
+
+    def finish(self, remarks: Mapping[str, str]) -> None:
+        """Puts the faces in order, and writes down what somebody should look at.
+
+        Args:
+            remarks: by the names of photographs.
+        """
+        self.faces = dict(sorted(self.faces.items()))
+        self._write()
+        lines = [f"{name}\t{remark}\n" for name, remark in sorted(remarks.items())]
+        with atomic_file(self._review) as file:
+            file.write(_bytes("".join(lines)))
+
+    def _write(self):
+        with atomic_file(self._boxes) as file:
+            file.write(_bytes(boxes.to_csv(self.faces)))
+
+
+def _check_settings(path, settings):
+    settings = json.loads(json.dumps(settings))  # as they come back
+    if not path.is_file() and not _visible(path.parent):
+        write_json(path, settings)
+    if not path.is_file():
+        raise FileExistsError(
+            "The output folder holds other files; name another one. "
+            f"Received: {path.parent}"
+        )
+    found = read_json(path)
+    other = sorted(
+        n for n in settings.keys() | found if settings.get(n) != found.get(n)
+    )
+    if other:
+        raise ValueError(
+            "The folder's results were made with other settings, and would be mixed; "
+            f"name another one. Received: {path.parent}, where {', '.join(other)} "
+            "differed"
+        )
+
+
+def _visible(folder) -> bool:
+    return any(not path.name.startswith(".") for path in folder.iterdir())
+
+
+def _whole_lines(path) -> dict[str, list[Box]]:
+    if not path.is_file():
+        return {}
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    return boxes.from_csv(whole.decode(errors="surrogateescape"), path) if whole else {}
+
+
+def _bytes(text) -> bytes:
+    return text.encode(errors="surrogateescape")
