@@ -99,7 +99,9 @@ def test_help_and_version(capsys):
     assert capsys.readouterr().out == f"tfpriv {tfpriv.__version__}\n"
 
 
-@pytest.mark.parametrize("name", ["info", "budget", "caption", "shuffle", "inpaint", "demo"])
+@pytest.mark.parametrize(
+    "name", ["info", "budget", "caption", "shuffle", "inpaint", "demo"]
+)
 def test_every_command_has_help(capsys, name):
     assert cli.main([name, "--help"]) == 0
     assert f"tfpriv {name}" in capsys.readouterr().out

@@ -80,6 +80,16 @@ class Settings:
                 f"Received: seed={self.seed}, steps={self.steps}"
             )
 
+    def target(self, name: str) -> str:
+        """The name of a photograph's result.
+
+        Args:
+            name: of its file.
+        """
+        if self.masks_only:
+            return f"{name.rpartition('.')[0]}.png"
+        return photo_files.target(name)
+
     def record(self) -> dict:
         """What decides about results, to be compared: files by their content."""
         found = dataclasses.asdict(self)
@@ -95,13 +105,13 @@ class Outcome(NamedTuple):
 
     Attributes:
         content: of the result's file; None if there is none.
-        faces: that were found.
+        faces: that were found; None if nobody could look, which is not no face.
         remark: why somebody should look at it; None if nobody need.
         shown: the original, the mask (bool) and the result, for a preview; or None.
     """
 
     content: bytes | None
-    faces: list[Box]
+    faces: list[Box] | None
     remark: str | None = None
     shown: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
@@ -135,16 +145,6 @@ class Anonymiser:
         self._given = boxes.read(settings.boxes) if settings.boxes else None
         self._keeper = _keeper(settings, find) if settings.keep_person else None
 
-    def target(self, name: str) -> str:
-        """The name of a photograph's result.
-
-        Args:
-            name: of its file.
-        """
-        if self.settings.masks_only:
-            return f"{name.rpartition('.')[0]}.png"
-        return photo_files.target(name)
-
     def __call__(
         self,
         name: str,
@@ -158,7 +158,8 @@ class Anonymiser:
             name: of its file, as the file of boxes has it, too.
             content: of its file.
             tracker: of a video, whose next picture it is.
-            target: name of the result, .png or .jpg; by default that of `target`.
+            target: name of the result, .png or .jpg; by default that of the
+                settings.
 
         Returns:
             What became of it. Whatever is wrong with the photograph is a remark, and no
@@ -169,7 +170,7 @@ class Anonymiser:
             faces = self._faces(name, photograph.pixels, tracker)
             regions, seeds = self._regions(name, photograph.pixels, faces)
         except ValueError as error:
-            return Outcome(None, [], " ".join(str(error).split()))
+            return Outcome(None, None, " ".join(str(error).split()))
         remark = None if faces else NO_FACE
         if not faces and self.settings.if_no_face == "fail":
             return Outcome(None, faces, remark)
@@ -177,7 +178,7 @@ class Anonymiser:
         result = self._result(photograph.pixels, mask, regions, seeds, bool(faces))
         written = photo_files.encode(
             result,
-            target or self.target(name),
+            target or self.settings.target(name),
             photograph,
             keep_metadata=self.settings.keep_metadata and not self.settings.masks_only,
         )

@@ -90,6 +90,19 @@ def target(name: str) -> str:
     return f"{stem}.png"
 
 
+def clash(name: str, target: str) -> str:
+    """What is to be said of a photograph whose result another one would have, too.
+
+    Args:
+        name: of its file.
+        target: of the result's.
+    """
+    return (
+        "Several photographs would be written to one file; rename one. "
+        f"Received: {name} for {target}"
+    )
+
+
 def encode(
     pixels: np.ndarray, name: str, photograph: Photograph, *, keep_metadata: bool
 ) -> bytes:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from tfpriv import images
 from tfpriv.files import atomic_file
-from tfpriv.inpainting import photo_preview
+from tfpriv.inpainting import photo_files, photo_preview
 from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Outcome
 from tfpriv.inpainting.photo_record import Record
 from tfpriv.inpainting.tracking import PATIENCE, Tracker
@@ -116,23 +116,22 @@ def anonymise_folder(
     source, output = _checked(Path(source), Path(output), share, video)
     root = source if source.is_dir() else source.parent
     paths, others = images.below(source) if source.is_dir() else ([source], 0)
-    targets = {p.relative_to(root).as_posix(): p for p in paths}
-    targets = {name: Path(anonymiser.target(name)) for name in targets}
+    names = [path.relative_to(root).as_posix() for path in paths]
+    targets = {name: anonymiser.settings.target(name) for name in names}
     if not targets:
         raise ValueError(
             "There are no pictures in the folder, which end in one of "
             f"{', '.join(sorted(images.SUFFIXES))}. Received: {source}"
         )
-    remarks = _clashes(targets)
-    names = [n for n in targets if n not in remarks and _share(n, share[1]) == share[0]]
-    remarks = {
-        n: text for n, text in remarks.items() if _share(n, share[1]) == share[0]
-    }
+    mine = [name for name in names if _share(name, share[1]) == share[0]]
+    clashes = _clashes(targets)
+    remarks = {name: clashes[name] for name in mine if name in clashes}
+    names = [name for name in mine if name not in clashes]
+    if video:
+        names.sort(key=_numbered)
     settings = anonymiser.settings.record() | {"video": video}
     run = _Run(root, output, anonymiser, Record(output, settings, share), video)
-    return run(
-        sorted(names, key=_numbered) if video else names, remarks, others, progress
-    )
+    return run(names, remarks, others, progress)
 
 
 class _Run:
@@ -147,7 +146,8 @@ class _Run:
         self._tracker = Tracker(patience) if video else None
 
     def __call__(self, names, remarks, others, progress) -> Report:
-        targets = {name: self._output / self._anonymiser.target(name) for name in names}
+        settings = self._anonymiser.settings
+        targets = {name: self._output / settings.target(name) for name in names}
         _remove_partial(targets.values())
         there = {name for name in names if targets[name].is_file()}
         self._record.keep(name for name in names if name in there)
@@ -174,9 +174,10 @@ class _Run:
         try:
             content = (self._root / name).read_bytes()
         except OSError as error:
-            return Outcome(None, [], f"The file cannot be read: {error}")
+            return Outcome(None, None, f"The file cannot be read: {error}")
         outcome = self._anonymiser(name, content, self._tracker)
-        self._record.add(name, outcome.faces)
+        if outcome.faces is not None:
+            self._record.add(name, outcome.faces)
         if outcome.content is not None:
             target.parent.mkdir(parents=True, exist_ok=True)
             _write(target, outcome.content)
@@ -212,14 +213,9 @@ def _checked(source, output, share, video):
     return source, output
 
 
-def _clashes(targets: dict[str, Path]) -> dict[str, str]:
+def _clashes(targets: dict[str, str]) -> dict[str, str]:
     times = Counter(targets.values())
-    return {
-        name: "Several photographs would be written to one file; rename one. "
-        f"Received: {name} for {target}"
-        for name, target in targets.items()
-        if times[target] > 1
-    }
+    return {n: photo_files.clash(n, t) for n, t in targets.items() if times[t] > 1}
 
 
 def _share(name: str, total: int) -> int:
