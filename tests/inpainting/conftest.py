@@ -1,4 +1,4 @@
-"""Where randomness comes from; and, as for StyleGAN, files as PyTorch writes them."""
+"""Where randomness comes from; helpers, and files as PyTorch writes them."""
 
 import pathlib
 import sys
@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "editing" / "stylegan"))
 
 
