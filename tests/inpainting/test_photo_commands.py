@@ -1,0 +1,201 @@
+"""`tfpriv inpaint`: what is typed, what is written, and what the exit status says."""
+
+import argparse
+import sys
+import types
+
+import numpy as np
+import pytest
+from photo_scenes import find, scene
+
+from tfpriv import cli, images
+from tfpriv.inpainting import anonymiser, boxes, commands, face_masks, keeping
+
+
+@pytest.fixture(autouse=True)
+def light(monkeypatch):
+    """White squares are faces; no time for TensorFlow's start."""
+    monkeypatch.setattr(cli, "_import_tensorflow_quietly", lambda: None)
+    honest = anonymiser.Anonymiser.__init__
+    monkeypatch.setattr(
+        anonymiser.Anonymiser,
+        "__init__",
+        lambda self, settings: honest(self, settings, None, find),
+    )
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.jpg"
+    images.save(path, scene((10, 20)))
+    return path
+
+
+def test_a_photograph_alone(photo, capsys):
+    """The embedded inpainter is missing: a clear error, and nothing is written."""
+    assert cli.main(["inpaint", str(photo)]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "No inpainter comes with this tfpriv" in message
+    assert list(photo.parent.iterdir()) == [photo]
+
+
+@pytest.mark.parametrize("action", [[], ["generate"]])
+def test_a_photograph(photo, capsys, action):
+    arguments = [*action, str(photo), "--inpainter", "black"]
+    assert cli.main(["inpaint", *arguments]) == 0
+    result = photo.with_name("photo-anonymised.jpg")
+    assert f"Anonymised: 1 in {result}" in capsys.readouterr().out
+    assert images.load(result)[26, 16].max() < 30
+    assert set(photo.parent.iterdir()) == {photo, result}
+    # Nothing is replaced.
+    assert cli.main(["inpaint", *arguments]) == 2
+    assert "there already" in capsys.readouterr().err
+
+
+def test_options_may_come_first(photo):
+    assert cli.main(["inpaint", "--inpainter", "black", str(photo)]) == 0
+    assert photo.with_name("photo-anonymised.jpg").is_file()
+
+
+def test_outputs_of_a_photograph(photo, tmp_path):
+    for output, result in [
+        ("out.png", "out.png"),
+        ("new/x.jpg", "new/x.jpg"),
+        ("folder", "folder/photo.jpg"),
+    ]:
+        options = ["--inpainter", "black", "--output", str(tmp_path / output)]
+        assert cli.main(["inpaint", str(photo), *options]) == 0
+        assert images.load(tmp_path / result).shape == (64, 80, 3)
+    assert boxes.read(tmp_path / "folder" / "boxes.csv")["photo.jpg"]
+
+
+def test_no_face_fails(tmp_path, capsys):
+    path = tmp_path / "empty.webp"
+    images.from_array(scene()).save(path)
+    assert cli.main(["inpaint", str(path), "--inpainter", "black"]) == 1
+    captured = capsys.readouterr()
+    assert "to be reviewed: empty.webp: no face was found" in captured.err
+    assert list(tmp_path.iterdir()) == [path]
+    options = ["--inpainter", "black", "--if-no-face", "copy"]
+    assert cli.main(["inpaint", str(path), *options]) == 0
+    assert (tmp_path / "empty-anonymised.png").is_file()
+
+
+def test_a_folder(tmp_path, photo, capsys):
+    source = tmp_path / "photos"
+    source.mkdir()
+    photo.rename(source / "photo.jpg")
+    (source / "broken.png").write_bytes(b"no picture")
+    run = ["inpaint", str(source), "--inpainter", "pixelate", "--preview"]
+    for done in ("Anonymised: 1", "There already: 1"):
+        assert cli.main(run) == 1
+        captured = capsys.readouterr()
+        assert done in captured.out
+        assert "to be reviewed: broken.png" in captured.err
+        assert "Photographs without a result: 1" in captured.err
+    output = tmp_path / "photos-anonymised"
+    assert {path.name for path in output.iterdir()} == {
+        "photo.jpg",
+        "boxes.csv",
+        "review.txt",
+        "settings.json",
+    }
+    assert (tmp_path / "photos-anonymised-preview.png").is_file()
+
+
+def test_shards(tmp_path):
+    source = tmp_path / "photos"
+    source.mkdir()
+    for i in range(8):
+        images.save(source / f"{i}.png", scene((10, 20), seed=i))
+    output = tmp_path / "out"
+    for shard in ("1/2", "2/2"):
+        options = ["--inpainter", "black", "--output", str(output), "--shard", shard]
+        assert cli.main(["inpaint", str(source), *options]) == 0
+    assert len(list(output.glob("[!.]*.png"))) == 8
+
+
+def test_masks(photo):
+    assert cli.main(["inpaint", "mask", str(photo), "--mask", "landmarks"]) == 0
+    mask = images.load(photo.with_name("photo-mask.png"))
+    assert set(np.unique(mask)) == {0, 255}
+    assert (mask[26, 16] == 255).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nothing.jpg"], "neither a photograph nor a folder"),
+        (["{photo}", "--mask", "gradcam"], "masks of photographs are"),
+        (["{photo}", "--inpainter", "sepia"], "Received: sepia"),
+        (["{photo}", "--boxes", "none.csv"], "no file of boxes"),
+        (["{photo}", "--shard", "3/2"], "a share is like 2/4: '3/2'"),
+        (["{photo}", "--shard", "1/2"], "options of folders. Received: --shard"),
+        (["{photo}", "--video"], "options of folders. Received: --video"),
+        (["{photo}", "--keep-person", "{photo}"], "`--facenet` takes"),
+        (["{photo}", "--seed", "-1"], "seed=-1"),
+        ([], "action"),
+    ],
+)
+def test_wrong_arguments(photo, capsys, tmp_path, monkeypatch, arguments, message):
+    from tfpriv import checkpoints
+
+    monkeypatch.setattr(checkpoints, "_PLACES", (tmp_path,))
+    words = [word.format(photo=photo) for word in arguments]
+    if words and "--inpainter" not in words:
+        words += ["--inpainter", "black"]
+    assert cli.main(["inpaint", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert list(photo.parent.iterdir()) == [photo]
+
+
+@pytest.fixture
+def generation(monkeypatch):
+    """Takes the place of the module that repaints data sets."""
+
+    def generate_dataset(source, output, **options):
+        module.calls.append((source, output, options))
+        return argparse.Namespace(done=2, there=1, failures=module.failures)
+
+    module = types.ModuleType("tfpriv.inpainting.generation")
+    module.generate_dataset, module.calls, module.failures = generate_dataset, [], []
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr("tfpriv.inpainting.generation", module, raising=False)
+    return module
+
+
+def test_a_folder_in_celebas_layout(generation, tmp_path, capsys):
+    (tmp_path / "identity_CelebA.txt").write_text("")
+    run = ["inpaint", "generate", str(tmp_path), "--inpainter", "black"]
+    run += ["--output", str(tmp_path / "out"), "--seed", "3", "--mask", "gradcam"]
+    assert cli.main(run) == 0
+    ((source, output, options),) = generation.calls
+    assert (source, output) == (tmp_path, tmp_path / "out")
+    del options["progress"], options["inpainter"]
+    assert options == {
+        "mask": "gradcam",
+        "seed": 3,
+        "prompt": "",
+        "steps": 50,
+        "guidance_scale": 7.5,
+    }
+    generation.failures = ["000001.jpg is broken"]
+    assert cli.main(run) == 1
+    assert "left out: 000001.jpg is broken" in capsys.readouterr().err
+    assert cli.main([*run, "--keep-metadata", "--boxes", "x.csv"]) == 2
+    assert "--boxes, --keep-metadata" in capsys.readouterr().err
+    assert cli.main(run[:5]) == 2
+    assert "--output DIR" in capsys.readouterr().err
+
+
+def test_names_that_help_repeats_are_those_of_the_code():
+    defaults = anonymiser.Settings()
+    assert commands._MASKS == face_masks.NAMES
+    assert commands._WITHOUT_FACES == anonymiser.WITHOUT_FACES
+    subparsers = argparse.ArgumentParser().add_subparsers()
+    commands.add_parser(subparsers)
+    options = subparsers.choices["inpaint"].parse_args(["x.jpg"])
+    assert options.keep_above == keeping.THRESHOLD
+    for name in ("prompt", "steps", "guidance_scale", "seed", "if_no_face"):
+        assert getattr(options, name) == getattr(defaults, name)
