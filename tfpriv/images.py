@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from tfpriv.files import atomic_file
 
@@ -131,9 +131,11 @@ def opened(source: str | os.PathLike | BinaryIO, name: str | None = None):
             raise
         raise ValueError(f"{error} Received: {name}") from error
     except _DAMAGE as error:
+        # Pillow's only other words here are where in the memory the file was.
+        unknown = isinstance(error, UnidentifiedImageError)
         raise ValueError(
             "The picture cannot be decoded: the file is damaged, cut short or not a "
-            f"picture. Received: {name} ({error})"
+            f"picture. Received: {name}" + ("" if unknown else f" ({error})")
         ) from error
 
 

@@ -7,7 +7,6 @@ one that `tfpriv inpaint` writes, to the last byte.
 import functools
 import json
 import threading
-from collections.abc import Iterable
 
 try:
     import apache_beam as beam
@@ -69,7 +68,8 @@ class _Anonymise(beam.DoFn):
             record = json.dumps(self._settings.record())
             self._anonymiser = _anonymiser(self._settings, record)
 
-    def process(self, item: tuple[str, Iterable[tuple[str, str]]]):
+    def process(self, item):
+        """What becomes of the photographs, (name, path), of one result's name."""
         target, photographs = item[0], list(item[1])
         if len(photographs) > 1:
             for name, _ in photographs:
