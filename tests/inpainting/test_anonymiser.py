@@ -218,3 +218,23 @@ def test_keeping_a_person_needs_a_facenet(tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "_PLACES", (tmp_path,))
     with pytest.raises(FileNotFoundError, match="`--facenet` takes"):
         anonymiser(keep_person="me.png")
+
+
+def test_a_kept_person_by_a_network(tmp_path):
+    """The whole way, with random weights: the reference's own face is the same."""
+    from tfpriv import images
+    from tfpriv.inpainting import FaceNet
+
+    network, reference = tmp_path / "facenet.keras", tmp_path / "me.png"
+    FaceNet(0.05).save(network)
+    images.save(reference, scene((10, 20)))
+    settings = Settings(
+        inpainter="black",
+        keep_person=str(reference),
+        facenet=str(network),
+        keep_above=0.99999,
+    )
+    run = Anonymiser(settings, find=find)
+    outcome = run("a.png", reference.read_bytes())
+    assert outcome.faces[0].kept
+    np.testing.assert_array_equal(decoded(outcome.content), scene((10, 20)))

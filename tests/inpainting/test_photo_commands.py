@@ -104,6 +104,22 @@ def test_a_folder(tmp_path, photo, capsys):
     assert (tmp_path / "photos-anonymised-preview.png").is_file()
 
 
+def test_what_a_recogniser_still_finds(tmp_path, monkeypatch, capsys):
+    class Anybody:
+        def embed(self, pictures):
+            return np.ones((len(pictures), 2), np.float32)
+
+    where = "tfpriv.inpainting.facenet_files.load_facenet"
+    monkeypatch.setattr(where, lambda path: Anybody())
+    source = tmp_path / "photos"
+    source.mkdir()
+    for i in range(3):
+        images.save(source / f"{i}.png", scene((10, 20), seed=i))
+    run = ["inpaint", str(source), "--inpainter", "black", "--facenet", "x.pt"]
+    assert cli.main(run) == 0
+    assert "1 of 3 repainted faces are still closest" in capsys.readouterr().out
+
+
 def test_shards(tmp_path):
     source = tmp_path / "photos"
     source.mkdir()

@@ -12,8 +12,9 @@ import pytest
 from photo_scenes import encoded, find, scene
 
 from tfpriv import images
-from tfpriv.inpainting import boxes, photo_jobs, photo_preview
+from tfpriv.inpainting import boxes, photo_jobs, photo_preview, photo_residual
 from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Settings
+from tfpriv.inpainting.obfuscation import Fill
 
 PLACES = [((10, 20),), ((50, 30), (5, 5)), ((30, 40),)]
 
@@ -300,3 +301,43 @@ def test_a_planted_fault_in_writing_is_caught(folder, tmp_path, monkeypatch):
     whole = tmp_path / "whole"
     photo_jobs.anonymise_folder(folder, whole, anonymiser())
     assert pictures(output) != pictures(whole)
+
+
+class Means:
+    """Knows faces by the colour of their middle."""
+
+    def embed(self, pictures):
+        colours = [p[len(p) // 3 : -(len(p) // 3)].mean((0, 1)) for p in pictures]
+        points = np.array(colours, np.float32).reshape(len(pictures), 3)
+        return points / (np.linalg.norm(points, axis=-1, keepdims=True) + 1e-9)
+
+
+def test_the_residual_rate_by_hand(tmp_path):
+    """Four faces of four colours: nobody is found, or everybody who is not covered."""
+    source = tmp_path / "photos"
+    source.mkdir()
+    lines = ["picture,left,top,width,height,kept"]
+    colours = [(250, 10, 10), (10, 250, 10), (10, 10, 250), (200, 200, 10)]
+    for i, colour in enumerate(colours):
+        picture = scene(seed=i)
+        picture[20:50, 10:40] = colour
+        picture[5:15, 60:70] = 255
+        images.save(source / f"{i}.png", picture)
+        lines += [f"{i}.png,10,20,30,30,no", f"{i}.png,60,5,10,10,yes"]
+    path = tmp_path / "boxes.csv"
+    path.write_text("\n".join([*lines, ""]))
+    for colour in ((250, 10, 10), (128, 128, 128)):
+        run = Anonymiser(Settings(boxes=str(path)), Fill(colour), find)
+        output = tmp_path / f"out{colour[0]}"
+        report = photo_jobs.anonymise_folder(source, output, run)
+        found = photo_residual.residual(
+            Means(), source, output, report.faces, run.settings.target
+        )
+        assert found.faces == 4
+        assert found.recognised == 1  # all red, or all grey: one is the closest
+    same = photo_residual.residual(
+        Means(), source, source, report.faces, run.settings.target
+    )
+    assert same == (4, 4)
+    assert "4 of 4 repainted faces" in str(same)
+    assert photo_residual.residual(Means(), source, output, {}, str) == (0, 0)

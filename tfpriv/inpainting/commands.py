@@ -123,7 +123,11 @@ def _add_photographs(parser):
         help="leave the faces of this person as they are",
     )
     parser.add_argument(
-        "--facenet", type=Path, metavar="FILE", help="that recognises them: .pt, .keras"
+        "--facenet",
+        type=Path,
+        metavar="FILE",
+        help="recognises that person; and tells, after a folder, how many repainted "
+        "faces it still finds: .pt or .keras",
     )
     parser.add_argument(
         "--keep-above",
@@ -257,7 +261,21 @@ def _anonymise(options, **settings) -> int:
         path = output.with_name(f"{output.stem if one else output.name}-preview.png")
         photo_preview.save(path, report.shown)
         print(f"{photo_preview.TITLE}: {path}")
-    return _say(report, "Masks written" if masks_only else "Anonymised", output)
+    code = _say(report, "Masks written" if masks_only else "Anonymised", output)
+    if options.facenet is not None and not (one or masks_only):
+        _say_residual(options, output, anonymiser.settings, report)
+    return code
+
+
+def _say_residual(options, output, settings, report):
+    from tfpriv.inpainting import load_facenet, photo_residual
+
+    source, network = options.source, load_facenet(options.facenet)
+    root = source if source.is_dir() else source.parent
+    found = photo_residual.residual(
+        network, root, output, report.faces, settings.target
+    )
+    print(f"Residual re-identification: {found}")
 
 
 def _refuse(options, what: str, defaults: dict) -> None:

@@ -12,6 +12,7 @@ from tfpriv import images
 from tfpriv.files import atomic_file
 from tfpriv.inpainting import photo_files, photo_preview
 from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Outcome
+from tfpriv.inpainting.boxes import Box
 from tfpriv.inpainting.photo_record import Record
 from tfpriv.inpainting.tracking import PATIENCE, Tracker
 
@@ -31,6 +32,7 @@ class Report(NamedTuple):
         remarks: what somebody should look at, by photographs' names.
         missing: how many of these have no result.
         others: number of files that are no pictures and stay where they are.
+        faces: of the photographs that were looked at, by their names.
         shown: some photographs, for a preview.
     """
 
@@ -39,6 +41,7 @@ class Report(NamedTuple):
     remarks: dict[str, str]
     missing: int
     others: int
+    faces: dict[str, list[Box]]
     shown: list[photo_preview.Shown]
 
 
@@ -73,10 +76,9 @@ def anonymise_file(
         output.parent.mkdir(parents=True, exist_ok=True)
         _write(output, outcome.content)
     remarks = {source.name: outcome.remark} if outcome.remark else {}
-    done = int(outcome.content is not None)
-    return Report(
-        done, 0, remarks, 1 - done, 0, photo_preview.shown(source.name, outcome)
-    )
+    done, faces = int(outcome.content is not None), {source.name: outcome.faces or []}
+    shown = photo_preview.shown(source.name, outcome)
+    return Report(done, 0, remarks, 1 - done, 0, faces, shown)
 
 
 def anonymise_folder(
@@ -168,7 +170,8 @@ class _Run:
             if progress:
                 progress(number, len(names))
         self._record.finish(remarks)
-        return Report(done, len(there), remarks, missing, others, shown)
+        faces = self._record.faces
+        return Report(done, len(there), remarks, missing, others, faces, shown)
 
     def _one(self, name, target) -> Outcome:
         try:
