@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from photo_scenes import decoded, encoded, find, scene
 
-from tfpriv.inpainting import keeping
+from tfpriv.inpainting import face_masks, keeping
 from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Settings, derived
 from tfpriv.inpainting.boxes import Box
 from tfpriv.inpainting.tracking import Tracker
@@ -41,6 +41,25 @@ def test_faces_are_covered_and_the_rest_stays():
     np.testing.assert_array_equal(original, decoded(FACES))
     np.testing.assert_array_equal(shown, result)
     assert mask[20:32, 10:22].all()
+
+
+@pytest.mark.parametrize("mask", face_masks.NAMES)
+@pytest.mark.parametrize("inpainter", ["black", Seeded(), "pixelate"])
+def test_not_a_byte_of_a_file_follows_from_what_is_covered(tmp_path, mask, inpainter):
+    """But where an obfuscation reads it, as it says."""
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps({"a.png": [[10, 20, 12, 12], [24, 22, 12, 12]]}))
+    named = isinstance(inpainter, str)
+    settings = {"inpainter": inpainter} if named else {}
+    run = anonymiser(
+        None if named else inpainter, boxes=str(path), mask=mask, **settings
+    )
+    one = run("a.png", FACES)
+    original, covered, _ = one.shown
+    other = original.copy()
+    other[covered] = np.random.default_rng(1).integers(0, 256, (covered.sum(), 3))
+    two = run("a.png", encoded(other))
+    assert (one.content == two.content) == (inpainter != "pixelate")
 
 
 def test_no_face_no_output():

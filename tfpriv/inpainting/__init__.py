@@ -6,9 +6,12 @@ Names are imported when they are used: masks need no TensorFlow.
 from tfpriv import lazy
 
 _MODULES = {
+    "Anonymiser": "anonymiser",
     "FaceNet": "facenet",
     "StableDiffusionInpainter": "diffusion",
     "aligned_region": "masks",
+    "anonymise_file": "photo_jobs",
+    "anonymise_folder": "photo_jobs",
     "eyes_to_mouth": "masks",
     "grad_cam": "saliency",
     "identity_classifier": "identities",

@@ -85,14 +85,14 @@ class Pixelate(Obfuscation):
     """Squares of one colour each. Reads what is under the mask: for comparison only.
 
     Args:
-        squares: on the shorter side of the picture, at least 1.
+        squares: on the shorter side of the picture, at most; at least 1.
     """
 
     squares: int = 16
 
     def _changed(self, image):
         height, width = image.shape[:2]
-        side = max(1, min(height, width) // self.squares)
+        side = -(-min(height, width) // self.squares)
         shape = max(1, width // side), max(1, height // side)
         picture = pictures_door.from_array(image)
         coarse = picture.resize(shape, Image.Resampling.BOX)
