@@ -22,8 +22,8 @@ class Seeded:
         return np.where(masks[..., None], np.uint8(seed % 200), images)
 
 
-def anonymiser(inpainter=None, find=find, **settings):
-    return Anonymiser(Settings(**{"inpainter": "black"} | settings), inpainter, find)
+def anonymiser(painter=None, find=find, **settings):
+    return Anonymiser(Settings(**{"inpainter": "black"} | settings), painter, find)
 
 
 FACES, EMPTY = encoded(scene((10, 20), (50, 30))), encoded(scene())
@@ -91,13 +91,13 @@ def test_one_pixel():
 def test_a_photograph_of_8000_pixels(tmp_path):
     """Found by a person here: a search takes minutes."""
     path = tmp_path / "boxes.json"
-    path.write_text(json.dumps({"a.jpg": [[7900, 7000, 99, 200]]}))
-    content = encoded(np.full((8000, 8000, 3), 99, np.uint8), "JPEG")
+    path.write_text(json.dumps({"a.jpg": [[7900, 1000, 99, 200]]}))
+    content = encoded(np.full((2000, 8000, 3), 99, np.uint8), "JPEG")
     outcome = anonymiser(boxes=str(path))("a.jpg", content)
     result = decoded(outcome.content)
-    assert result.shape == (8000, 8000, 3)
-    assert result[7050:7150, 7930:7990].max() < 20
-    assert result[:6000].min() > 95
+    assert result.shape == (2000, 8000, 3)
+    assert result[1050:1150, 7930:7990].max() < 20
+    assert result[:, :7000].min() > 95
 
 
 def test_a_grey_photograph_stays_grey():
@@ -159,7 +159,7 @@ def test_boxes_instead_of_a_search(tmp_path):
 
 
 def test_masks_only():
-    run = anonymiser(masks_only=True, inpainter=None)
+    run = anonymiser(masks_only=True)
     result = decoded(run("a.jpg", FACES).content)
     assert set(np.unique(result)) == {0, 255}
     assert (result[20:32, 10:22] == 255).all()
@@ -239,6 +239,7 @@ def test_keeping_a_person_needs_a_facenet(tmp_path, monkeypatch):
         anonymiser(keep_person="me.png")
 
 
+@pytest.mark.slow
 def test_a_kept_person_by_a_network(tmp_path):
     """The whole way, with random weights: the reference's own face is the same."""
     from tfpriv import images

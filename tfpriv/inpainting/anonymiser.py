@@ -93,6 +93,8 @@ class Settings:
     def record(self) -> dict:
         """What decides about results, to be compared: files by their content."""
         found = dataclasses.asdict(self)
+        if self.keep_person is None:  # nobody is asked who is who
+            found |= {"facenet": None, "keep_above": None}
         for name in _DIGESTED:
             if found[name] is not None:
                 with open(found[name], "rb") as file:

@@ -194,10 +194,7 @@ def _generate_dataset(options) -> int:
         raise ValueError("Name the folder to write: --output DIR. Received: none")
     inpainter = inpainters.load(options.inpainter)
     given = {"mask": options.mask, "size": inpainters.pixels(inpainter)}
-    if options.facenet is not None:
-        from tfpriv.inpainting import load_facenet
-
-        given["network"] = load_facenet(options.facenet)
+    given["network"] = _facenet(options)
     if options.classifier is not None:
         import keras
 
@@ -223,7 +220,6 @@ def _generate_dataset(options) -> int:
 
 def _anonymise(options, **settings) -> int:
     from tfpriv.inpainting import photo_jobs, photo_preview
-    from tfpriv.inpainting.anonymiser import Anonymiser, Settings
 
     if not options.source.exists():
         raise FileNotFoundError(
@@ -234,18 +230,8 @@ def _anonymise(options, **settings) -> int:
     output, one = _output(options.source, options.output, masks_only)
     if one:
         _refuse(options, "of folders", _OF_FOLDERS)
-    anonymiser = Anonymiser(
-        Settings(
-            **settings,
-            mask=options.mask or _MASKS[0],
-            seed=options.seed,
-            if_no_face=options.if_no_face,
-            boxes=_text(options.boxes),
-            keep_person=_text(options.keep_person),
-            facenet=_text(options.facenet),
-            keep_above=options.keep_above,
-        )
-    )
+    anonymiser = _anonymiser(options, settings)
+    network = None if one or masks_only else _facenet(options)
     if one:
         report = photo_jobs.anonymise_file(options.source, output, anonymiser)
     else:
@@ -262,20 +248,35 @@ def _anonymise(options, **settings) -> int:
         photo_preview.save(path, report.shown)
         print(f"{photo_preview.TITLE}: {path}")
     code = _say(report, "Masks written" if masks_only else "Anonymised", output)
-    if options.facenet is not None and not (one or masks_only):
-        _say_residual(options, output, anonymiser.settings, report)
+    if network is not None:
+        _say_residual(options.source, output, anonymiser, report, network)
     return code
 
 
-def _say_residual(options, output, settings, report):
-    from tfpriv.inpainting import load_facenet, photo_residual
+def _anonymiser(options, settings):
+    from tfpriv.inpainting.anonymiser import Anonymiser, Settings
 
-    source, network = options.source, load_facenet(options.facenet)
-    root = source if source.is_dir() else source.parent
-    found = photo_residual.residual(
-        network, root, output, report.faces, settings.target
+    return Anonymiser(
+        Settings(
+            **settings,
+            mask=options.mask or _MASKS[0],
+            seed=options.seed,
+            if_no_face=options.if_no_face,
+            boxes=_text(options.boxes),
+            keep_person=_text(options.keep_person),
+            facenet=_text(options.facenet),
+            keep_above=options.keep_above,
+        )
     )
-    print(f"Residual re-identification: {found}")
+
+
+def _facenet(options):
+    """The network of `--facenet`, or None."""
+    if options.facenet is None:
+        return None
+    from tfpriv.inpainting import load_facenet
+
+    return load_facenet(options.facenet)
 
 
 def _refuse(options, what: str, defaults: dict) -> None:
@@ -320,3 +321,13 @@ def _say(report, what: str, output: Path) -> int:
     if report.missing:
         print(f"Photographs without a result: {report.missing}", file=sys.stderr)
     return INCOMPLETE if report.missing else 0
+
+
+def _say_residual(source, output, anonymiser, report, network) -> None:
+    from tfpriv.inpainting import photo_residual
+
+    root = source if source.is_dir() else source.parent
+    found = photo_residual.residual(
+        network, root, output, report.faces, anonymiser.settings.target
+    )
+    print(f"Residual re-identification: {found}")
