@@ -39,6 +39,9 @@ COMMANDS = {
     "shuffle": _Command(
         "tfpriv.shuffling.commands", "shuffle pixels with a secret key", True
     ),
+    "weights": _Command(
+        "tfpriv.pretrained.commands", "list and check weights that others trained", True
+    ),
     "demo": _Command(
         "tfpriv.demo", "train privately on generated pictures and caption them", True
     ),
