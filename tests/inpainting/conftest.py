@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "editing" / "stylegan"))
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "diffusion"))
 
 
 @pytest.fixture

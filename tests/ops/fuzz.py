@@ -8,8 +8,8 @@ Once under AddressSanitizer (two minutes), from the repository's root:
     LD_PRELOAD="$asan $cpp" ASAN_OPTIONS=detect_leaks=0 .venv/bin/python \
         tests/ops/fuzz.py /tmp/asan/tfpriv/ops/_native.so
 
-2026-11-21, g++ 12: 10,000 calls, no complaint; with a read one row beyond the input
-planted, a heap-buffer-overflow at once.
+2026-11-22, g++ 12: no complaint in 10,000 calls of each kind, some 6,400 of them
+refused; with a read one row beyond the input planted, a heap-buffer-overflow at once.
 """
 
 import sys

@@ -7,8 +7,12 @@ from tfpriv import lazy
 
 _MODULES = {
     "FaceNet": "facenet",
+    "KerasHubInpainter": "keras_hub_task",
     "StableDiffusionInpainter": "diffusion",
     "aligned_region": "masks",
+    "export_facenet": "exporting",
+    "export_grad_cam": "exporting",
+    "export_inpainter": "exporting",
     "eyes_to_mouth": "masks",
     "grad_cam": "saliency",
     "identity_classifier": "identities",
