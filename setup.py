@@ -20,6 +20,7 @@ from setuptools.command.build_ext import build_ext
 
 TENSORFLOW_SONAME = "libtensorflow_framework.so.2"
 OPS = Path("tfpriv", "ops", "cc")
+WEIGHTS = Path("checkpoints")  # tfpriv/checkpoints.py looks where they are installed
 COMPILE_FLAGS = [
     "-std=c++17",
     "-O3",
@@ -87,7 +88,20 @@ class PlatformWheel(bdist_wheel):
         return "py3", "none", super().get_tag()[2]
 
 
+def data_files() -> list[tuple[str, list[str]]]:
+    """The small weights, folder by folder, under `share/tfpriv`."""
+    folders = [WEIGHTS, *sorted(path for path in WEIGHTS.rglob("*") if path.is_dir())]
+    return [
+        (
+            str(Path("share", "tfpriv", folder)),
+            sorted(str(path) for path in folder.iterdir() if path.is_file()),
+        )
+        for folder in folders
+    ]
+
+
 setup(
+    data_files=data_files(),
     ext_modules=[
         Extension(
             "tfpriv.ops._native",

@@ -1,4 +1,4 @@
-"""What every test gets: a quiet TensorFlow, the same random weights, both kinds of ops."""
+"""What every test gets: a quiet TensorFlow, equal random weights, both kinds of ops."""
 
 import os
 

@@ -44,6 +44,13 @@ def test_the_generator_has_the_stated_number_of_weights():
     assert weights == workload.SIZES["stylegan64"]
 
 
+def test_the_tiny_unet_has_the_stated_number_of_weights():
+    from competitors import diffusion_ours, workload
+
+    _, weights = diffusion_ours.build("tiny", 1, "step")
+    assert weights == workload.SIZES["tiny"]
+
+
 def test_every_engine_has_a_row():
     import training
 

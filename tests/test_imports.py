@@ -10,7 +10,15 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "tfpriv"
 SYSTEMS = {"captioning", "shuffling", "editing", "inpainting"}
 MIDDLE = {"audit", "dp", "faces", "layers", "perception", "training"}
-BOTTOM = {"accounting", "ops", "images", "randomness", "terminal", "weights"}
+BOTTOM = {
+    "accounting",
+    "images",
+    "ops",
+    "pretrained",
+    "randomness",
+    "terminal",
+    "weights",
+}
 FLOOR = {"checkpoints", "files", "lazy", "tables"}
 COMMAND_LINE = {"__main__", "cli", "demo", "info"}
 # Who may import whom, besides itself.

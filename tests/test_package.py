@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import tfpriv
+
 ROOT = Path(__file__).parents[1]
 SOURCES = (
     "setup.cfg",
@@ -17,6 +19,7 @@ SOURCES = (
     "pyproject.toml",
     "MANIFEST.in",
     "LICENSE",
+    "checkpoints",
     "tfpriv",
 )
 
@@ -45,6 +48,12 @@ def build(checkout: Path, **environment: str) -> tuple[Path, zipfile.ZipFile]:
     return wheel, zipfile.ZipFile(wheel)
 
 
+def metadata_folder(names: list[str]) -> str:
+    """The wheel's own folder, `tfpriv-VERSION.dist-info`."""
+    (folder,) = {n.split("/")[0] for n in names if ".dist-info/" in n}
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_a_wheel_holds_the_op_and_fits_every_python(checkout):
@@ -53,9 +62,12 @@ def test_a_wheel_holds_the_op_and_fits_every_python(checkout):
     names = contents.namelist()
     assert "tfpriv/ops/_native.so" in names
     assert "tfpriv/py.typed" in names
+    ours = {str(path.relative_to(ROOT)) for path in (ROOT / "checkpoints").rglob("*.*")}
+    share = f"{metadata_folder(names)[: -len('.dist-info')]}.data/data/share/tfpriv/"
+    assert {name[len(share) :] for name in names if name.startswith(share)} == ours
     assert not [name for name in names if name.split("/")[0] in ("tests", "build")]
     metadata = email.message_from_bytes(
-        contents.read(next(name for name in names if name.endswith("/METADATA")))
+        contents.read(f"{metadata_folder(names)}/METADATA")
     )
     required = " ".join(metadata.get_all("Requires-Dist"))
     assert "tensorflow<2.22,>=2.20" in required
@@ -81,6 +93,10 @@ def test_a_build_that_fails_leaves_no_older_library(checkout):
     wheel, contents = build(checkout, CC="/bin/false", CXX="/bin/false")
     assert wheel.name.endswith("-py3-none-any.whl")
     assert not [name for name in contents.namelist() if name.endswith(".so")]
+
+
+def test_the_citation_has_the_version():
+    assert f"version: {tfpriv.__version__}\n" in (ROOT / "CITATION.cff").read_text()
 
 
 def test_version_and_licence_are_stated_once():

@@ -1,13 +1,16 @@
 """Where the weights lie that come with tfpriv."""
 
-import sys
+import sysconfig
 from pathlib import Path
 
 import tfpriv
 
 _PLACES = (
     Path(tfpriv.__file__).parents[1] / "checkpoints",
-    Path(sys.prefix) / "share" / "tfpriv" / "checkpoints",
+    *(
+        Path(sysconfig.get_path("data", scheme)) / "share" / "tfpriv" / "checkpoints"
+        for scheme in (sysconfig.get_default_scheme(), "posix_user")
+    ),
 )
 
 

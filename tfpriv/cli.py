@@ -42,6 +42,9 @@ COMMANDS = {
     "inpaint": _Command(
         "tfpriv.inpainting.commands", "anonymise faces in photographs", True
     ),
+    "weights": _Command(
+        "tfpriv.pretrained.commands", "list and check weights that others trained", True
+    ),
     "demo": _Command(
         "tfpriv.demo", "train privately on generated pictures and caption them", True
     ),

@@ -3,6 +3,8 @@
 Only numpy is imported here: each environment has it, and none has all the frameworks.
 """
 
+import dataclasses
+
 import numpy as np
 
 PARAMETERS = {"cnn": 279_882, "decoder": 4_152_200}
@@ -15,6 +17,79 @@ STYLEGANS = {f"stylegan{pixels}": pixels for pixels in (64, 256, 1024)}
 SIZES |= {"stylegan64": 23_030_531, "stylegan256": 23_977_667}
 SIZES |= {"stylegan1024": 24_110_771}
 GENFORCE = "TFPRIV_GENFORCE"  # names a checkout of genforce/interfacegan
+
+
+@dataclasses.dataclass(frozen=True)
+class Diffusion:
+    """Configurations of an inpainter's networks, as diffusers and transformers name.
+
+    Args:
+        pixels: of a picture's side.
+        unet: of `UNet2DConditionModel`.
+        vae: of `AutoencoderKL`.
+        text: of `CLIPTextModel`.
+    """
+
+    pixels: int
+    unet: dict
+    vae: dict
+    text: dict
+
+
+# sd512 is runwayml/stable-diffusion-inpainting; tiny is there to try the benchmark.
+DIFFUSERS = {
+    "sd512": Diffusion(
+        512,
+        {
+            "in_channels": 9,
+            "sample_size": 64,
+            "block_out_channels": (320, 640, 1280, 1280),
+            "attention_head_dim": 8,
+            "cross_attention_dim": 768,
+        },
+        {
+            "block_out_channels": (128, 256, 512, 512),
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+            "layers_per_block": 2,
+            "sample_size": 512,
+        },
+        {
+            "vocab_size": 49408,
+            "hidden_size": 768,
+            "intermediate_size": 3072,
+            "num_hidden_layers": 12,
+            "num_attention_heads": 12,
+            "max_position_embeddings": 77,
+        },
+    ),
+    "tiny": Diffusion(
+        64,
+        {
+            "in_channels": 9,
+            "sample_size": 8,
+            "block_out_channels": (32, 64, 64, 64),
+            "attention_head_dim": 8,
+            "cross_attention_dim": 32,
+        },
+        {
+            "block_out_channels": (32, 32, 32, 32),
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+            "sample_size": 64,
+        },
+        {
+            "vocab_size": 6,
+            "hidden_size": 32,
+            "intermediate_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 77,
+        },
+    ),
+}
+STEPS = 4  # of the scheduler, in the pipeline
+SIZES |= {"sd512": 859_535_364, "tiny": 3_224_132}
 
 # cnn: 3x3 convolutions, each with GroupNorm and ReLU; pooled over the picture; Dense.
 IMAGE = (32, 32, 3)
@@ -99,3 +174,38 @@ def styles(name, size):
     layers = 2 * STYLEGANS[name].bit_length() - 4
     rng = np.random.default_rng(0)
     return rng.normal(size=(size, layers, 512)).astype("float32")
+
+
+def latents(name, size):
+    """Made-up inputs of an inpainter's UNet.
+
+    Args:
+        name: of `DIFFUSERS`.
+        size: Pictures.
+
+    Returns:
+        What it is asked about `(size, h, w, 9)`, and a prompt's embedding
+        `(size, 77, width)`.
+    """
+    network = DIFFUSERS[name]
+    rng = np.random.default_rng(0)
+    side, width = network.pixels // 8, network.unet["cross_attention_dim"]
+    shapes = (size, side, side, 9), (size, 77, width)
+    return tuple(rng.normal(size=shape).astype("float32") for shape in shapes)
+
+
+def pictures(name, size):
+    """Made-up pictures, and masks that cover the middle of each.
+
+    Args:
+        name: of `DIFFUSERS`.
+        size: Pictures.
+
+    Returns:
+        uint8 `(size, pixels, pixels, 3)` and bool `(size, pixels, pixels)`.
+    """
+    pixels = DIFFUSERS[name].pixels
+    rng = np.random.default_rng(0)
+    masks = np.zeros((size, pixels, pixels), bool)
+    masks[:, pixels // 4 : -pixels // 4, pixels // 4 : -pixels // 4] = True
+    return rng.integers(0, 256, (size, pixels, pixels, 3), np.uint8), masks

@@ -1,5 +1,7 @@
 """`fit` of a private model: what it takes, what it refuses, what it shows."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -336,6 +338,29 @@ def test_training_stops_before_the_budget_is_passed():
         model.fit(x, y, batch_size=10, verbose=0)
     np.testing.assert_equal(model.get_weights(), weights)
     assert len(model.privacy.ledger) == 10
+
+
+def test_a_budget_by_pld_pays_for_all_its_steps(capsys):
+    """RDP, by which such noise is too little, would end the training early."""
+    model = budgeted(accountant="pld")
+    by_rdp = budgeted().optimizer.noise_multiplier
+    assert model.optimizer.noise_multiplier < 0.99 * by_rdp
+    assert model.optimizer.budget == (2.0, 1e-5, "pld")
+    x, y = small.data(40)
+    model.fit(x, y, batch_size=10, epochs=10, verbose=2)
+    assert len(model.privacy.ledger) == 10 == int(model.optimizer.iterations)
+    assert 1.9 < model.privacy.epsilon(1e-5, accountant="pld") <= 2.0
+    assert model.privacy.epsilon(1e-5) > 2.0
+    shown = float(re.findall(r"epsilon = ([\d.]+) at", capsys.readouterr().out)[-1])
+    assert 1.9 < shown <= 2.0
+    with pytest.raises(LedgerError, match="budget is spent"):
+        model.fit(x, y, batch_size=10, verbose=0)
+
+
+@pytest.mark.parametrize("budget", [(1.0, 1e-5, "prv"), (1.0, 1e-5, "rdp", "pld")])
+def test_wrong_budgets(budget):
+    with pytest.raises(ValueError, match=r"epsilon, delta, accountant"):
+        small.sgd(budget=budget)
 
 
 def test_the_budget_counts_earlier_runs():

@@ -7,6 +7,7 @@ import stat
 import keras
 import numpy as np
 import pytest
+import skimage
 
 from tfpriv import checkpoints, cli, editing, images
 from tfpriv.accounting import Ledger
@@ -73,6 +74,24 @@ def test_faces_are_inverted_once(run, home, tmp_path):
     assert "There already: 3" in out
     assert path.stat().st_mtime_ns == before
     (home / "faces" / "9.png").unlink()
+
+
+def test_a_photograph_goes_the_whole_way(run, tmp_path):
+    """Detection, alignment, inversion and release."""
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    images.save(photographs / "astronaut.png", skimage.data.astronaut())
+    invert = [word for word in INVERT if word != "--aligned"]
+    code, out, _err = run("invert", photographs, *invert, "--output", tmp_path / "w")
+    assert code == 0
+    assert "Faces inverted: 1" in out
+    code, out, _err = run(
+        *("privatize", tmp_path / "w", *PRIVATIZE, "--output", tmp_path / "released")
+    )
+    assert code == 0
+    (released,) = (tmp_path / "released").glob("*.png")
+    assert released.stem == "astronaut"
+    assert images.load(released).shape == (16, 16, 3)
 
 
 def test_an_encoder_guesses_the_start(run, tmp_path):

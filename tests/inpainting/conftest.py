@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "editing" / "stylegan"))
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "diffusion"))
 
 
 @pytest.fixture

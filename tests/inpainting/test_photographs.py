@@ -235,6 +235,9 @@ def test_obfuscations_by_hand(rng):
 def test_the_size_of_an_inpainter():
     assert inpainters.pixels(Blur()) is None
     assert inpainters.pixels(Reading(64)) == 64
+    assert inpainters.pixels(Reading((32, 32))) == 32
+    with pytest.raises(ValueError, match="painted in squares"):
+        inpainters.pixels(Reading((32, 64)))
     assert inpainters.reads_masked(Blur())
     assert not inpainters.reads_masked(Fill())
     assert not inpainters.reads_masked(Reading())

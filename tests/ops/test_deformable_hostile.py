@@ -1,6 +1,6 @@
 """Wrong calls of the raw deformable ops are errors, never crashes."""
 
-import deformable_fuzz
+import fuzz
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -8,13 +8,13 @@ import tensorflow as tf
 
 def test_right_calls_are_not_refused(native):
     rng = np.random.default_rng(0)
-    for op in deformable_fuzz.OPS * 20:
-        getattr(native, f"tfpriv_{op}")(**deformable_fuzz.good_arguments(rng, op))
+    for op in fuzz.DEFORMABLE * 20:
+        getattr(native, f"tfpriv_{op}")(**fuzz.good_arguments(rng, op))
 
 
 @pytest.mark.parametrize("calls", [300, pytest.param(10_000, marks=pytest.mark.slow)])
 def test_spoilt_calls(native, calls):
-    refused = deformable_fuzz.run(native, calls, seed=calls)
+    refused = fuzz.run(native, calls, calls, fuzz.DEFORMABLE)
     assert calls // 3 < refused < calls
 
 
@@ -64,7 +64,7 @@ def test_layers_without_channels(native):
     bias = np.arange(3, dtype="float32")
     outputs = native.tfpriv_deformable_conv2d(**layer(bias=bias, **empty))
     np.testing.assert_array_equal(outputs, np.broadcast_to(bias, (2, 4, 4, 3)))
-    for op in deformable_fuzz.GRADIENTS:
+    for op in fuzz.GRADIENTS:
         arguments = layer(gradients=np.ones((2, 4, 4, 3), "float32"), **empty)
         del arguments["bias"]
         getattr(native, f"tfpriv_{op}")(**arguments)

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import fuzz
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -362,56 +363,13 @@ def test_wrong_arguments_are_named(change, message):
         ops.keyed_conv2d(*positional, **arguments)
 
 
-def hostile_call(rng, native):
-    """A call of a native op with shapes, numbers and permutations of any kind."""
-
-    def tensor(dtype="float32"):
-        shape = rng.integers(0, 4, rng.integers(0, 6))
-        return np.ones(shape, dtype)
-
-    def numbers():
-        return [int(n) for n in rng.choice([-1, 0, 1, 2, 3, 2**31 - 1, 2**40], 2)]
-
-    def order():
-        rows, size = rng.integers(0, 3), rng.choice([0, 1, 4, 9])
-        values = permutations(rng, rows, size)
-        return values + np.int32(rng.choice([0, 0, 0, -1, 2**30]))
-
-    window = {name: numbers() for name in ("strides", "dilations", "before", "after")}
-    if rng.random() < 0.2:
-        window["strides"] = window["strides"][:1]
-    common = {"source": order(), "target": order(), **window}
-    calls = [
-        lambda: native.tfpriv_keyed_conv2d(
-            inputs=tensor(), filters=tensor(), bias=tensor(), **common
-        ),
-        lambda: native.tfpriv_keyed_conv2d_input_gradient(
-            gradients=tensor(), filters=tensor(), input_size=numbers(), **common
-        ),
-        lambda: native.tfpriv_keyed_conv2d_filter_gradient(
-            inputs=tensor(), gradients=tensor(), kernel_size=numbers(), **common
-        ),
-        lambda: native.tfpriv_keyed_pool2d(
-            inputs=tensor(), kernel_size=numbers(), average=1, **common
-        ),
-        lambda: native.tfpriv_keyed_pool2d_gradient(
-            inputs=tensor(),
-            gradients=tensor(),
-            kernel_size=numbers(),
-            average=0,
-            **common,
-        ),
-    ]
-    return calls[rng.integers(len(calls))]
+def test_right_calls_are_not_refused(native):
+    rng = np.random.default_rng(0)
+    for op in fuzz.KEYED * 20:
+        getattr(native, f"tfpriv_{op}")(**fuzz.good_arguments(rng, op))
 
 
 @pytest.mark.parametrize("count", [300, pytest.param(10_000, marks=pytest.mark.slow)])
-def test_hostile_calls_are_errors(native, count):
-    rng = np.random.default_rng(6)
-    refused = 0
-    for _ in range(count):
-        try:
-            hostile_call(rng, native)()
-        except (tf.errors.InvalidArgumentError, tf.errors.ResourceExhaustedError):
-            refused += 1
-    assert refused > 0.9 * count
+def test_spoilt_calls_are_errors(native, count):
+    refused = fuzz.run(native, count, count, fuzz.KEYED)
+    assert count // 3 < refused < count

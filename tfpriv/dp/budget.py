@@ -3,13 +3,32 @@
 from tfpriv.accounting import LedgerError
 
 MOST_STEPS = 1 << 40
+ACCOUNTANTS = ("rdp", "pld")
 
 
-def steps_within_budget(epsilon, delta, *, mechanism, ledger):
+def checked(budget):
+    """A budget as it is kept: `(epsilon, delta)`, or with the accountant's name.
+
+    Raises:
+        ValueError: For anything else.
+    """
+    if budget is None:
+        return None
+    epsilon, delta, *accountant = budget
+    if len(accountant) > 1 or not set(accountant) <= set(ACCOUNTANTS):
+        raise ValueError(
+            "`budget` must be `(epsilon, delta)` or `(epsilon, delta, accountant)`, "
+            f"the accountant one of {ACCOUNTANTS}. Received: budget={budget}"
+        )
+    return float(epsilon), float(delta), *accountant
+
+
+def steps_within_budget(epsilon, delta, accountant="rdp", *, mechanism, ledger):
     """The largest number of steps after which the budget still holds.
 
     Args:
         epsilon, delta: The budget.
+        accountant: `"rdp"` or `"pld"`, by whose figure it holds.
         mechanism: `Mechanism` of one step.
         ledger: What was spent before; it is not changed.
 
@@ -18,7 +37,8 @@ def steps_within_budget(epsilon, delta, *, mechanism, ledger):
     """
 
     def fits(steps):
-        return _planned(mechanism, ledger, steps).epsilon(delta) <= epsilon
+        planned = _planned(mechanism, ledger, steps)
+        return planned.epsilon(delta, accountant=accountant) <= epsilon
 
     if not fits(1):
         return 0
@@ -35,18 +55,20 @@ def refuse_spent_budget(budget, mechanism, ledger):
     """Raises `LedgerError` if not even one more step fits the budget.
 
     Args:
-        budget: `(epsilon, delta)`, or `None` for no limit.
+        budget: As `checked` returns it; `None` for no limit.
         mechanism: `Mechanism` of one step.
         ledger: What was spent before; it is not changed.
     """
     if budget is None:
         return
-    epsilon, delta = budget
-    if _planned(mechanism, ledger, 1).epsilon(delta) > epsilon:
+    epsilon, delta, accountant = (*budget, "rdp")[:3]
+    planned = _planned(mechanism, ledger, 1).epsilon(delta, accountant=accountant)
+    if planned > epsilon:
+        spent = ledger.epsilon(delta, accountant=accountant)
         raise LedgerError(
             "The privacy budget is spent: one more step would pass it. Expected "
             f"epsilon <= {epsilon} at delta={delta}. Received: a ledger with "
-            f"epsilon={ledger.epsilon(delta):.4g} after {len(ledger)} steps"
+            f"epsilon={spent:.4g} after {len(ledger)} steps"
         )
 
 

@@ -22,10 +22,12 @@ class PrivacyLogger(keras.callbacks.Callback):
     Args:
         model: Private model.
         mechanism: What one step costs.
-        budget: `(epsilon, delta)` or `None`.
+        budget: The optimizer's. Its accountant says what epsilon is shown, too.
     """
 
     SECONDS_BETWEEN_UPDATES = 1.0
+    # PLD can take seconds: at most so much of the time goes into showing epsilon.
+    SHARE_FOR_UPDATES = 0.05
 
     def __init__(self, model, mechanism, budget):
         super().__init__()
@@ -33,6 +35,7 @@ class PrivacyLogger(keras.callbacks.Callback):
         self._private_loss = model._private_loss
         self._mechanism = mechanism
         self._budget = budget
+        self._accountant = (*(budget or (0, 0)), "rdp")[2]
         self._next_update = 0.0
         self._shown = None
         self._steps_left = None
@@ -60,7 +63,11 @@ class PrivacyLogger(keras.callbacks.Callback):
         now = time.monotonic()
         if now >= self._next_update:
             self._update()
-            self._next_update = now + self.SECONDS_BETWEEN_UPDATES
+            then = time.monotonic()
+            pause = max(
+                self.SECONDS_BETWEEN_UPDATES, (then - now) / self.SHARE_FOR_UPDATES
+            )
+            self._next_update = then + pause
         if logs is not None:
             logs["epsilon"] = self._shown
 
@@ -83,7 +90,9 @@ class PrivacyLogger(keras.callbacks.Callback):
             )
 
     def _update(self):
-        self._shown = self._privacy.ledger.epsilon(self._privacy.delta)
+        self._shown = self._privacy.ledger.epsilon(
+            self._privacy.delta, accountant=self._accountant
+        )
 
 
 class TensorBoard(keras.callbacks.TensorBoard):

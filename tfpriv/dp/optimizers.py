@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfpriv.accounting import calibrate_noise, mechanisms
+from tfpriv.dp import budget as budgets
 from tfpriv.dp import noise
 from tfpriv.dp.clipping import check_l2_norm_clip, styles, tags
 from tfpriv.dp.clipping.adaptive import AdaptiveClipping
@@ -32,7 +33,8 @@ class PrivateOptimizer:
             `dp.AdaptiveClipping(...)`, for which `l2_norm_clip` is the first bound,
             `noise_multiplier` the noise on the gradients relative to the bound of
             each step, and the ledger counts the noised indicators besides.
-        budget: `None`, or `(epsilon, delta)`: training stops before it is passed.
+        budget: `None`, or `(epsilon, delta)`: training stops before it is passed. By
+            RDP's figure; with `(epsilon, delta, "pld")` by PLD's, which takes longer.
     """
 
     def __init__(
@@ -61,7 +63,7 @@ class PrivateOptimizer:
         self._l2_norm_clip = float(l2_norm_clip)
         self._noise_multiplier = float(noise_multiplier)
         self._clipping = styles.get(clipping)
-        self._budget = None if budget is None else tuple(map(float, budget))
+        self._budget = budgets.checked(budget)
         self._bound: Any = self._add_bound() if self._is_adaptive else None
         self.privacy = Privacy()
         self._tracked = False
@@ -100,7 +102,10 @@ class PrivateOptimizer:
 
     @property
     def budget(self):
-        """`(epsilon, delta)` that training may not pass, or `None`."""
+        """`(epsilon, delta)` that training may not pass, or `None`.
+
+        Where PLD decides, `"pld"` is the third.
+        """
         return self._budget
 
     @property
@@ -253,8 +258,8 @@ class PrivateOptimizer:
             l2_norm_clip: Positive float.
             clipping: As for the class; the noise found is that on the gradients, with
                 which the whole step, indicators included, keeps to the budget.
-            accountant: `"rdp"` or `"pld"`, used for calibration; the stop in `fit`
-                goes by RDP.
+            accountant: `"rdp"` or, tighter, `"pld"`: by whose figure the noise is
+                calibrated and the budget kept.
             ledger: `Ledger` of what the model has spent already, or `None`.
             **kwargs: For the Keras optimizer, `learning_rate` among them.
 
@@ -277,7 +282,7 @@ class PrivateOptimizer:
             l2_norm_clip=l2_norm_clip,
             noise_multiplier=noise_multiplier,
             clipping=style,
-            budget=(epsilon, delta),
+            budget=(epsilon, delta, *([accountant] if accountant != "rdp" else [])),
             **kwargs,
         )
 
@@ -294,7 +299,8 @@ def _private(keras_class):
         l2_norm_clip: Positive float: bound on each unit's gradient.
         noise_multiplier: Float >= 0: noise on the sum, in units of the bound.
         clipping: `"flat"`, `"per_layer"`, `"automatic"`, or a `dp.AdaptiveClipping`.
-        budget: `None`, or `(epsilon, delta)` that training may not pass.
+        budget: `None`, or `(epsilon, delta)` that training may not pass; with
+            `"pld"` as a third, by the tighter accountant.
     """,
     }
     private_class = type(name, (PrivateOptimizer, keras_class), body)

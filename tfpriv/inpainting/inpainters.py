@@ -41,17 +41,26 @@ def pixels(inpainter: Callable[..., np.ndarray]) -> int | None:
     """The size of pictures that an inpainter was made for.
 
     Args:
-        inpainter: of ours, or with an attribute `size`.
+        inpainter: of ours, or with an attribute `size`: a number, or height and width.
 
     Returns:
         Pixels of a side; None for any.
+
+    Raises:
+        ValueError: if it paints no squares.
     """
     unet = getattr(inpainter, "unet", None)
-    if unet is None:
-        return getattr(inpainter, "size", None)
-    vae = inpainter.vae
-    latent = unet.config["sample_size"]
-    return latent * vae.factor if latent else vae.config["sample_size"]
+    if unet is not None:
+        vae, latent = inpainter.vae, unet.config["sample_size"]
+        return latent * vae.factor if latent else vae.config["sample_size"]
+    size = getattr(inpainter, "size", None)
+    if not isinstance(size, tuple):
+        return size
+    if size[0] != size[1]:
+        raise ValueError(
+            f"Faces are painted in squares. Received: an inpainter of {size} pixels"
+        )
+    return size[0]
 
 
 def reads_masked(inpainter: Callable[..., np.ndarray]) -> bool:

@@ -86,7 +86,7 @@ def similarity_heat(
             f"size of at least {LEAST_SIZE}. Received: targets of shape "
             f"{targets.shape} for {len(pictures)} pictures, size={size}"
         )
-    weighed = _weighed_maps(network, layer)
+    weighed = similarity_maps(network, layer)
     heat = np.zeros(pictures.shape[:3], np.float32)
     targets = np.broadcast_to(targets, (len(pictures), wide))
     for i, (picture, target) in enumerate(zip(pictures, targets, strict=True)):
@@ -183,7 +183,7 @@ def patch_scores(heat: np.ndarray, grid: int) -> np.ndarray:
 
 # Two networks, say one for masks and one to judge them, are traced once.
 @functools.lru_cache(maxsize=4)
-def _weighed_maps(network, layer):
+def similarity_maps(network, layer):
     """A function from a picture and a target to (height, width), not negative."""
     maps = network.get_layer(layer).output
     inner = keras.Model(network.input, [maps, network.output])

@@ -1,6 +1,5 @@
 """VGG-16's feature maps, with torchvision's weights."""
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,15 +8,13 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfpriv import weights
+from tfpriv import pretrained, weights
 
 # Filters of the convolutions between the poolings, as torchvision numbers them:
 # convolution, ReLU, convolution, ReLU, pooling, ...
 BLOCKS = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
 RELUS = (1, 3, 6, 8, 11, 13, 15, 18, 20, 22, 25, 27, 29)
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet
-URL = "https://download.pytorch.org/models/vgg16-397923af.pth"
-DIGEST = "397923af"  # the first digits of the file's SHA-256, as its name says
 
 
 def features(
@@ -50,7 +47,7 @@ def features(
             f"`relus` must be ascending numbers of {RELUS}. Received: relus={relus}"
         )
     model = _network(relus, size)
-    path = _download() if path is None else Path(path)
+    path = pretrained.download("vgg16") if path is None else Path(path)
     _load(model, weights.read_torch(path), path)
     model.trainable = False
     return model
@@ -91,13 +88,3 @@ def _load(model, arrays, path) -> None:
                     f"Received: shape {array.shape} in {path}"
                 )
             variable.assign(value)
-
-
-def _download() -> Path:
-    path = Path(keras.utils.get_file(origin=URL))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not digest.startswith(DIGEST):
-        raise ValueError(
-            f"The download is damaged; delete it. Received: SHA-256 {digest} of {path}"
-        )
-    return path

@@ -1,5 +1,6 @@
 """Folders of diffusers: what is written is read, and what is wrong is named."""
 
+import json
 import shutil
 
 import keras
@@ -42,6 +43,48 @@ def test_what_is_written_is_read(inpainter, saved):
     np.testing.assert_array_equal(again.tokenizer(["ab"]), inpainter.tokenizer(["ab"]))
     with pytest.raises(FileExistsError, match="Received"):
         inpainter.save_diffusers(saved)
+
+
+def into_shards(folder, index="diffusion_pytorch_model.safetensors.index.json"):
+    """Parts a network's file of weights in two, as diffusers does with large ones."""
+    arrays = load_file(folder / WEIGHTS)
+    names = sorted(arrays)
+    parts = {"one.safetensors": names[::2], "two.safetensors": names[1::2]}
+    for file, some in parts.items():
+        save_file({name: arrays[name] for name in some}, folder / file)
+    (folder / WEIGHTS).unlink()
+    where = {name: file for file, some in parts.items() for name in some}
+    (folder / index).write_text(json.dumps({"metadata": {}, "weight_map": where}))
+    return folder / index
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "diffusion_pytorch_model.safetensors.index.json",
+        "diffusion_pytorch_model.fp16.safetensors.index.json",
+        "diffusion_pytorch_model.safetensors.index.fp16.json",
+    ],
+)
+def test_weights_in_several_files(inpainter, folder, index):
+    into_shards(folder / "unet", index)
+    again = loading.read_unet(folder / "unet")
+    for one, other in zip(inpainter.unet.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_wrong_indices(folder, change_json):
+    index = into_shards(folder / "unet")
+    change_json(index, weight_map={"conv_in.bias": "one.safetensors"})
+    with pytest.raises(ValueError, match="lacks"):
+        loading.read_unet(folder / "unet")
+    for wrong in ({"a": "../one.safetensors"}, {"a": 1}, {}, None, [1]):
+        change_json(index, weight_map=wrong)
+        with pytest.raises(ValueError, match="must name files of its folder"):
+            loading.read_unet(folder / "unet")
+    change_json(index, weight_map={"a": "none.safetensors"})
+    with pytest.raises(FileNotFoundError):
+        loading.read_unet(folder / "unet")
 
 
 def test_names_and_shapes_are_diffusers(saved):

@@ -28,6 +28,7 @@ _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 _ENDINGS = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
 # What older files call the parts of the VAE's attention.
 _OLDER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_JSON = ".json"
 _POSITIONS = "embeddings.position_ids"  # the numbers from 0, in older files
 
 
@@ -99,21 +100,21 @@ def write_folder(
 def read_unet(folder: str | os.PathLike, dtype=None) -> UNet:
     """The UNet in a folder of diffusers: `config.json` and weights."""
     network = UNet(read_json(Path(folder) / CONFIG), dtype=dtype)
-    _assign(weights(network), _weights_file(folder))
+    _assign(weights(network), _weights_files(folder))
     return network
 
 
 def read_vae(folder: str | os.PathLike, dtype=None) -> VAE:
     """The VAE in a folder of diffusers: `config.json` and weights."""
     network = VAE(read_json(Path(folder) / CONFIG), dtype=dtype)
-    _assign(weights(network), _weights_file(folder))
+    _assign(weights(network), _weights_files(folder))
     return network
 
 
 def read_text_encoder(folder: str | os.PathLike, dtype=None):
     """CLIP's text encoder in a folder of transformers: `config.json` and weights."""
     network = text_encoder(read_json(Path(folder) / CONFIG), dtype)
-    _assign(text_weights(network), _weights_file(folder))
+    _assign(text_weights(network), _weights_files(folder))
     return network
 
 
@@ -139,19 +140,58 @@ def write_network(network, folder: str | os.PathLike) -> None:
         save_file(arrays, partial, metadata={"format": "pt"})
 
 
-def _weights_file(folder):
+def _weights_files(folder) -> list[Path]:
+    """The file of weights, or those that an index names, in the order of preference."""
+    folder = Path(folder)
     names = [f"{stem}{ending}" for ending in _ENDINGS for stem in _STEMS]
     for name in names:
-        if (Path(folder) / name).is_file():
-            return Path(folder) / name
+        if (folder / name).is_file():
+            return [folder / name]
+        stem, dot, ending = name.partition(".")
+        # diffusers puts a variant's name behind `.index`, transformers before it.
+        variant = ending.rpartition(".")[0]
+        indices = {f"{name}.index{_JSON}"}
+        if variant:
+            kind = ending.rpartition(".")[2]
+            indices.add(f"{stem}{dot}{kind}.index.{variant}{_JSON}")
+        for index in sorted(indices):
+            if (folder / index).is_file():
+                return _shards(folder / index)
     raise FileNotFoundError(
-        f"There are no weights; expected one of {names}. Received: {folder}"
+        f"There are no weights; expected one of {names}, or the index of its parts. "
+        f"Received: {folder}"
     )
 
 
-def _assign(expected: Iterator[Weight], path: Path) -> None:
-    """Gives each weight its array of the file; reads one at a time."""
+def _shards(index: Path) -> list[Path]:
+    """The files that an index names, all of its own folder."""
+    parts = read_json(index).get("weight_map")
+    names = set(parts.values()) if isinstance(parts, dict) else {None}
+    wrong = [n for n in names if not isinstance(n, str) or Path(n).name != n]
+    if wrong or not names:
+        raise ValueError(
+            "An index must name files of its folder for its weights. Received: "
+            f"{wrong[:1] or parts} in {index}"
+        )
+    return [index.parent / name for name in sorted(names)]
+
+
+def _assign(expected: Iterator[Weight], paths: list[Path]) -> None:
+    """Gives each weight its array of the files; reads one at a time."""
     by_name = {weight.name: weight for weight in expected}
+    seen: set[str] = set()
+    for path in paths:
+        seen |= _assign_some(by_name, path)
+    missing = sorted(set(by_name) - seen)
+    if missing:
+        raise ValueError(
+            f"The file lacks {len(missing)} weights of the network, {missing[0]!r} "
+            f"the first. Received: {', '.join(map(str, paths))}"
+        )
+
+
+def _assign_some(by_name, path) -> set[str]:
+    """Gives weights the arrays of a file; returns their names."""
     seen = set()
     for name, shape, read in _arrays(path):
         own = _own_name(name, by_name)
@@ -169,12 +209,7 @@ def _assign(expected: Iterator[Weight], path: Path) -> None:
             )
         own.assign(_finite(read(), name, path))
         seen.add(own.name)
-    missing = sorted(set(by_name) - seen)
-    if missing:
-        raise ValueError(
-            f"The file lacks {len(missing)} weights of the network, {missing[0]!r} "
-            f"the first. Received: {path}"
-        )
+    return seen
 
 
 def _own_name(name, by_name):

@@ -80,7 +80,7 @@ class StableDiffusionInpainter:
         self.text_encoder, self.tokenizer = text_encoder, tokenizer
         # Compiled into graphs, which free a tensor when its last reader is done.
         self._encode = tf.function(vae.encode, autograph=False)
-        self._decode = tf.function(vae.decode, autograph=False)
+        self.decode = tf.function(vae.decode, autograph=False)
         self._noise = tf.function(unet.__call__, autograph=False)
 
     @classmethod
@@ -156,30 +156,22 @@ class StableDiffusionInpainter:
                 encoder.
         """
         images, masks = self._checked(images, masks)
-        # From here on nobody sees what is under the masks.
-        visible = np.where(masks[..., None], 0, pictures_door.to_signed(images))
-        factor = self.vae.factor
-        seen = ops.concatenate(
-            [
-                masks[:, ::factor, ::factor, None].astype(np.float32),
-                self._encode(visible.astype(np.float32)),
-            ],
-            axis=-1,
-        )
-        contexts = self._contexts(prompt, guidance_scale, len(images))
+        seen = self.seen(images, masks)
+        contexts = self.contexts(prompt, guidance_scale, len(images))
         scheduler = copy.copy(self.scheduler)
         scheduler.set_timesteps(steps)
-        size = *seen.shape[1:3], self.vae.config["latent_channels"]
-        latents = tf.Variable(initial_noise(seed, len(images), size))
+        shape = self.latent_shape(*images.shape[1:3])
+        latents = tf.Variable(initial_noise(seed, len(images), shape))
         total = len(scheduler.timesteps)
         for number, time in enumerate(scheduler.timesteps, 1):
-            noise = self._guided(latents, seen, time, contexts, guidance_scale)
-            latents.assign(scheduler.step(noise, time, latents.value()))
+            value = latents.value()
+            noise = self.guided(value, seen, time, contexts, guidance_scale)
+            latents.assign(scheduler.step(noise, time, value))
             if callback is not None and callback(
                 Step(number, total, int(time), latents)
             ):
                 break
-        painted = np.asarray(self._decode(latents.value()))
+        painted = np.asarray(self.decode(latents.value()))
         return np.where(masks[..., None], pictures_door.to_bytes(painted), images)
 
     def _checked(self, images, masks):
@@ -203,8 +195,45 @@ class StableDiffusionInpainter:
             )
         return images, masks
 
-    def _contexts(self, prompt, guidance_scale, count):
-        """What the network is asked with: with the prompt, and perhaps without."""
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """`(h, w, c)` of the latent of a picture."""
+        factor = self.vae.factor
+        return height // factor, width // factor, self.vae.config["latent_channels"]
+
+    def seen(self, images, masks):
+        """What the network is shown beside the latents: nothing of what masks cover.
+
+        Args:
+            images: uint8 `(n, h, w, 3)`, array or tensor.
+            masks: bool `(n, h, w)`.
+
+        Returns:
+            float `(n, ...latent_shape)`: the mask, and the latent of the picture that
+            is grey where it is covered.
+        """
+        masks = ops.cast(masks, "float32")[..., None]
+        signed = ops.cast(images, "float32") / 127.5 - 1
+        # Not a product: what is covered must not matter, whatever it is.
+        visible = ops.where(masks > 0, 0.0, signed)
+        factor = self.vae.factor
+        return ops.concatenate(
+            [masks[:, ::factor, ::factor], self._encode(visible)], axis=-1
+        )
+
+    def contexts(self, prompt: str, guidance_scale: float, count):
+        """What the network is asked with: with the prompt, and perhaps without.
+
+        Args:
+            prompt: What is to be painted.
+            guidance_scale: Up to 1, or without a prompt, it is asked once.
+            count: Pictures, a number or a tensor.
+
+        Returns:
+            One or two tensors `(count, tokens, size)`.
+
+        Raises:
+            ValueError: For a prompt without a text encoder.
+        """
         if self.text_encoder is None:
             if prompt:
                 raise ValueError(
@@ -215,12 +244,23 @@ class StableDiffusionInpainter:
         prompts = [prompt, ""] if prompt and guidance_scale > 1 else [prompt]
         tokens = self.tokenizer(prompts)
         found = self.text_encoder({"token_ids": tokens})
-        return [ops.repeat(one[None], count, axis=0) for one in found]
+        return [tf.repeat(one[None], count, axis=0) for one in found]
 
-    def _guided(self, latents, seen, time, contexts, guidance_scale):
-        """The noise in the latents, as the prompt would have it."""
-        x = ops.concatenate([latents.value(), seen], axis=-1)
-        times = ops.full((x.shape[0],), int(time), dtype="int32")
+    def guided(self, latents, seen, time: int, contexts, guidance_scale: float):
+        """The noise in the latents, as the prompt would have it.
+
+        Args:
+            latents: `(n, h, w, c)`.
+            seen: What `seen` returned.
+            time: At which the network is asked.
+            contexts: What `contexts` returned.
+            guidance_scale: As for a call.
+
+        Returns:
+            `(n, h, w, c)`.
+        """
+        x = ops.concatenate([latents, seen], axis=-1)
+        times = ops.full((ops.shape(x)[0],), int(time), dtype="int32")
         noise = self._noise(x, times, contexts[0])
         if len(contexts) == 1:
             return noise
@@ -254,7 +294,7 @@ def initial_noise(
     return np.stack([g.standard_normal(shape, np.float32) for g in generators])
 
 
-def empty_context(unet: UNet, count: int):
+def empty_context(unet: UNet, count):
     """What a UNet without a text encoder is asked with: zeros `(count, 2, size)`.
 
     Two tokens, because Keras warns of a softmax over one.
