@@ -37,6 +37,9 @@ ATTRIBUTES = {
 # What else differs from picture to picture, each evenly spread over [-1, 1].
 SCENE = ("light", "ground", "ground_warmth", "shirt")
 
+NUMBERS = len(TRAITS) + len(ATTRIBUTES) + len(SCENE)
+_WITH_GLASSES = 0.3  # how many of all
+
 # Streams of random numbers that never meet.
 _PERSON, _PICTURE = 0, 1
 
@@ -128,7 +131,7 @@ def sample(people: int, pictures: int = 1, *, seed: int = 0, first: int = 0) -> 
                 np.clip(age + rng.uniform(-0.1, 0.1), 0, 1),
                 male,
                 rng.uniform(-1, 1),
-                float(rng.uniform() < 0.3),
+                float(rng.uniform() < _WITH_GLASSES),
                 rng.uniform(-1, 1),
             )
             rows.append((person, traits, attributes, rng.uniform(-1, 1, len(SCENE))))
@@ -136,3 +139,36 @@ def sample(people: int, pictures: int = 1, *, seed: int = 0, first: int = 0) -> 
     return Faces(
         np.array(identity), np.array(traits), np.array(attributes), np.array(scene)
     )
+
+
+def of_numbers(numbers: np.ndarray) -> Faces:
+    """Faces at given points of a cube. Evenly spread points give faces as `sample`'s.
+
+    Args:
+        numbers: float (n, 28), -1 to 1: traits, attributes and scene in their order.
+
+    Returns:
+        n faces, each of a person of its own.
+
+    Raises:
+        ValueError: for another shape, or numbers out of range.
+    """
+    numbers = np.asarray(numbers, float)
+    inside = numbers.ndim == 2 and numbers.shape[1] == NUMBERS
+    if not inside or not np.all(np.abs(numbers) <= 1):
+        raise ValueError(
+            f"Faces are made of {NUMBERS} numbers from -1 to 1 each. Received: shape "
+            f"{numbers.shape}"
+        )
+    traits, looks, scene = np.split(
+        numbers, [len(TRAITS), len(TRAITS) + len(ATTRIBUTES)], axis=1
+    )
+    age, male, smile, glasses, pose = looks.T
+    attributes = [
+        (age + 1) / 2,
+        (male > 0).astype(float),
+        smile,
+        (glasses > 1 - 2 * _WITH_GLASSES).astype(float),
+        pose,
+    ]
+    return Faces(np.arange(len(numbers)), traits, np.stack(attributes, 1), scene)
