@@ -23,6 +23,7 @@ from tfpriv.faces import reader as readers
 from tfpriv.files import read_json
 from tfpriv.inpainting import generation, outputs
 from tfpriv.inpainting.facenet import standardised
+from tfpriv.inpainting.people import People
 from tfpriv.inpainting.recognition import (
     FALSE_ACCEPTS,
     Gallery,
@@ -84,8 +85,10 @@ class Evaluation:
         covered: mean share of the pixels that the masks cover.
         rows: one for each method, `ORIGINAL` and `REPAINTED` first.
         false_accepts: share of strangers that the threshold of `verified` lets in.
-        strangers: how many similarities of originals to strangers it was set by; None
-            without a second recogniser.
+        persons: how many there are in the second recogniser's gallery; None without it,
+            as what follows.
+        strangers: how many similarities of originals to strangers `verified` was set
+            by.
         stranger_similarity: mean of these.
         shown: pictures to look at, by the name of the method; uint8 (k, h, w, 3).
         masks: theirs, bool (k, h, w).
@@ -97,6 +100,7 @@ class Evaluation:
     covered: Estimate
     rows: list[Row]
     false_accepts: float
+    persons: int | None
     strangers: int | None
     stranger_similarity: float | None
     shown: dict[str, np.ndarray]
@@ -163,11 +167,49 @@ def evaluate(
         )
     _refuse_maker_of_masks(folder, recogniser)
     if obfuscators is None:
-        from tfpriv.inpainting.obfuscation import OBFUSCATIONS as obfuscators
+        from tfpriv.inpainting import obfuscation
+
+        obfuscators = obfuscation.OBFUSCATIONS
     judges = _Judges(classifier, recogniser, reader, lpips)
     seen = _look(files, judges, obfuscators, seed, progress)
     verdict = _Verdict(seen, labels, gallery and _gallery(*gallery, recogniser))
     return verdict.evaluation(false_accepts, seed)
+
+
+def gallery_of(
+    folder: str | os.PathLike,
+    data: str | os.PathLike,
+    recogniser,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """A gallery for `evaluate`: what a data set trains with, of the folder's persons.
+
+    Args:
+        folder: the experiment.
+        data: the data set that it was made of, in CelebA's layout.
+        recogniser: the second one.
+        progress: `None`, or a function called with `(done, total)`.
+
+    Returns:
+        Embeddings and labels.
+
+    Raises:
+        ValueError: if a picture of the folder is none that the data set tests with:
+            who has it in the gallery recognises the picture, not the person.
+    """
+    people = People.load(data)
+    tested = {Path(people.celeba.names[row]).stem for row in people.testing}
+    files = outputs.listed(folder)
+    for output in files:
+        if output.image not in tested:
+            raise ValueError(
+                "The pictures must be those that the data set tests with. "
+                f"Received: {output.original} with {data}"
+            )
+    size = outputs.read(files[0]).original.shape[0]
+    asked = np.unique([output.label for output in files])
+    rows = people.training[np.isin(people.labels[people.training], asked)]
+    return people.embedded(rows, recogniser, size, progress), people.labels[rows]
 
 
 def _refuse_maker_of_masks(folder, recogniser):
@@ -296,6 +338,7 @@ class _Verdict:
             covered=self._mean(self._seen.covered, seed),
             rows=rows,
             false_accepts=false_accepts,
+            persons=None if limit is None else len(self._gallery.persons),
             strangers=None if limit is None else len(self._strangers),
             stranger_similarity=(
                 None if limit is None else float(self._strangers.mean())

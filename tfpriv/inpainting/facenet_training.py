@@ -16,14 +16,9 @@ from tfpriv.faces import draw, sample
 from tfpriv.faces.celeba import SIZE as CELEBA_SIZE
 from tfpriv.faces.celeba import ZOOM as CELEBA_ZOOM
 from tfpriv.files import atomic_path
+from tfpriv.inpainting import recognition
 from tfpriv.inpainting.facenet import EMBEDDING, FaceNet, standardised
-from tfpriv.inpainting.recognition import (
-    FALSE_ACCEPTS,
-    Gallery,
-    own,
-    strangers,
-    threshold,
-)
+from tfpriv.inpainting.recognition import Gallery
 from tfpriv.training import restore_state, save_state
 
 CHECKPOINT, NETWORK = "training.npz", "facenet.keras"
@@ -214,17 +209,10 @@ def figures(network, people: int = 200, *, size: int = 64, seed: int = 0) -> dic
         seed: of the persons.
 
     Returns:
-        `rank_one`: share of the probes whose person is found among all; `verified`:
-        share accepted where 1 % of strangers are.
+        As `recognition.figures`.
     """
     faces = sample(people, _OF_EACH, seed=seed, first=_FIRST_TEST_PERSON)
     embeddings = network.embed(draw(faces, size, zoom=ZOOM))
     probe = np.arange(len(faces)) % 2 == 1
     gallery = Gallery.of(embeddings[~probe], faces.identity[~probe])
-    compared = gallery.similarities(embeddings[probe])
-    columns = gallery.columns(faces.identity[probe])
-    limit = threshold(strangers(compared, columns), FALSE_ACCEPTS)
-    return {
-        "rank_one": float(np.mean(compared.argmax(1) == columns)),
-        "verified": float(np.mean(own(compared, columns) > limit)),
-    }
+    return recognition.figures(gallery, embeddings[probe], faces.identity[probe])

@@ -54,7 +54,8 @@ def train_identities(
 
     Args:
         network: embeds the pictures; frozen from here on.
-        pictures: uint8 (n, height, width, 3).
+        pictures: uint8 (n, height, width, 3), or what the network embedded them to,
+            float (n, 512).
         labels: int (n,), below `classes`.
         classes: number of persons, at least 2.
         epochs: passes over the pictures.
@@ -69,17 +70,7 @@ def train_identities(
     Raises:
         ValueError: if an argument is out of range.
     """
-    labels = np.asarray(labels)
-    if labels.shape != (len(pictures),) or not len(labels):
-        raise ValueError(
-            "There must be a label for each picture, and at least one. Received: "
-            f"labels of shape {labels.shape} for {len(pictures)} pictures"
-        )
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(
-            f"Labels must be whole numbers below {classes}. Received: "
-            f"{labels.dtype}, {labels.min()} to {labels.max()}"
-        )
+    labels = checked_labels(labels, len(pictures), classes)
     keras.utils.set_random_seed(seed)
     classifier = identity_classifier(network, classes)
     inputs = keras.Input((EMBEDDING,), name="embeddings")
@@ -94,10 +85,37 @@ def train_identities(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
+    if np.ndim(pictures) == 4:
+        pictures = network.embed(pictures)
     history = head.fit(
-        network.embed(pictures), labels, batch_size=batch_size, epochs=epochs, verbose=2
+        pictures, labels, batch_size=batch_size, epochs=epochs, verbose=2
     )
     return classifier, history
+
+
+def checked_labels(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
+    """Labels that are what they should be.
+
+    Args:
+        labels: int (count,), below `classes`.
+        count: number of pictures.
+        classes: number of persons.
+
+    Raises:
+        ValueError: for other labels, or none.
+    """
+    labels = np.asarray(labels)
+    if labels.shape != (count,) or not count:
+        raise ValueError(
+            "There must be a label for each picture, and at least one. Received: "
+            f"labels of shape {labels.shape} for {count} pictures"
+        )
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"Labels must be whole numbers below {classes}. Received: "
+            f"{labels.dtype}, {labels.min()} to {labels.max()}"
+        )
+    return labels
 
 
 def _head(classes):

@@ -123,3 +123,29 @@ def nearest(probes: np.ndarray, references: np.ndarray) -> np.ndarray:
         int (n,), below m.
     """
     return np.argmax(directions(probes) @ directions(references).T, 1)
+
+
+def figures(
+    gallery: Gallery,
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    false_accepts: float = FALSE_ACCEPTS,
+) -> dict[str, float]:
+    """How well an embedding tells persons.
+
+    Args:
+        gallery: everybody who is to be told, by other pictures.
+        embeddings: float (n, d), of pictures to be recognised.
+        labels: int (n,), who is in them; all in the gallery.
+        false_accepts: as for `threshold`.
+
+    Returns:
+        `rank_one`: share of the pictures whose person is found; `verified`: share that
+        is accepted where at most `false_accepts` of the strangers are.
+    """
+    compared, columns = gallery.similarities(embeddings), gallery.columns(labels)
+    limit = threshold(strangers(compared, columns), false_accepts)
+    return {
+        "rank_one": float(np.mean(compared.argmax(1) == columns)),
+        "verified": float(np.mean(own(compared, columns) > limit)),
+    }
