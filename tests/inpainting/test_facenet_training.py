@@ -1,5 +1,7 @@
 """Training a FaceNet on drawn faces: it learns, and goes on where it was."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -38,6 +40,9 @@ class Small(keras.Sequential):
         )
         self.build((None, None, None, 3))
 
+    def get_config(self):
+        return {"name": "small"}
+
     def embed(self, pictures):
         return np.asarray(self(standardised(pictures, 24), training=False))
 
@@ -48,9 +53,10 @@ def small():
 
 
 def test_it_learns():
-    trainer = Trainer(small(), RECIPE)
+    """Without a margin, which would raise the loss while it grows."""
+    trainer = Trainer(small(), dataclasses.replace(RECIPE, margin=0.0, switch=1.0))
     losses = [trainer.step(number) for number in range(RECIPE.steps)]
-    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
 
 
 def test_an_interrupted_training_comes_to_the_same_weights(tmp_path):
@@ -73,7 +79,7 @@ def test_an_interrupted_training_comes_to_the_same_weights(tmp_path):
     for a, b in zip(whole.weights, parts.weights, strict=True):
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="another recipe or network"):
-        train_facenet(tmp_path / "two", small(), Recipe(**vars(RECIPE) | {"scale": 8}))
+        train_facenet(tmp_path / "two", small(), dataclasses.replace(RECIPE, scale=8.0))
 
 
 def test_the_recipe():
@@ -105,7 +111,7 @@ def test_the_network_itself(tmp_path):
     In the folder it leaves what `load_facenet` reads.
     """
     recipe = Recipe(
-        people=6, pictures=4, steps=60, batch_size=12, sizes=(75, 96), seed=1
+        people=6, pictures=4, steps=60, batch_size=12, sizes=(75, 96), margin=0.0
     )
     trainer = Trainer(FaceNet(0.06, dropout=0.0), recipe)
     losses = [trainer.step(number) for number in range(recipe.steps)]

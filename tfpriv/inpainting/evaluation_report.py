@@ -48,7 +48,8 @@ def text(evaluation: Evaluation) -> str:
     ]
     if evaluation.strangers:
         lines.append(
-            f"Looked for among {evaluation.persons} persons; verified at {100 * evaluation.false_accepts:g} % false accepts, set by "
+            f"Looked for among {evaluation.persons} persons. Verified at "
+            f"{100 * evaluation.false_accepts:g} % false accepts, set by "
             f"{evaluation.strangers} similarities to strangers "
             f"(mean {evaluation.stranger_similarity:.3f})."
         )

@@ -54,9 +54,9 @@ class Recipe:
     discrepancy", arXiv:1906.06423.
     """
 
-    people: int = 4000
-    pictures: int = 12
-    steps: int = 12_000
+    people: int = 2000
+    pictures: int = 16
+    steps: int = 4000
     batch_size: int = 64
     learning_rate: float = 1e-3
     scale: float = 24.0

@@ -27,6 +27,8 @@ PICTURE, PERSON = "picture", "person"
 WITHOUT_PRIVACY = "trained without differential privacy"
 _FEATURES, _LINEAR, _NORM = "avgpool_1a", "last_linear", "last_bn"
 _AT_ONCE = 32
+# Bounds on what a unit adds to a step's sum, of about the lengths of its gradients.
+PICTURE_CLIP, PERSON_CLIP = 1.0, 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +38,14 @@ class Protection:
     Attributes:
         epsilon: the budget, which training stops before; positive.
         delta: below one in as many units as there are.
-        l2_norm_clip: bound on what one unit adds to the sum of gradients.
+        l2_norm_clip: bound on what one unit adds to the sum of gradients; None for
+            `PICTURE_CLIP` or `PERSON_CLIP`.
         pictures: of one person that a step uses at most, by person.
     """
 
     epsilon: float = 8.0
     delta: float = 1e-5
-    l2_norm_clip: float = 1.0
+    l2_norm_clip: float | None = None
     pictures: int = 16
 
 
@@ -213,6 +216,7 @@ def unprotected(model: keras.Model) -> Ledger:
     return _speaking_for(ledger, model)
 
 
+_CLIPS = {PICTURE: PICTURE_CLIP, PERSON: PERSON_CLIP}
 _LOSSES = {
     PICTURE: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
     PERSON: keras.losses.CosineSimilarity(),
@@ -231,7 +235,7 @@ def _fit(model, data, unit, protection, epochs, learning_rate, population, optio
             population=population,
             batch_size=options["batch_size"],
             steps=steps,
-            l2_norm_clip=protection.l2_norm_clip,
+            l2_norm_clip=protection.l2_norm_clip or _CLIPS[unit],
             learning_rate=learning_rate,
         ),
         loss=_LOSSES[unit],

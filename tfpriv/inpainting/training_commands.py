@@ -50,8 +50,8 @@ def _add_train_facenet(actions):
     parser.add_argument(
         "--width", type=float, default=0.25, help="1 is the published network's"
     )
-    parser.add_argument("--people", type=int, help="default: the recipe's 4000")
-    parser.add_argument("--steps", type=int, help="default: the recipe's 12000")
+    parser.add_argument("--people", type=int, help="default: the recipe's 2000")
+    parser.add_argument("--steps", type=int, help="default: the recipe's 4000")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=train_facenet)
 
@@ -72,7 +72,9 @@ def _add_finetune(actions):
     parser.add_argument("--epsilon", type=float, default=8.0, help="the budget")
     parser.add_argument("--delta", type=float, default=1e-5)
     parser.add_argument(
-        "--clip", type=float, default=1.0, help="bound on a unit's gradient"
+        "--clip",
+        type=float,
+        help="bound on a unit's gradient; default: 1 by picture, 0.05 by person",
     )
     parser.add_argument("--epochs", type=int, help="default: 8, or 30 privately")
     _add_size(parser)
