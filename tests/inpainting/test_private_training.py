@@ -13,7 +13,7 @@ from tfpriv.inpainting.private_training import (
 )
 from tfpriv.weights import digest_of
 
-CLIP, MANY = 0.05, 30
+CLIP, MANY = 0.01, 30  # shorter than any gradient here
 FEATURES = 56  # of the network at this width
 LITTLE = Protection(epsilon=50.0, delta=1e-3, l2_norm_clip=0.5, pictures=4)
 

@@ -172,10 +172,10 @@ def write_dataset(
         points = np.rint(landmarks(faces, size, zoom=zoom)).astype(int)
         partition = np.array([0] * 8 + [1, 2])[faces.identity % 10]
         signs = np.where(celeba_attributes(faces), 1, -1)
-        _write_rows(folder / IDENTITIES, names, faces.identity[:, None] + 1)
-        _write_rows(folder / PARTITIONS, names, partition[:, None])
-        _write_rows(folder / ATTRIBUTE_LIST, names, signs, NAMES)
-        _write_rows(folder / LANDMARKS, names, points.reshape(-1, 10), POINTS)
+        write_rows(folder / IDENTITIES, names, faces.identity[:, None] + 1)
+        write_rows(folder / PARTITIONS, names, partition[:, None])
+        write_rows(folder / ATTRIBUTE_LIST, names, signs, NAMES)
+        write_rows(folder / LANDMARKS, names, points.reshape(-1, 10), POINTS)
         _write_truth(folder / TRUTH, names, faces)
     return Path(output)
 
@@ -306,10 +306,20 @@ def write_column(path: Path, names: Sequence[str], numbers: np.ndarray) -> None:
         numbers: int (n,).
     """
     with atomic_path(path) as partial:
-        _write_rows(partial, names, np.asarray(numbers)[:, None])
+        write_rows(partial, names, np.asarray(numbers)[:, None])
 
 
-def _write_rows(path, names, numbers, header=None) -> None:
+def write_rows(
+    path: Path, names: Sequence[str], numbers: np.ndarray, header=None
+) -> None:
+    """Writes a list of several whole numbers for each picture.
+
+    Args:
+        path: the file.
+        names: of n pictures.
+        numbers: int (n, m).
+        header: the columns' names, for the lists that have them.
+    """
     lines = [
         " ".join([n, *map(str, row)]) for n, row in zip(names, numbers, strict=True)
     ]

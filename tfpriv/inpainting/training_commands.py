@@ -23,14 +23,21 @@ def add_parsers(actions) -> None:
 
 def _add_prepare(actions):
     parser = actions.add_parser(
-        "prepare", help="draw faces in CelebA's layout, or check CelebA; part them"
+        "prepare", help="draw faces in CelebA's layout, or take CelebA; part them"
     )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder to draw faces into"
+        "--output", type=Path, metavar="DIR", help="folder to write a data set into"
     )
     source.add_argument(
         "--celeba", type=Path, metavar="DIR", help="folder in CelebA's layout"
+    )
+    parser.add_argument(
+        "--tfds",
+        nargs="?",
+        const="",
+        metavar="DATA_DIR",
+        help="with --output: write TFDS' celeb_a, instead of drawing",
     )
     parser.add_argument("--people", type=int, default=200, metavar="N", help="to draw")
     parser.add_argument("--pictures", type=int, default=20, metavar="N", help="of each")
@@ -163,7 +170,9 @@ def prepare(options: argparse.Namespace) -> None:
     from tfpriv import faces
     from tfpriv.inpainting.people import People
 
-    if options.output:
+    if options.tfds is not None:
+        _export_tfds(options)
+    elif options.output:
         faces.write_dataset(
             options.output,
             options.people,
@@ -185,6 +194,18 @@ def prepare(options: argparse.Namespace) -> None:
         f"train with, {len(people.testing)} to test with"
     )
     print(f"Written: {path}")
+
+
+def _export_tfds(options):
+    from tfpriv.faces import celeba_tfds
+
+    if options.output is None:
+        raise ValueError(
+            "--tfds needs the folder to write: --output DIR. Received: none"
+        )
+    celeba_tfds.export_tfds(
+        options.output, data_dir=options.tfds or None, progress=progress("writing")
+    )
 
 
 def train_facenet(options: argparse.Namespace) -> None:
