@@ -1,6 +1,8 @@
 """The experiment's folder: the same however often it was interrupted."""
 
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -106,6 +108,37 @@ def test_killed_and_started_again(dataset, tmp_path, monkeypatch, killed_at):
     assert report.there == killed_at // 3
     assert report.done == PEOPLE - killed_at // 3
     assert contents(out) == contents(whole)
+
+
+SLOWLY = """
+import sys, time
+from tfpriv.inpainting.generation import generate_dataset
+
+def fill(images, masks, seed):
+    time.sleep(0.2)
+    return images // 2 * masks[..., None] + images * ~masks[..., None]
+
+generate_dataset(sys.argv[1], sys.argv[2], "random", fill, size=32)
+print("done")
+"""
+
+
+@pytest.mark.slow
+def test_killed_by_the_system(tmp_path):
+    """SIGKILL, again and again, until a run comes to its end."""
+    data = faces.write_dataset(tmp_path / "faces", 6, 10, size=(44, 36))
+    command = [sys.executable, "-c", SLOWLY, str(data)]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+    for _ in range(30):
+        with subprocess.Popen([*command, str(tmp_path / "out")]) as process:
+            before = len(contents(tmp_path / "out"))
+            while process.poll() is None:
+                if len(contents(tmp_path / "out")) > before + 6:
+                    process.kill()
+            if process.returncode == 0:
+                break
+    assert process.returncode == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 def test_order_and_company_change_nothing(dataset, tmp_path):

@@ -9,7 +9,13 @@ import pytest
 
 from tfpriv import faces
 from tfpriv.accounting import Ledger
-from tfpriv.inpainting import FaceNet, facenet_training, generation, training_commands
+from tfpriv.inpainting import (
+    FaceNet,
+    facenet_training,
+    generation,
+    load_classifier,
+    training_commands,
+)
 from tfpriv.inpainting.facenet_files import load_facenet
 from tfpriv.inpainting.people import SPLIT, People
 from tfpriv.weights import digest_of
@@ -66,7 +72,7 @@ def test_prepare_names_missing_pictures(tmp_path):
 
 
 def test_finetune_as_published(finetuned):
-    classifier = keras.models.load_model(finetuned / "classifier.keras")
+    classifier = load_classifier(finetuned / "classifier.keras")
     assert classifier.output_shape == (None, PEOPLE)
     ledger = Ledger.load(finetuned / "ledger.json")
     assert ledger.epsilon(1e-5) == np.inf
@@ -79,13 +85,20 @@ def test_finetune_as_published(finetuned):
     }
 
 
+def test_other_files_are_no_classifiers(facenets, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no classifier"):
+        load_classifier(tmp_path / "none.keras")
+    with pytest.raises(ValueError, match="not a classifier over persons"):
+        load_classifier(facenets[0])
+
+
 def test_finetune_by_picture(data, facenets, tmp_path):
     words = ["--private", "picture", "--epsilon", 4, "--epochs", 2, "--size", SIZE]
     run("finetune", data, "--facenet", facenets[0], "--output", tmp_path / "a", *words)
     ledger = Ledger.load(tmp_path / "a" / "ledger.json")
     assert ledger.unit == "picture"
     assert 0 < ledger.epsilon(1e-5) <= 4
-    classifier = keras.models.load_model(tmp_path / "a" / "classifier.keras")
+    classifier = load_classifier(tmp_path / "a" / "classifier.keras")
     ledger.check_weights(digest_of(classifier.weights))
     assert "each picture" in (tmp_path / "a" / "statement.txt").read_text()
     with pytest.raises(FileExistsError, match="name another folder"):

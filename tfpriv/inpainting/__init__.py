@@ -15,6 +15,7 @@ _MODULES = {
     "grad_cam": "saliency",
     "identity_classifier": "identities",
     "input_gradients": "saliency",
+    "load_classifier": "identities",
     "load_facenet": "facenet_files",
     "private_patches": "private_masks",
     "random_patches": "masks",

@@ -209,7 +209,7 @@ def gallery_of(
     size = outputs.read(files[0]).original.shape[0]
     asked = np.unique([output.label for output in files])
     rows = people.training[np.isin(people.labels[people.training], asked)]
-    return people.embedded(rows, recogniser, size, progress), people.labels[rows]
+    return people.embedded(rows, recogniser.embed, size, progress), people.labels[rows]
 
 
 def _refuse_maker_of_masks(folder, recogniser):

@@ -1,6 +1,7 @@
 """Fine-tunes a FaceNet on a data set of persons, and says how well it does."""
 
 import argparse
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -106,21 +107,21 @@ def by_person(
         options: as for `by_picture`.
         progress: as for `plainly`.
     """
-    trained_with = np.flatnonzero(people.celeba.partition == 0)
-    pictures = people.pictures(trained_with, options.size, progress)
+    before = _on_others(network, people, options.size)  # fails before it spends
+    rows = np.flatnonzero(people.celeba.partition == 0)
+    embed = functools.partial(private_training.features, network)
+    found = people.embedded(rows, embed, options.size, progress)
     keras.utils.set_random_seed(options.seed)
     trained, ledger = private_training.train_embedding_privately(
         network,
-        pictures,
-        people.labels[trained_with],
+        found,
+        people.labels[rows],
         _protection(options),
         epochs=options.epochs or _PRIVATE_EPOCHS,
     )
-    figures = {
-        f"{name} {when}": figure
-        for when, judged in (("before", network), ("after", trained))
-        for name, figure in _on_others(judged, people, options.size).items()
-    }
+    after = _on_others(trained, people, options.size)
+    figures = {f"{name} before": figure for name, figure in before.items()}
+    figures |= {f"{name} after": figure for name, figure in after.items()}
     return Done(FACENET, trained, ledger, figures)
 
 
@@ -148,7 +149,7 @@ class _Embedded:
     def __init__(self, network, people, size, progress):
         self._people = people
         rows = np.arange(len(people.celeba))
-        self._embeddings = people.embedded(rows, network, size, progress)
+        self._embeddings = people.embedded(rows, network.embed, size, progress)
 
     def of(self, rows):
         return self._embeddings[rows], self._people.labels[rows]
@@ -175,8 +176,8 @@ def _on_others(network, people, size):
     other = people.celeba.partition > 0
     known, asked = (rows[other[rows]] for rows in (people.training, people.testing))
     gallery = recognition.Gallery.of(
-        people.embedded(known, network, size), people.labels[known]
+        people.embedded(known, network.embed, size), people.labels[known]
     )
     return recognition.figures(
-        gallery, people.embedded(asked, network, size), people.labels[asked]
+        gallery, people.embedded(asked, network.embed, size), people.labels[asked]
     )

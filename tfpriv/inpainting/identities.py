@@ -1,5 +1,8 @@
 """A classifier over persons, on top of a network that is not changed."""
 
+import os
+from pathlib import Path
+
 import keras
 import numpy as np
 from keras import layers
@@ -91,6 +94,30 @@ def train_identities(
         pictures, labels, batch_size=batch_size, epochs=epochs, verbose=2
     )
     return classifier, history
+
+
+def load_classifier(path: str | os.PathLike) -> keras.Model:
+    """Loads an `identity_classifier` that was saved.
+
+    Args:
+        path: a `.keras` file. Nothing in it is executed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or holds another model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no classifier here. Received: {path}")
+    try:
+        classifier = keras.saving.load_model(path, compile=False)
+        classifier.get_layer("identities")
+    except Exception as error:  # Keras raises what its parts happen to raise
+        raise ValueError(
+            "The model cannot be loaded: damaged, or not a classifier over persons. "
+            f"Received: {path} ({type(error).__name__}: {error})"
+        ) from error
+    return classifier
 
 
 def checked_labels(labels: np.ndarray, count: int, classes: int) -> np.ndarray:

@@ -128,25 +128,32 @@ class People:
     def embedded(
         self,
         rows: np.ndarray,
-        network,
+        embed: Callable[[np.ndarray], np.ndarray],
         size: int,
         progress: Callable[[int, int], None] | None = None,
     ) -> np.ndarray:
         """Embeds pictures without holding them all.
 
         Args:
-            rows: int (m,), which ones.
-            network: a `FaceNet`, or another with `embed`.
+            rows: int (m,), which ones; one at least.
+            embed: a function from pictures to arrays, such as that of a `FaceNet`.
             size: as for `pictures`.
             progress: `None`, or a function called with `(done, total)`.
 
         Returns:
-            float32 (m, 512).
+            What `embed` returns, (m, ...).
+
+        Raises:
+            ValueError: there are no pictures.
         """
+        if not len(rows):
+            raise ValueError(
+                f"There must be pictures to embed. Received: none of {self.celeba.folder}"
+            )
         parts = []
         for first in range(0, len(rows), _AT_ONCE):
             part = rows[first : first + _AT_ONCE]
-            parts.append(network.embed(self.pictures(part, size)))
+            parts.append(embed(self.pictures(part, size)))
             if progress:
                 progress(first + len(part), len(rows))
         return np.concatenate(parts)

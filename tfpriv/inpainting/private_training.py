@@ -113,7 +113,7 @@ def train_embedding_privately(
 
     Args:
         network: public; it is not changed.
-        pictures: uint8 (n, height, width, 3).
+        pictures: uint8 (n, height, width, 3), or their `features`.
         labels: int (n,), the persons.
         protection: how privately; by default `Protection()`.
         epochs: passes over the persons.
@@ -128,7 +128,7 @@ def train_embedding_privately(
     """
     protection = protection or Protection()
     labels = np.asarray(labels)
-    found = features(network, pictures)
+    found = features(network, pictures) if np.ndim(pictures) == 4 else pictures
     head = embedding_head(network)
     data = found, own_middles(head.predict(found, verbose=0), labels)
     people = len(np.unique(labels))
@@ -240,7 +240,7 @@ def _fit(model, data, unit, protection, epochs, learning_rate, population, optio
         ),
         loss=_LOSSES[unit],
     )
-    model.fit(dp.PoissonSampler(data, **options), epochs=epochs, verbose=0)
+    model.fit(dp.PoissonSampler(data, **options), epochs=epochs, verbose=2)
     return model.privacy
 
 

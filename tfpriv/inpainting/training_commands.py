@@ -209,8 +209,11 @@ def _export_tfds(options):
 
 
 def train_facenet(options: argparse.Namespace) -> None:
+    import keras
+
     from tfpriv.inpainting import FaceNet, facenet_training
 
+    keras.utils.set_random_seed(options.seed)  # of the weights to begin with
     given = {"people": options.people, "steps": options.steps}
     given = {key: value for key, value in given.items() if value is not None}
     network = facenet_training.train_facenet(
@@ -278,7 +281,12 @@ def train_inpainter(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     import keras
 
-    from tfpriv.inpainting import evaluation, evaluation_report, load_facenet
+    from tfpriv.inpainting import (
+        evaluation,
+        evaluation_report,
+        load_classifier,
+        load_facenet,
+    )
     from tfpriv.perception.lpips import Lpips
 
     if (options.second is None) != (options.data is None):
@@ -298,7 +306,7 @@ def evaluate(options: argparse.Namespace) -> None:
         judges["lpips"] = Lpips(None if options.vgg == "download" else options.vgg)
     found = evaluation.evaluate(
         options.folder,
-        keras.saving.load_model(options.classifier, compile=False),
+        load_classifier(options.classifier),
         false_accepts=options.false_accepts,
         seed=options.seed,
         progress=progress("looking"),
