@@ -148,7 +148,8 @@ class People:
         """
         if not len(rows):
             raise ValueError(
-                f"There must be pictures to embed. Received: none of {self.celeba.folder}"
+                "There must be pictures to embed. Received: none of "
+                f"{self.celeba.folder}"
             )
         parts = []
         for first in range(0, len(rows), _AT_ONCE):
