@@ -112,6 +112,9 @@ def test_a_second_recogniser(folder, classifier):
         assert row.verified.value == right
         assert row.similarity.value == pytest.approx(right, abs=0.01)
         assert row.rank_one.count == 5
+    # Each of three is accepted as one of two others; the third original is, too.
+    assert after.mistaken.value == pytest.approx(3 / 10)
+    assert before.mistaken.value == pytest.approx(1 / 10)
     assert before.linked.value == 4 / 5  # the third one looks like the first
     assert after.linked.value == 2 / 5
 

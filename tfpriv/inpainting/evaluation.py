@@ -53,6 +53,8 @@ class Row:
         rank_one: share of the pictures whose person is the most similar one in the
             second recogniser's gallery of other pictures.
         verified: share of the pictures that are similar enough to their person.
+        mistaken: mean share of the strangers whom a picture is similar enough to, too:
+            where this is large, being verified means little.
         similarity: mean cosine similarity to the template of the person.
         linked: share of the pictures whose most similar original is of the same person.
         attributes: for each attribute, the share of pictures in which it is read as
@@ -67,6 +69,7 @@ class Row:
     ssim: Estimate
     rank_one: Estimate | None = None
     verified: Estimate | None = None
+    mistaken: Estimate | None = None
     similarity: Estimate | None = None
     linked: Estimate | None = None
     attributes: dict[str, Estimate] | None = None
@@ -370,10 +373,13 @@ class _Verdict:
         similarity = own(compared, self._columns)
         originals = self._seen.said[ORIGINAL]["embedding"]
         found = self._labels[nearest(embeddings, originals)]
+        others = strangers(compared, self._columns).reshape(len(compared), -1)
+        persons = self._labels[self._known]
         return {
             "rank_one": intervals.share(compared.argmax(1) == self._columns),
             "verified": intervals.share(similarity > limit),
-            "similarity": self._mean(similarity, seed, self._labels[self._known]),
+            "mistaken": self._mean((others > limit).mean(1), seed, persons),
+            "similarity": self._mean(similarity, seed, persons),
             "linked": intervals.share(found == self._labels),
         }
 

@@ -62,6 +62,7 @@ def table(evaluation: Evaluation) -> str:
         "fooled": ("fooled, % of the recognised", _percent),
         "rank_one": ("found by a second recogniser (rank 1), %", _percent),
         "verified": ("verified by it, %", _percent),
+        "mistaken": ("and as each stranger, %", _percent),
         "similarity": ("similarity to other pictures", _figure),
         "linked": ("linked to an original, %", _percent),
         "kept": ("smile, glasses, pose kept, %", _percent),

@@ -49,7 +49,7 @@ def plainly(
     Args:
         network: embeds the pictures.
         people: the data set; its training side is trained with, the other tested.
-        options: `size`, `epochs` and `seed`.
+        options: `size`, `epochs`, `learning_rate` and `seed`.
         progress: `None`, or a function called with `(done, total)`.
     """
     embedded = _Embedded(network, people, options.size, progress)
@@ -57,7 +57,7 @@ def plainly(
         network,
         *embedded.of(people.training),
         people.classes,
-        epochs=options.epochs or EPOCHS,
+        **_steps(options, EPOCHS),
         seed=options.seed,
     )
     ledger = private_training.unprotected(classifier)
@@ -85,7 +85,7 @@ def by_picture(
         *embedded.of(people.training),
         people.classes,
         _protection(options),
-        epochs=options.epochs or _PRIVATE_EPOCHS,
+        **_steps(options, _PRIVATE_EPOCHS),
     )
     return Done(CLASSIFIER, classifier, ledger, embedded.accuracies(classifier))
 
@@ -117,7 +117,7 @@ def by_person(
         found,
         people.labels[rows],
         _protection(options),
-        epochs=options.epochs or _PRIVATE_EPOCHS,
+        **_steps(options, _PRIVATE_EPOCHS),
     )
     after = _on_others(trained, people, options.size)
     figures = {f"{name} before": figure for name, figure in before.items()}
@@ -165,6 +165,13 @@ class _Embedded:
             if len(rows)
             for embeddings, labels in [self.of(rows)]
         }
+
+
+def _steps(options, epochs):
+    """How long and how fast to train."""
+    rate = options.learning_rate
+    given = {} if rate is None else {"learning_rate": rate}
+    return given | {"epochs": options.epochs or epochs}
 
 
 def _protection(options):

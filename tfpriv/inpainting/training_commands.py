@@ -84,6 +84,11 @@ def _add_finetune(actions):
         help="bound on a unit's gradient; default: 1 by picture, 0.05 by person",
     )
     parser.add_argument("--epochs", type=int, help="default: 8, or 30 privately")
+    parser.add_argument(
+        "--learning-rate",
+        type=float,
+        help="of Adam; default: 0.001, or 0.01 privately by picture",
+    )
     _add_size(parser)
     parser.add_argument("--seed", type=int, default=0, help="not of the noise")
     parser.set_defaults(handler=finetune)
