@@ -4,7 +4,8 @@ import dataclasses
 import math
 
 import numpy as np
-from scipy import stats
+
+from tfpriv.audit.intervals import clopper_pearson
 
 _FALSE_ALARM = 1e-3  # that a bound of an accuracy is on the wrong side of the truth
 
@@ -95,9 +96,9 @@ def _reading(answers: list[np.ndarray]) -> Reading:
     level = _FALSE_ALARM / 2  # for each of two shares
     lows, highs = [], []
     for right in answers:
-        hits, n = int(right.sum()), len(right)
-        lows.append(stats.beta.ppf(level, hits, n - hits + 1) if hits else 0.0)
-        highs.append(stats.beta.isf(level, hits + 1, n - hits) if hits < n else 1.0)
+        low, high = clopper_pearson(int(right.sum()), len(right), level)
+        lows.append(low)
+        highs.append(high)
     return Reading(
         accuracy=float(np.mean([right.mean() for right in answers])),
         low=float(np.mean(lows)),

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from tfpriv import images
 from tfpriv.faces.drawing import draw, landmarks
 from tfpriv.faces.looks import ATTRIBUTES, SCENE, TRAITS, Faces, sample
-from tfpriv.files import new_directory
+from tfpriv.files import atomic_path, new_directory
 
 PICTURES = "img_align_celeba"
 IDENTITIES = "identity_CelebA.txt"
@@ -68,11 +69,11 @@ class CelebA:
             ValueError: a line is not as it should be, or a picture is not in all lists.
         """
         folder = Path(folder)
-        identity = _read_column(folder / IDENTITIES)
+        identity = read_column(folder / IDENTITIES)
         names = tuple(identity)
         rows = {
             "attributes": _read_attributes(folder / ATTRIBUTE_LIST),
-            "partition": _read_column(folder / PARTITIONS),
+            "partition": read_column(folder / PARTITIONS),
         }
         for part in rows.values():
             if part.keys() != identity.keys():
@@ -92,6 +93,25 @@ class CelebA:
     def paths(self) -> list[Path]:
         """The pictures' files."""
         return [self.folder / PICTURES / name for name in self.names]
+
+    def landmarks(self) -> np.ndarray:
+        """Reads where eyes, nose and mouth are.
+
+        Returns:
+            int (n, 5, 2), (x, y) in pixels, as `faces.landmarks` gives them.
+
+        Raises:
+            FileNotFoundError: there is no `list_landmarks_align_celeba.txt`.
+            ValueError: a line is not as it should be, or a picture's is missing.
+        """
+        rows = _read_rows(self.folder / LANDMARKS, 10, header=POINTS)
+        missing = [name for name in self.names if name not in rows]
+        if missing:
+            raise ValueError(
+                "Every picture must be in all of CelebA's lists. "
+                f"Received: {self.folder / LANDMARKS} without {missing[0]}"
+            )
+        return np.reshape([rows[name] for name in self.names], (-1, 5, 2))
 
     def attribute(self, name: str) -> np.ndarray:
         """bool (n,), one of CelebA's 40 attributes.
@@ -152,10 +172,10 @@ def write_dataset(
         points = np.rint(landmarks(faces, size, zoom=zoom)).astype(int)
         partition = np.array([0] * 8 + [1, 2])[faces.identity % 10]
         signs = np.where(celeba_attributes(faces), 1, -1)
-        _write_rows(folder / IDENTITIES, names, faces.identity[:, None] + 1)
-        _write_rows(folder / PARTITIONS, names, partition[:, None])
-        _write_rows(folder / ATTRIBUTE_LIST, names, signs, NAMES)
-        _write_rows(folder / LANDMARKS, names, points.reshape(-1, 10), POINTS)
+        write_rows(folder / IDENTITIES, names, faces.identity[:, None] + 1)
+        write_rows(folder / PARTITIONS, names, partition[:, None])
+        write_rows(folder / ATTRIBUTE_LIST, names, signs, NAMES)
+        write_rows(folder / LANDMARKS, names, points.reshape(-1, 10), POINTS)
         _write_truth(folder / TRUTH, names, faces)
     return Path(output)
 
@@ -261,7 +281,45 @@ def read_truth(folder: str | Path) -> Faces:
     return Faces(identity[:, 0].astype(int) - 1, traits, attributes, scene)
 
 
-def _write_rows(path, names, numbers, header=None) -> None:
+def read_column(path: Path) -> dict[str, int]:
+    """Reads a list of one whole number for each picture, as `identity_CelebA.txt`.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The numbers by the pictures' names, in the file's order.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is not as it should be.
+    """
+    return {name: values[0] for name, values in _read_rows(path, 1).items()}
+
+
+def write_column(path: Path, names: Sequence[str], numbers: np.ndarray) -> None:
+    """Writes such a list, whole or not at all.
+
+    Args:
+        path: the file; one that is there is replaced.
+        names: of n pictures.
+        numbers: int (n,).
+    """
+    with atomic_path(path) as partial:
+        write_rows(partial, names, np.asarray(numbers)[:, None])
+
+
+def write_rows(
+    path: Path, names: Sequence[str], numbers: np.ndarray, header=None
+) -> None:
+    """Writes a list of several whole numbers for each picture.
+
+    Args:
+        path: the file.
+        names: of n pictures.
+        numbers: int (n, m).
+        header: the columns' names, for the lists that have them.
+    """
     lines = [
         " ".join([n, *map(str, row)]) for n, row in zip(names, numbers, strict=True)
     ]
@@ -277,10 +335,6 @@ def _write_truth(path, names, faces) -> None:
         writer.writerow(["image_id", "identity", *TRAITS, *ATTRIBUTES, *SCENE])
         for name, person, row in zip(names, faces.identity, numbers, strict=True):
             writer.writerow([name, person + 1, *map(repr, row.tolist())])
-
-
-def _read_column(path: Path) -> dict[str, int]:
-    return {name: values[0] for name, values in _read_rows(path, 1).items()}
 
 
 def _read_attributes(path: Path) -> dict[str, list[bool]]:

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from tfpriv.inpainting import training_commands
 from tfpriv.terminal import progress
 
 INCOMPLETE = 1  # the exit code where photographs have no result
@@ -36,7 +37,7 @@ def add_parser(subparsers) -> None:
     actions = inpaint.add_subparsers(dest="action", metavar="action", required=True)
     _add_generate(actions)
     _add_mask(actions)
-    # Here: training_commands.add_parsers(actions)
+    training_commands.add_parsers(actions)
     _generate_by_default(inpaint, actions)
 
 
@@ -196,9 +197,9 @@ def _generate_dataset(options) -> int:
     given = {"mask": options.mask, "size": inpainters.pixels(inpainter)}
     given["network"] = _facenet(options)
     if options.classifier is not None:
-        import keras
+        from tfpriv.inpainting import load_classifier
 
-        given["classifier"] = keras.saving.load_model(options.classifier)
+        given["classifier"] = load_classifier(options.classifier)
     report = generation.generate_dataset(
         options.source,
         options.output,

@@ -1,5 +1,8 @@
 """A classifier over persons, on top of a network that is not changed."""
 
+import os
+from pathlib import Path
+
 import keras
 import numpy as np
 from keras import layers
@@ -54,7 +57,8 @@ def train_identities(
 
     Args:
         network: embeds the pictures; frozen from here on.
-        pictures: uint8 (n, height, width, 3).
+        pictures: uint8 (n, height, width, 3), or what the network embedded them to,
+            float (n, 512).
         labels: int (n,), below `classes`.
         classes: number of persons, at least 2.
         epochs: passes over the pictures.
@@ -69,17 +73,7 @@ def train_identities(
     Raises:
         ValueError: if an argument is out of range.
     """
-    labels = np.asarray(labels)
-    if labels.shape != (len(pictures),) or not len(labels):
-        raise ValueError(
-            "There must be a label for each picture, and at least one. Received: "
-            f"labels of shape {labels.shape} for {len(pictures)} pictures"
-        )
-    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(
-            f"Labels must be whole numbers below {classes}. Received: "
-            f"{labels.dtype}, {labels.min()} to {labels.max()}"
-        )
+    labels = checked_labels(labels, len(pictures), classes)
     keras.utils.set_random_seed(seed)
     classifier = identity_classifier(network, classes)
     inputs = keras.Input((EMBEDDING,), name="embeddings")
@@ -94,10 +88,61 @@ def train_identities(
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
+    if np.ndim(pictures) == 4:
+        pictures = network.embed(pictures)
     history = head.fit(
-        network.embed(pictures), labels, batch_size=batch_size, epochs=epochs, verbose=2
+        pictures, labels, batch_size=batch_size, epochs=epochs, verbose=2
     )
     return classifier, history
+
+
+def load_classifier(path: str | os.PathLike) -> keras.Model:
+    """Loads an `identity_classifier` that was saved.
+
+    Args:
+        path: a `.keras` file. Nothing in it is executed.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is damaged, or holds another model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no classifier here. Received: {path}")
+    try:
+        classifier = keras.saving.load_model(path, compile=False)
+        classifier.get_layer("identities")
+    except Exception as error:  # Keras raises what its parts happen to raise
+        raise ValueError(
+            "The model cannot be loaded: damaged, or not a classifier over persons. "
+            f"Received: {path} ({type(error).__name__}: {error})"
+        ) from error
+    return classifier
+
+
+def checked_labels(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
+    """Labels that are what they should be.
+
+    Args:
+        labels: int (count,), below `classes`.
+        count: number of pictures.
+        classes: number of persons.
+
+    Raises:
+        ValueError: for other labels, or none.
+    """
+    labels = np.asarray(labels)
+    if labels.shape != (count,) or not count:
+        raise ValueError(
+            "There must be a label for each picture, and at least one. Received: "
+            f"labels of shape {labels.shape} for {count} pictures"
+        )
+    if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"Labels must be whole numbers below {classes}. Received: "
+            f"{labels.dtype}, {labels.min()} to {labels.max()}"
+        )
+    return labels
 
 
 def _head(classes):

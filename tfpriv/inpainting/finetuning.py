@@ -1,0 +1,190 @@
+"""Fine-tunes a FaceNet on a data set of persons, and says how well it does."""
+
+import argparse
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+
+from tfpriv.accounting import Ledger
+from tfpriv.files import new_directory
+from tfpriv.inpainting import private_training, recognition
+from tfpriv.inpainting.facenet import FaceNet
+from tfpriv.inpainting.identities import EPOCHS, train_identities
+from tfpriv.inpainting.people import People
+from tfpriv.inpainting.private_training import Protection
+
+CLASSIFIER, FACENET = "classifier.keras", "facenet.keras"
+LEDGER, STATEMENT = "ledger.json", "statement.txt"
+_PRIVATE_EPOCHS = 30
+
+
+class Done(NamedTuple):
+    """What was trained.
+
+    Attributes:
+        name: of its file.
+        model: the classifier, or the FaceNet.
+        ledger: speaks for its weights.
+        figures: how well it does: exact functions of pictures, covered by no epsilon.
+    """
+
+    name: str
+    model: keras.Model
+    ledger: Ledger
+    figures: dict[str, float]
+
+
+def plainly(
+    network: FaceNet,
+    people: People,
+    options: argparse.Namespace,
+    progress: Callable | None = None,
+) -> Done:
+    """The published classifier over persons, without privacy.
+
+    Args:
+        network: embeds the pictures.
+        people: the data set; its training side is trained with, the other tested.
+        options: `size`, `epochs`, `learning_rate` and `seed`.
+        progress: `None`, or a function called with `(done, total)`.
+    """
+    embedded = _Embedded(network, people, options.size, progress)
+    classifier, _ = train_identities(
+        network,
+        *embedded.of(people.training),
+        people.classes,
+        **_steps(options, EPOCHS),
+        seed=options.seed,
+    )
+    ledger = private_training.unprotected(classifier)
+    return Done(CLASSIFIER, classifier, ledger, embedded.accuracies(classifier))
+
+
+def by_picture(
+    network: FaceNet,
+    people: People,
+    options: argparse.Namespace,
+    progress: Callable | None = None,
+) -> Done:
+    """The same, with differential privacy; a unit is one picture.
+
+    Args:
+        network: as for `plainly`.
+        people: as for `plainly`.
+        options: `epsilon`, `delta` and `clip` as well.
+        progress: as for `plainly`.
+    """
+    embedded = _Embedded(network, people, options.size, progress)
+    keras.utils.set_random_seed(options.seed)
+    classifier, ledger = private_training.train_identities_privately(
+        network,
+        *embedded.of(people.training),
+        people.classes,
+        _protection(options),
+        **_steps(options, _PRIVATE_EPOCHS),
+    )
+    return Done(CLASSIFIER, classifier, ledger, embedded.accuracies(classifier))
+
+
+def by_person(
+    network: FaceNet,
+    people: People,
+    options: argparse.Namespace,
+    progress: Callable | None = None,
+) -> Done:
+    """A FaceNet with another last layer; a unit is one person.
+
+    It is trained with the persons of CelebA's training partition, and judged on those
+    of the others.
+
+    Args:
+        network: as for `plainly`; it is the one that comes out better, or worse.
+        people: its split within persons is not asked for.
+        options: as for `by_picture`.
+        progress: as for `plainly`.
+    """
+    before = _on_others(network, people, options.size)  # fails before it spends
+    rows = np.flatnonzero(people.celeba.partition == 0)
+    embed = functools.partial(private_training.features, network)
+    found = people.embedded(rows, embed, options.size, progress)
+    keras.utils.set_random_seed(options.seed)
+    trained, ledger = private_training.train_embedding_privately(
+        network,
+        found,
+        people.labels[rows],
+        _protection(options),
+        **_steps(options, _PRIVATE_EPOCHS),
+    )
+    after = _on_others(trained, people, options.size)
+    figures = {f"{name} before": figure for name, figure in before.items()}
+    figures |= {f"{name} after": figure for name, figure in after.items()}
+    return Done(FACENET, trained, ledger, figures)
+
+
+def save(done: Done, folder: Path, delta: float) -> None:
+    """Writes the model, its ledger and its statement.
+
+    Args:
+        done: what was trained.
+        folder: must not exist, or be empty.
+        delta: of the statement.
+
+    Raises:
+        FileExistsError: there is something in the folder.
+    """
+    with new_directory(folder) as made:
+        done.model.save(made / done.name)
+        done.ledger.save(made / LEDGER)
+        text = done.ledger.statement(delta=delta)
+        (made / STATEMENT).write_text(text, encoding="utf-8")
+
+
+class _Embedded:
+    """Pictures embedded by a frozen network, each once."""
+
+    def __init__(self, network, people, size, progress):
+        self._people = people
+        rows = np.arange(len(people.celeba))
+        self._embeddings = people.embedded(rows, network.embed, size, progress)
+
+    def of(self, rows):
+        return self._embeddings[rows], self._people.labels[rows]
+
+    def accuracies(self, classifier) -> dict[str, float]:
+        head = classifier.get_layer("identities")
+        sides = {"training": self._people.training, "testing": self._people.testing}
+        return {
+            f"accuracy, {side}": float(
+                np.mean(head.predict(embeddings, verbose=0).argmax(1) == labels)
+            )
+            for side, rows in sides.items()
+            if len(rows)
+            for embeddings, labels in [self.of(rows)]
+        }
+
+
+def _steps(options, epochs):
+    """How long and how fast to train."""
+    rate = options.learning_rate
+    given = {} if rate is None else {"learning_rate": rate}
+    return given | {"epochs": options.epochs or epochs}
+
+
+def _protection(options):
+    return Protection(options.epsilon, options.delta, options.clip)
+
+
+def _on_others(network, people, size):
+    """Rank 1 and verification among persons whom it was not trained with."""
+    other = people.celeba.partition > 0
+    known, asked = (rows[other[rows]] for rows in (people.training, people.testing))
+    gallery = recognition.Gallery.of(
+        people.embedded(known, network.embed, size), people.labels[known]
+    )
+    return recognition.figures(
+        gallery, people.embedded(asked, network.embed, size), people.labels[asked]
+    )

@@ -1,0 +1,181 @@
+"""Pictures of known persons in CelebA's layout, parted within each person."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tfpriv import images
+from tfpriv.faces import CelebA, split_within
+from tfpriv.faces.celeba import PICTURES, read_column, write_column
+
+SPLIT = "list_split_within.txt"  # beside CelebA's lists: 0 for training, 1 for testing
+_AT_ONCE = 256  # pictures in memory
+
+
+@dataclasses.dataclass(frozen=True)
+class People:
+    """A data set whose persons are all on both sides, as far as they can be.
+
+    Attributes:
+        celeba: the lists of the data set, n pictures.
+        labels: int (n,), each person's number: 0, 1, ... in the order of CelebA's.
+        training: int, the pictures to train with, ascending.
+        testing: int, the others, ascending.
+
+    Raises:
+        ValueError: if a picture is on both sides or on none, or somebody is tested
+            whom nothing is known of.
+    """
+
+    celeba: CelebA
+    labels: np.ndarray
+    training: np.ndarray
+    testing: np.ndarray
+
+    def __post_init__(self):
+        sides = np.concatenate([self.training, self.testing])
+        if not np.array_equal(np.sort(sides), np.arange(len(self.celeba))):
+            raise ValueError(
+                "Every picture must be on one side of the split, and on one only. "
+                f"Received: {len(self.training)} for training and {len(self.testing)} "
+                f"for testing, of {len(self.celeba)}"
+            )
+        known = np.isin(self.labels[self.testing], self.labels[self.training])
+        if not known.all():
+            odd = self.celeba.names[self.testing[~known][0]]
+            raise ValueError(
+                "Whoever is tested must be trained on, too: CelebA's own partitions "
+                f"part persons, not pictures. Received: {odd}, the only side of "
+                "its person"
+            )
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike) -> "People":
+        """Reads a folder in CelebA's layout.
+
+        The split is that of `list_split_within.txt`, if there is one; else the
+        published one: 80 % of each person's pictures for training.
+
+        Args:
+            folder: as `faces.CelebA.load` takes it.
+
+        Raises:
+            FileNotFoundError: a list is missing.
+            ValueError: a list is damaged, or does not fit the others.
+        """
+        celeba = CelebA.load(folder)
+        if not (Path(folder) / SPLIT).is_file():
+            return cls.parted(celeba)
+        sides = read_column(Path(folder) / SPLIT)
+        if sides.keys() != set(celeba.names) or not {*sides.values()} <= {0, 1}:
+            raise ValueError(
+                "The split must say 0 or 1 for every picture of the data set. "
+                f"Received: {Path(folder) / SPLIT}"
+            )
+        tested = np.array([sides[name] for name in celeba.names], bool)
+        return cls._of(celeba, np.flatnonzero(~tested), np.flatnonzero(tested))
+
+    @classmethod
+    def parted(cls, celeba: CelebA, share: float = 0.8, seed: int = 0) -> "People":
+        """Parts the pictures of a data set.
+
+        Args:
+            celeba: the data set.
+            share: as for `faces.split_within`.
+            seed: as for `faces.split_within`.
+        """
+        return cls._of(celeba, *split_within(celeba.identity, share, seed))
+
+    @classmethod
+    def _of(cls, celeba, training, testing):
+        _, labels = np.unique(celeba.identity, return_inverse=True)
+        return cls(celeba, labels, training, testing)
+
+    def save_split(self) -> Path:
+        """Writes `list_split_within.txt` into the data set's folder."""
+        tested = np.zeros(len(self.celeba), int)
+        tested[self.testing] = 1
+        path = self.celeba.folder / SPLIT
+        write_column(path, self.celeba.names, tested)
+        return path
+
+    @property
+    def classes(self) -> int:
+        """Number of persons."""
+        return int(self.labels.max()) + 1
+
+    def pictures(self, rows: np.ndarray, size: int, progress=None) -> np.ndarray:
+        """Reads pictures.
+
+        Args:
+            rows: int (m,), which ones.
+            size: to which their middle square is brought, in pixels.
+            progress: `None`, or a function called with `(done, total)`.
+
+        Returns:
+            uint8 (m, size, size, 3).
+        """
+        return images.load_many(self.paths(rows), size, progress=progress)
+
+    def paths(self, rows: np.ndarray) -> list[Path]:
+        """The files of pictures."""
+        folder = self.celeba.folder / PICTURES
+        return [folder / self.celeba.names[row] for row in rows]
+
+    def embedded(
+        self,
+        rows: np.ndarray,
+        embed: Callable[[np.ndarray], np.ndarray],
+        size: int,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> np.ndarray:
+        """Embeds pictures without holding them all.
+
+        Args:
+            rows: int (m,), which ones; one at least.
+            embed: a function from pictures to arrays, such as that of a `FaceNet`.
+            size: as for `pictures`.
+            progress: `None`, or a function called with `(done, total)`.
+
+        Returns:
+            What `embed` returns, (m, ...).
+
+        Raises:
+            ValueError: there are no pictures.
+        """
+        if not len(rows):
+            raise ValueError(
+                "There must be pictures to embed. Received: none of "
+                f"{self.celeba.folder}"
+            )
+        parts = []
+        for first in range(0, len(rows), _AT_ONCE):
+            part = rows[first : first + _AT_ONCE]
+            parts.append(embed(self.pictures(part, size)))
+            if progress:
+                progress(first + len(part), len(rows))
+        return np.concatenate(parts)
+
+    def first_training(self, label: int) -> int:
+        """The first picture of a person to train with: their target, as published."""
+        return int(self.training[self.labels[self.training] == label][0])
+
+
+def in_square(points: np.ndarray, shape: tuple[int, int], size: int) -> np.ndarray:
+    """Where points of a picture lie in its middle square, brought to a size.
+
+    Args:
+        points: (..., 2), (x, y) in pixels.
+        shape: height and width of the picture.
+        size: of the square afterwards.
+
+    Returns:
+        float, of the same shape.
+    """
+    height, width = shape
+    side = min(height, width)
+    corner = np.array([width - side, height - side]) / 2
+    return (np.asarray(points, float) - corner) * (size / side)
