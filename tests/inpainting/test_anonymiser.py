@@ -8,8 +8,9 @@ import pytest
 from photo_scenes import decoded, encoded, find, scene
 
 from tfpriv.inpainting import face_masks, keeping
-from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Settings, derived
+from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Settings
 from tfpriv.inpainting.boxes import Box
+from tfpriv.inpainting.seeds import derived
 from tfpriv.inpainting.tracking import Tracker
 
 

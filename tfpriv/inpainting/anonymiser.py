@@ -20,6 +20,7 @@ from tfpriv.inpainting import (
     photographs,
 )
 from tfpriv.inpainting.boxes import Box
+from tfpriv.inpainting.seeds import derived
 from tfpriv.inpainting.tracking import Tracker
 
 WITHOUT_FACES = ("fail", "blur", "copy")
@@ -239,17 +240,6 @@ class Anonymiser:
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
         )
-
-
-def derived(*parts: int | str) -> int:
-    """A seed that follows from numbers and names, and from nothing else.
-
-    Returns:
-        A number below 2^31, which every library takes.
-    """
-    text = "\0".join(map(str, parts)).encode(errors="surrogateescape")
-    digest = hashlib.sha256(text).digest()
-    return int.from_bytes(digest[:4], "little") >> 1
 
 
 def _keeper(settings, find):

@@ -16,6 +16,7 @@ from tfpriv.files import read_json, write_json
 from tfpriv.inpainting import mask_kinds, outputs
 from tfpriv.inpainting.mask_kinds import Settings, Subject
 from tfpriv.inpainting.people import People, in_square
+from tfpriv.inpainting.seeds import derived
 
 JOURNAL, LEDGER = "masks.journal", "ledger.json"
 RUN = "generation.json"  # what the folder's pictures were made with
@@ -107,21 +108,6 @@ def generate_dataset(
     return report
 
 
-def picture_seed(seed: int, image: str, purpose: str) -> int:
-    """A seed for one picture and one purpose, whatever else is done.
-
-    Args:
-        seed: of the run.
-        image: the picture's id.
-        purpose: such as "mask".
-
-    Returns:
-        A number below 2^31, which every library takes.
-    """
-    digest = hashlib.sha256(f"{seed}/{purpose}/{image}".encode()).digest()
-    return int.from_bytes(digest[:4], "little") >> 1
-
-
 def spread_over_persons(people: People) -> np.ndarray:
     """The pictures to test with: each person's first, then each one's second.
 
@@ -152,7 +138,7 @@ class _Subjects:
         return Path(self.people.celeba.names[row]).stem
 
     def seed(self, row, purpose) -> int:
-        return picture_seed(self._seed, self.image(row), purpose)
+        return derived(self._seed, purpose, self.image(row))
 
     def read(self, row) -> Subject:
         people = self.people

@@ -154,6 +154,35 @@ def run_training(
         seed=seed,
         folder=output / "training",
     )
+    return save(model, data, output, command=command, view=view, key=key, seed=seed)
+
+
+def save(
+    model: keras.Model,
+    data: Dataset,
+    output: str | os.PathLike,
+    *,
+    command: str,
+    view: str,
+    key: Key | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Tests a network and writes it with its manifest.
+
+    Args:
+        model: the network.
+        data: whose test pictures it is tested on.
+        output: folder that gets `model.keras` and `manifest.json`.
+        command: what was typed.
+        view: as for `train`: how it sees the test pictures.
+        key: for shuffled ones.
+        seed: that the command had.
+
+    Returns:
+        The manifest.
+    """
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
     with atomic_path(output / MODEL_NAME) as partial:
         model.save(partial)
     seen = shuffle(data.test_images, key) if view == "shuffled" else data.test_images

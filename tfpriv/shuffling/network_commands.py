@@ -20,6 +20,7 @@ def add_actions(actions) -> None:
         actions: what `add_subparsers` returned.
     """
     _add_train(actions)
+    _add_average(actions)
     _add_test(actions)
     _add_infer(actions)
     _add_export(actions)
@@ -50,6 +51,17 @@ def _add_train(actions):
         "--weights", type=Path, metavar="FILE", help="a model to train further"
     )
     parser.set_defaults(handler=train)
+
+
+def _add_average(actions):
+    parser = actions.add_parser(
+        "average", help="the mean of networks, each trained on from the one before"
+    )
+    parser.add_argument("models", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("--data", required=True, metavar="SOURCE", help=DATA_HELP)
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(handler=average)
 
 
 def _add_test(actions):
@@ -136,10 +148,30 @@ def train(options: argparse.Namespace) -> None:
         weights=options.weights,
         command=command_line(),
     )
-    print(
-        f"Right: {manifest['test_right']} of {manifest['test_pictures']} test pictures"
+    _say_right(manifest, options.output)
+
+
+def _say_right(manifest, output) -> None:
+    right, count = manifest["test_right"], manifest["test_pictures"]
+    print(f"Right: {right} of {count} test pictures")
+    print(f"Written: {output}")
+
+
+def average(options: argparse.Namespace) -> None:
+    from tfpriv.shuffling import averaging, data, experiments
+
+    pictures = data.load(options.data)
+    model = averaging.average(options.models, pictures, options.seed)
+    manifest = experiments.save(
+        model,
+        pictures,
+        options.output,
+        command=command_line(),
+        view="plain",
+        key=None,
+        seed=options.seed,
     )
-    print(f"Written: {options.output / experiments.MODEL_NAME}")
+    _say_right(manifest, options.output)
 
 
 def test(options: argparse.Namespace) -> None:
