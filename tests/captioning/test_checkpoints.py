@@ -1,6 +1,5 @@
 """The weights in `checkpoints/` are those that the manifest speaks of."""
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -17,18 +16,6 @@ NAMES = ("captioning_public", "captioning_private", "captioning_plain")
 @pytest.fixture(scope="module")
 def manifest():
     return json.loads((CHECKPOINTS / "manifest.json").read_text())
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_files_are_those_of_the_manifest(manifest, name):
-    entry = manifest[name]
-    assert entry["command"].startswith("tfpriv caption ")
-    listed = set(entry["sha256"])
-    assert listed == {f"{name}/{f.name}" for f in (CHECKPOINTS / name).iterdir()}
-    for file, expected in entry["sha256"].items():
-        content = (CHECKPOINTS / file).read_bytes()
-        assert hashlib.sha256(content).hexdigest() == expected
-        assert len(content) < 2_000_000
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,8 +36,3 @@ def test_no_noise_seed_in_the_manifests():
     for file in CHECKPOINTS.rglob("manifest.json"):
         text = file.read_text().replace("seed of initialisation", "")
         assert "seed" not in text.replace("--seed", "")
-
-
-def test_a_missing_checkpoint_is_named():
-    with pytest.raises(FileNotFoundError, match="'captioning_none'"):
-        checkpoints.folder("captioning_none")

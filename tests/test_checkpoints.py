@@ -1,0 +1,48 @@
+"""The weights in `checkpoints/` are those that the manifest speaks of."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from tfpriv import checkpoints
+from tfpriv.shuffling import Key, keyed, shuffle
+
+CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+MANIFEST = json.loads((CHECKPOINTS / "manifest.json").read_text())
+LARGEST = 10_000_000  # bytes
+
+
+def test_every_folder_is_in_the_manifest():
+    assert set(MANIFEST) == {f.name for f in CHECKPOINTS.iterdir() if f.is_dir()}
+
+
+@pytest.mark.parametrize("name", MANIFEST)
+def test_files_are_those_of_the_manifest(name):
+    entry = MANIFEST[name]
+    assert entry["command"].startswith("tfpriv ")
+    folder = checkpoints.folder(name)
+    assert set(entry["sha256"]) == {f"{name}/{file.name}" for file in folder.iterdir()}
+    for file, expected in entry["sha256"].items():
+        content = (CHECKPOINTS / file).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == expected
+        assert len(content) < LARGEST
+
+
+def test_the_network_of_cifar10_answers_through_the_key():
+    network = keras.saving.load_model(
+        checkpoints.folder("shuffling_cifar10") / "model.keras", compile=False
+    )
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    pictures, key = pictures.astype("float32"), Key.generate()
+    wanted = network(pictures)
+    found = keyed(network, key)(shuffle(pictures, key))
+    np.testing.assert_allclose(found, wanted, atol=1e-3)
+
+
+def test_a_missing_checkpoint_is_named():
+    with pytest.raises(FileNotFoundError, match="'captioning_none'"):
+        checkpoints.folder("captioning_none")
