@@ -4,12 +4,11 @@ import hashlib
 import json
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
 from tfpriv import checkpoints
-from tfpriv.shuffling import Key, keyed, shuffle
+from tfpriv.shuffling import Key, experiments, keyed, shuffle
 
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 MANIFEST = json.loads((CHECKPOINTS / "manifest.json").read_text())
@@ -33,9 +32,8 @@ def test_files_are_those_of_the_manifest(name):
 
 
 def test_the_network_of_cifar10_answers_through_the_key():
-    network = keras.saving.load_model(
-        checkpoints.folder("shuffling_cifar10") / "model.keras", compile=False
-    )
+    folder = checkpoints.folder("shuffling_cifar10")
+    network = experiments.load_network(folder / experiments.MODEL_NAME)
     pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
     pictures, key = pictures.astype("float32"), Key.generate()
     wanted = network(pictures)
