@@ -65,8 +65,8 @@ def _add_train(actions):
 def _add_fit(actions):
     parser = actions.add_parser(
         "fit",
-        help="fit a small StyleGAN to drawn faces, each a known function of z: half an "
-        "hour instead of a GAN's day; the same command goes on where it was",
+        help="fit a small StyleGAN to drawn faces, each a known function of z, without "
+        "a discriminator; the same command goes on where it was",
     )
     add_output(parser)
     parser.add_argument("--steps", type=int, default=8000)

@@ -1,6 +1,6 @@
 """Fits a generator to drawn faces, whose pictures are a known function of numbers.
 
-A GAN learns what pictures look like from nothing else, which takes two cores a day.
+A GAN learns what pictures look like from nothing else, which takes two cores hours.
 Drawn faces need no such detour: 28 numbers make each of them. Here they are read off z,
 so that each z has a picture, and the generator is fitted to these pairs by their
 difference. Its mapping and synthesis are StyleGAN's; no discriminator takes part.
