@@ -124,6 +124,26 @@ def test_nothing_under_the_mask_shows(model, rng):
     assert outputs[0] == outputs[1]
 
 
+def test_the_whole_pipeline(network, inpainter, rng, tmp_path):
+    options = {"seen": 96, "layer": "repeat_2.9.relu"}
+    exporting.export_pipeline(
+        network, inpainter, tmp_path / "m", (SIZE, SIZE), "a b", steps=2, **options
+    )
+    model = tf.saved_model.load(tmp_path / "m")
+    pictures = pictures_of(rng, 2, SIZE)
+    targets = network.embed(pictures_of(rng, 2, 96))
+    found = model.serve(pictures, targets, tf.constant([1, 2])).numpy()
+    masks = grad_cam(
+        pictures, network, targets, size=96, layer="repeat_2.9.relu", threshold=120
+    )
+    # Pixels at the masks' borders may be on either side: see `test_grad_cam`.
+    assert np.mean((found != pictures).any(-1) != masks) < 0.05
+    again = model.serve(pictures, targets, tf.constant([1, 2])).numpy()
+    other = model.serve(pictures, targets, tf.constant([1, 3])).numpy()
+    np.testing.assert_array_equal(found, again)
+    assert (found != other).any()
+
+
 def test_wrong_arguments(inpainter, network, tmp_path):
     with pytest.raises(ValueError, match="multiples of"):
         exporting.export_inpainter(inpainter, tmp_path / "m", (SIZE, SIZE + 1))

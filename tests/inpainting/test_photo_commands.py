@@ -3,13 +3,22 @@
 import argparse
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 from photo_scenes import find, scene
 
 from tfpriv import cli, images
-from tfpriv.inpainting import anonymiser, boxes, commands, face_masks, keeping
+from tfpriv.inpainting import (
+    anonymiser,
+    boxes,
+    commands,
+    embedded,
+    face_masks,
+    facenet_files,
+    keeping,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -120,6 +129,14 @@ def test_what_a_recogniser_still_finds(tmp_path, monkeypatch, capsys):
     assert "1 of 3 repainted faces are still closest" in capsys.readouterr().out
 
 
+def test_without_a_recogniser_nothing_is_claimed(tmp_path, capsys):
+    source = tmp_path / "photos"
+    source.mkdir()
+    images.save(source / "0.png", scene((10, 20), seed=0))
+    assert cli.main(["inpaint", str(source), "--inpainter", "black"]) == 0
+    assert "re-identification: not measured" in capsys.readouterr().out
+
+
 def test_shards(tmp_path):
     source = tmp_path / "photos"
     source.mkdir()
@@ -184,13 +201,14 @@ def generation(monkeypatch):
 def test_a_folder_in_celebas_layout(generation, tmp_path, capsys):
     (tmp_path / "identity_CelebA.txt").write_text("")
     run = ["inpaint", "generate", str(tmp_path), "--inpainter", "black"]
-    run += ["--output", str(tmp_path / "out"), "--seed", "3", "--mask", "gradcam"]
+    run += ["--output", str(tmp_path / "out"), "--seed", "3", "--mask", "landmarks"]
     assert cli.main(run) == 0
     ((source, output, options),) = generation.calls
     assert (source, output) == (tmp_path, tmp_path / "out")
     del options["progress"], options["inpainter"]
     assert options == {
-        "mask": "gradcam",
+        "mask": "landmarks",
+        "limit": None,
         "seed": 3,
         "prompt": "",
         "steps": 50,
@@ -201,8 +219,24 @@ def test_a_folder_in_celebas_layout(generation, tmp_path, capsys):
     assert "left out: 000001.jpg is broken" in capsys.readouterr().err
     assert cli.main([*run, "--keep-metadata", "--boxes", "x.csv"]) == 2
     assert "--boxes, --keep-metadata" in capsys.readouterr().err
+    assert cli.main([*run, "--facenet", "x.pt", "--seen", "96"]) == 2
+    assert "of the masks gradcam and private" in capsys.readouterr().err
     assert cli.main(run[:5]) == 2
     assert "--output DIR" in capsys.readouterr().err
+
+
+def test_gradcam_takes_its_network_as_large_as_it_knows_faces(
+    generation, tmp_path, monkeypatch
+):
+    (tmp_path / "identity_CelebA.txt").write_text("")
+    monkeypatch.setattr(facenet_files, "load_facenet", lambda path: Path(path).name)
+    monkeypatch.setattr(embedded, "path", lambda name: name)
+    run = ["inpaint", "generate", str(tmp_path), "--inpainter", "black"]
+    run += ["--output", str(tmp_path / "out"), "--mask", "gradcam"]
+    for more in ([], ["--facenet", "x.pt"], ["--facenet", "x.pt", "--seen", "96"]):
+        assert cli.main([*run, *more]) == 0
+    given = [(o["network"], o["settings"].seen) for _, _, o in generation.calls]
+    assert given == [("facenet.keras", 160), ("x.pt", 512), ("x.pt", 96)]
 
 
 def test_names_that_help_repeats_are_those_of_the_code():

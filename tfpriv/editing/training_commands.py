@@ -69,7 +69,15 @@ def _add_fit(actions):
         "a discriminator; the same command goes on where it was",
     )
     add_output(parser)
+    parser.add_argument("--weights", type=Path, metavar="FILE", help="to begin with")
+    parser.add_argument(
+        "--reader",
+        type=Path,
+        metavar="FILE.keras",
+        help="face reader: pictures are compared by what it sees, too",
+    )
     parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=fit)
 
@@ -184,11 +192,17 @@ def train(options: argparse.Namespace) -> None:
 
 
 def fit(options: argparse.Namespace) -> None:
+    import keras
+
+    from tfpriv.editing import load_generator
     from tfpriv.editing.stylegan import fitting
 
     fitting.fit(
         options.output,
+        options.weights and load_generator(options.weights),
+        reader=options.reader and keras.saving.load_model(options.reader),
         steps=options.steps,
+        learning_rate=options.learning_rate,
         seed=options.seed,
         progress=progress("fitting"),
     )

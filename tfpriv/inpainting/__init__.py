@@ -17,6 +17,7 @@ _MODULES = {
     "export_facenet": "exporting",
     "export_grad_cam": "exporting",
     "export_inpainter": "exporting",
+    "export_pipeline": "exporting",
     "eyes_to_mouth": "masks",
     "generate_dataset": "generation",
     "grad_cam": "saliency",

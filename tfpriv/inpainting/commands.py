@@ -4,14 +4,20 @@ import argparse
 import sys
 from pathlib import Path
 
-from tfpriv.inpainting import training_commands
+from tfpriv.inpainting import export_command, training_commands
 from tfpriv.terminal import progress
 
 INCOMPLETE = 1  # the exit code where photographs have no result
 _HELP = ("-h", "--help")
+_NOT_MEASURED = (
+    "Residual re-identification: not measured. Name a FaceNet that knows photographs: "
+    "--facenet FILE (`tfpriv weights` says where there are some)"
+)
 # What `anonymiser.Settings` takes, named here so that help needs no NumPy.
 _MASKS = ("whole_face", "landmarks", "random")
 _WITHOUT_FACES = ("fail", "blur", "copy")
+_OF_DATA_SETS = {"classifier": None, "seen": None, "limit": None}
+_OF_NETWORKS = {"facenet": None, "seen": None}
 _OF_FOLDERS = {"video": False, "shard": (1, 1)}
 _OF_PHOTOGRAPHS = _OF_FOLDERS | {
     "boxes": None,
@@ -38,6 +44,7 @@ def add_parser(subparsers) -> None:
     _add_generate(actions)
     _add_mask(actions)
     training_commands.add_parsers(actions)
+    export_command.add_parser(actions)
     _generate_by_default(inpaint, actions)
 
 
@@ -80,6 +87,20 @@ def _add_generate(actions):
         type=Path,
         metavar="FILE.keras",
         help="for the mask `gradients` of a folder in CelebA's layout",
+    )
+    parser.add_argument(
+        "--seen",
+        type=int,
+        metavar="PIXELS",
+        help="for the masks `gradcam` and `private`: at how many pixels the network "
+        "sees a picture (default: 512; the embedded one: 160)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="of a folder in CelebA's layout: at most"
+        " so many pictures, of as many persons as can be",
     )
     parser.set_defaults(handler=generate)
 
@@ -172,6 +193,7 @@ def generate(options: argparse.Namespace) -> int:
 
     if (options.source / IDENTITIES).is_file():
         return _generate_dataset(options)
+    _refuse(options, "of a data set in CelebA's layout", _OF_DATA_SETS)
     return _anonymise(
         options,
         inpainter=options.inpainter,
@@ -188,14 +210,19 @@ def mask(options: argparse.Namespace) -> int:
 
 def _generate_dataset(options) -> int:
     """The published experiment, for pictures of known persons."""
-    from tfpriv.inpainting import generation, inpainters
+    from tfpriv.inpainting import embedded, generation, inpainters, mask_kinds
 
     _refuse(options, "of photographs, not of a data set", _OF_PHOTOGRAPHS)
     if options.output is None:
         raise ValueError("Name the folder to write: --output DIR. Received: none")
     inpainter = inpainters.load(options.inpainter)
     given = {"mask": options.mask, "size": inpainters.pixels(inpainter)}
-    given["network"] = _facenet(options)
+    if mask_kinds.KINDS.get(options.mask, mask_kinds.Kind()).network:
+        given["network"] = embedded.facenet(options.facenet)
+        seen = embedded.seen(options.facenet, options.seen)
+        given["settings"] = mask_kinds.Settings(seen=seen)
+    else:
+        _refuse(options, "of the masks gradcam and private", _OF_NETWORKS)
     if options.classifier is not None:
         from tfpriv.inpainting import load_classifier
 
@@ -208,6 +235,7 @@ def _generate_dataset(options) -> int:
         prompt=options.prompt,
         steps=options.steps,
         guidance_scale=options.guidance_scale,
+        limit=options.limit,
         progress=progress("repainting"),
         **{name: value for name, value in given.items() if value is not None},
     )
@@ -249,7 +277,9 @@ def _anonymise(options, **settings) -> int:
         photo_preview.save(path, report.shown)
         print(f"{photo_preview.TITLE}: {path}")
     code = _say(report, "Masks written" if masks_only else "Anonymised", output)
-    if network is not None:
+    if network is None and not (one or masks_only):
+        print(_NOT_MEASURED)
+    elif network is not None:
         _say_residual(options.source, output, anonymiser, report, network)
     return code
 

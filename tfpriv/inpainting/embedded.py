@@ -3,6 +3,7 @@
 `checkpoints/manifest.json` says how they were made.
 """
 
+import os
 from pathlib import Path
 
 from tfpriv import checkpoints
@@ -34,3 +35,34 @@ def path(name: str) -> Path:
     raise FileNotFoundError(
         f"No {name} comes with this tfpriv; {_INSTEAD[name]}. Received: {where}"
     )
+
+
+def facenet(file: str | os.PathLike | None):
+    """The FaceNet of a file, or the embedded one.
+
+    Args:
+        file: as for `load_facenet`; None for the embedded one.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: as `load_facenet` raises it.
+    """
+    from tfpriv.inpainting.facenet_files import load_facenet
+
+    return load_facenet(path(FACENET) if file is None else file)
+
+
+def seen(file: str | os.PathLike | None, size: int | None) -> int:
+    """At how many pixels GradCAM's network sees a picture.
+
+    Args:
+        file: of the network; None for the embedded one.
+        size: what was asked for, or None: 512 as published, and for the embedded
+            network, which never saw faces of that size, those it was trained with.
+    """
+    from tfpriv.inpainting.facenet import SIZE
+    from tfpriv.inpainting.mask_kinds import Settings
+
+    if size is not None:
+        return size
+    return SIZE if file is None else Settings().seen

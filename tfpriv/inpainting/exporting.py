@@ -59,6 +59,12 @@ def export_grad_cam(
         FileExistsError: there is something in `folder`.
         ValueError: for a size below 75.
     """
+    masks = _cam_masks(network, threshold, size, layer)
+    _write(folder, [network], masks, [_pictures(None, None), _targets(network)])
+
+
+def _cam_masks(network, threshold, size, layer):
+    """A graph's function from pictures and targets to masks."""
     if size < LEAST_SIZE:
         raise ValueError(f"`size` must be at least {LEAST_SIZE}. Received: size={size}")
     maps = similarity_maps(network, layer)
@@ -70,11 +76,10 @@ def export_grad_cam(
         mask = tf.cast(_stretched(grown) * 255, tf.int32) > threshold
         return mask | ~tf.reduce_any(mask)
 
-    def serve(pictures, targets):
+    def masks(pictures, targets):
         return tf.map_fn(one, (pictures, targets), fn_output_signature=tf.bool)
 
-    targets = tf.TensorSpec((None, network.output_shape[-1]), tf.float32, "targets")
-    _write(folder, [network], serve, [_pictures(None, None), targets])
+    return masks
 
 
 def export_inpainter(
@@ -106,6 +111,63 @@ def export_inpainter(
         FileExistsError: there is something in `folder`.
         ValueError: for another size, or as a call raises it.
     """
+    serve, serve_seeded = _repainters(inpainter, size, prompt, steps, guidance_scale)
+    given = [_pictures(*size), tf.TensorSpec((None, *size), tf.bool, "masks")]
+    noise = (None, *inpainter.latent_shape(*size))
+    endpoints = {
+        "serve": (serve, [*given, tf.TensorSpec(noise, tf.float32, "noise")]),
+        "serve_seeded": (serve_seeded, [*given, _seed()]),
+    }
+    _write_endpoints(folder, [inpainter.unet, inpainter.vae], endpoints)
+
+
+def export_pipeline(
+    network: FaceNet,
+    inpainter: StableDiffusionInpainter,
+    folder: str | os.PathLike,
+    size: tuple[int, int],
+    prompt: str = "",
+    steps: int = 50,
+    guidance_scale: float = 7.5,
+    *,
+    threshold: int = THRESHOLD,
+    seen: int = SEEN,
+    layer: str = LAYER,
+) -> None:
+    """Writes a SavedModel from pictures and persons to repainted pictures.
+
+    `serve` takes uint8 `pictures` (n, height, width, 3), float32 `targets` (n, 512) and
+    int32 `seed` (2,), finds the masks as `export_grad_cam` does, and returns uint8
+    pictures as `export_inpainter`'s `serve_seeded` does.
+
+    Args:
+        network: as for `grad_cam`.
+        inpainter: repaints.
+        folder: where to; it must not exist yet, or be empty.
+        size: height and width of the pictures, multiples of `inpainter.divisor`.
+        prompt: as for a call of the inpainter.
+        steps: likewise.
+        guidance_scale: likewise.
+        threshold: as for `grad_cam`.
+        seen: at how many pixels the network sees a picture, as `size` for `grad_cam`.
+        layer: as for `grad_cam`.
+
+    Raises:
+        FileExistsError: there is something in `folder`.
+        ValueError: as `export_grad_cam` and `export_inpainter` raise it.
+    """
+    masks = _cam_masks(network, threshold, seen, layer)
+    _, repaint = _repainters(inpainter, size, prompt, steps, guidance_scale)
+
+    def serve(pictures, targets, seed):
+        return repaint(pictures, masks(pictures, targets), seed)
+
+    given = [_pictures(*size), _targets(network), _seed()]
+    _write(folder, [network, inpainter.unet, inpainter.vae], serve, given)
+
+
+def _repainters(inpainter, size, prompt, steps, guidance_scale):
+    """Graphs' functions that repaint, from noise and from a seed."""
     if any(side < 1 or side % inpainter.divisor for side in size):
         raise ValueError(
             f"Height and width must be multiples of {inpainter.divisor}. "
@@ -115,7 +177,7 @@ def export_inpainter(
     # The prompt is settled here: neither the text encoder nor the tokenizer is inside.
     known = [tf.constant(one) for one in inpainter.contexts(prompt, guidance_scale, 1)]
 
-    def serve(pictures, masks, noise):
+    def repaint(pictures, masks, noise):
         contexts = [tf.repeat(one, tf.shape(pictures)[0], axis=0) for one in known]
         seen, latents = inpainter.seen(pictures, masks), noise
         scheduler = copy.copy(inpainter.scheduler)
@@ -127,21 +189,23 @@ def export_inpainter(
         painted = tf.cast(tf.round(values), tf.uint8)
         return tf.where(masks[..., None], painted, pictures)
 
-    def serve_seeded(pictures, masks, seed):
+    def repaint_seeded(pictures, masks, seed):
         every = (tf.shape(pictures)[0], *shape)
-        return serve(pictures, masks, tf.random.stateless_normal(every, seed))
+        return repaint(pictures, masks, tf.random.stateless_normal(every, seed))
 
-    given = [_pictures(*size), tf.TensorSpec((None, *size), tf.bool, "masks")]
-    noise = tf.TensorSpec((None, *shape), tf.float32, "noise")
-    seed = tf.TensorSpec((2,), tf.int32, "seed")
-    networks = [inpainter.unet, inpainter.vae]
-    endpoints = {"serve": (serve, [*given, noise])}
-    endpoints["serve_seeded"] = (serve_seeded, [*given, seed])
-    _write_endpoints(folder, networks, endpoints)
+    return repaint, repaint_seeded
 
 
 def _pictures(height, width):
     return tf.TensorSpec((None, height, width, 3), tf.uint8, name="pictures")
+
+
+def _targets(network):
+    return tf.TensorSpec((None, network.output_shape[-1]), tf.float32, "targets")
+
+
+def _seed():
+    return tf.TensorSpec((2,), tf.int32, "seed")
 
 
 def _write(folder, networks, function: Callable, signature) -> None:

@@ -56,7 +56,7 @@ class Recipe:
 
     people: int = 2000
     pictures: int = 16
-    steps: int = 4000
+    steps: int = 3000
     batch_size: int = 64
     learning_rate: float = 1e-3
     scale: float = 24.0

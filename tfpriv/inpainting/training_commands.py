@@ -58,7 +58,7 @@ def _add_train_facenet(actions):
         "--width", type=float, default=0.25, help="1 is the published network's"
     )
     parser.add_argument("--people", type=int, help="default: the recipe's 2000")
-    parser.add_argument("--steps", type=int, help="default: the recipe's 4000")
+    parser.add_argument("--steps", type=int, help="default: the recipe's 3000")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=train_facenet)
 
@@ -68,7 +68,11 @@ def _add_finetune(actions):
         "finetune", help="train a FaceNet's head on persons, or its end privately"
     )
     _add_data(parser)
-    parser.add_argument("--facenet", metavar="FILE", help=_EMBEDDED)
+    parser.add_argument(
+        "--facenet",
+        metavar="FILE",
+        help="facenet-pytorch's .pt, or ours (.keras); default: the embedded one",
+    )
     _add_output(parser)
     parser.add_argument(
         "--private",
@@ -146,9 +150,6 @@ def _add_evaluate(actions):
     _add_output(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the intervals")
     parser.set_defaults(handler=evaluate)
-
-
-_EMBEDDED = "facenet-pytorch's .pt, or ours (.keras); default: the embedded one"
 
 
 def _add_output(parser):
@@ -234,11 +235,11 @@ def train_facenet(options: argparse.Namespace) -> None:
 
 def finetune(options: argparse.Namespace) -> None:
     from tfpriv.files import check_new, write_json
-    from tfpriv.inpainting import finetuning, load_facenet
+    from tfpriv.inpainting import embedded, finetuning
     from tfpriv.inpainting.people import People
 
     check_new(options.output)
-    network = load_facenet(options.facenet or _embedded("FACENET"))
+    network = embedded.facenet(options.facenet)
     people = People.load(options.data)
     job = {
         None: finetuning.plainly,
@@ -320,9 +321,3 @@ def evaluate(options: argparse.Namespace) -> None:
     evaluation_report.write(options.output, found, {"command": command_line()})
     print(evaluation_report.text(found))
     print(f"Written: {options.output}")
-
-
-def _embedded(name):
-    from tfpriv.inpainting import embedded
-
-    return embedded.path(getattr(embedded, name))

@@ -6,6 +6,7 @@ import pytest
 
 from tfpriv import faces, images
 from tfpriv.editing.stylegan import StyleGAN, fitting, load_generator
+from tfpriv.faces import reader
 
 OPTIONS = {"batch_size": 4, "save_every": 2}
 
@@ -48,6 +49,25 @@ def test_steps_make_pictures_alike(tmp_path):
     w = np.asarray(fitted.mapping(z))
     noisy = [fitted.generate(w, noise=noise) for noise in ("fixed", "random")]
     np.testing.assert_array_equal(*noisy)
+
+
+def test_a_reader_sees_what_pixels_hardly_show(tmp_path):
+    keras.utils.set_random_seed(1)
+    judge = reader.without_optimizer(reader.convolutions(16, (4, 8), 28, "reader"))
+    z, wanted = fitting.pairs(10**6, 16, 32, 16, seed=0)
+
+    def errors(generator):
+        drawn = generator.generate(z, "z", psi=1)
+        read = [judge.predict(images.to_values(p), verbose=0) for p in (drawn, wanted)]
+        return np.square(read[0] - read[1]).mean()
+
+    plain, told = (
+        fitting.fit(
+            tmp_path / name, new_generator(), steps=60, reader=given, **OPTIONS
+        )
+        for name, given in {"plain": None, "told": judge}.items()
+    )
+    assert errors(told) < errors(plain)
 
 
 def test_an_interrupted_fit_comes_to_the_same(tmp_path):

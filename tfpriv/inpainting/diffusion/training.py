@@ -23,15 +23,16 @@ class Recipe:
         vae_steps: Steps of the VAE, which come first.
         unet_steps: Steps of the UNet.
         batch_size: Pictures in a step.
-        learning_rate: Adam's.
+        learning_rate: Adam's. The VAE's falls to 0 along a cosine; the UNet's stays,
+            and its weights are averaged instead, so that it can be trained further.
         divergence: Weight of the Kullback-Leibler divergence of the latents from
             standard normal ones, beside the mean absolute error of pixels.
         half_life: Pictures after which half of the averaged UNet is new.
         seed: Of masks, noise, times and the order of the pictures.
     """
 
-    vae_steps: int = 10_000
-    unet_steps: int = 40_000
+    vae_steps: int = 3_000
+    unet_steps: int = 8_000
     batch_size: int = 16
     learning_rate: float = 1e-3
     divergence: float = 1e-6
@@ -114,8 +115,12 @@ class Trainer:
         self.average = UNet(self.unet.config)
         self.average.set_weights(self.unet.get_weights())
         self.scale = keras.Variable(1.0, trainable=False, name="scaling_factor")
+        falling = keras.optimizers.schedules.CosineDecay(
+            recipe.learning_rate, recipe.vae_steps
+        )
         self.optimizers = [
-            keras.optimizers.Adam(recipe.learning_rate, clipnorm=1.0) for _ in range(2)
+            keras.optimizers.Adam(rate, clipnorm=1.0)
+            for rate in (falling, recipe.learning_rate)
         ]
         for optimizer, network in zip(
             self.optimizers, (self.vae, self.unet), strict=True
