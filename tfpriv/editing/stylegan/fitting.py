@@ -21,6 +21,7 @@ from scipy.special import ndtr
 from tfpriv import faces, images
 from tfpriv.editing.losses import FeatureLoss
 from tfpriv.editing.stylegan.generator import StyleGAN
+from tfpriv.editing.stylegan.layers import SLOPE, equalised
 from tfpriv.editing.stylegan.loading import save_generator
 from tfpriv.editing.stylegan.train import GENERATOR
 from tfpriv.faces.looks import NUMBERS
@@ -31,9 +32,9 @@ from tfpriv.weights import digest_of
 CHECKPOINT, SAMPLES = "fitting.npz", "samples.png"
 LATENT_DIM, MAPPING_LAYERS = 64, 4
 _CHANNELS = (128, 128, 64, 32, 16)  # at 4, 8, 16, 32 and 64 pixels
-# The mapping's weights are scaled by 0.01, as published: they must move 100 times as
-# far as the others.
-_MAPPING_RATE = 100.0
+# The mapping's weights are scaled by 0.01, as published: with 100 times the rate they
+# would move as far as the others. They need not: see `_unmix`.
+_MAPPING_RATE = 10.0
 _SQUARES = 2.0  # weight of squared differences beside absolute ones
 _FEATURES, _READINGS = 0.5, 0.5  # of what a reader finds different
 _SAMPLES, _FIRST_SAMPLE = 16, 10_000_000  # on the sheet; no step's
@@ -87,9 +88,9 @@ def fit(
     generator: StyleGAN | None = None,
     *,
     reader: keras.Model | None = None,
-    steps: int = 8000,
+    steps: int = 5000,
     batch_size: int = 16,
-    learning_rate: float = 0.01,
+    learning_rate: float = 0.004,
     seed: int = 0,
     save_every: int = 500,
     progress: Callable[[int, int], None] | None = None,
@@ -104,7 +105,7 @@ def fit(
             features, and by the numbers that it reads, too.
         steps: of Adam, whose rate falls to zero at the last.
         batch_size: pairs in a step, fresh ones each time.
-        learning_rate: of the synthesis; the mapping's is 100 times as large.
+        learning_rate: of the synthesis; the mapping's is 10 times as large.
         seed: of the pairs, and of the default generator's weights.
         save_every: steps from one checkpoint to the next.
         progress: called with `(steps done, steps)`.
@@ -153,7 +154,21 @@ def fit(
 
 def _new(seed) -> StyleGAN:
     keras.utils.set_random_seed(seed)
-    return StyleGAN(64, LATENT_DIM, _CHANNELS, mapping_layers=MAPPING_LAYERS)
+    generator = StyleGAN(64, LATENT_DIM, _CHANNELS, mapping_layers=MAPPING_LAYERS)
+    _unmix(generator.mapping)
+    return generator
+
+
+def _unmix(mapping) -> None:
+    """Lets a mapping begin as what leaves z, but for its length, as it is.
+
+    A random one mixes the numbers: a quarter of them is left to a linear layer, and
+    what no style reads in the first steps (a smile) is lost in W before any does. Two
+    layers that turn the sign and stretch undo each other's leaky ReLU exactly.
+    """
+    for layer in mapping.layers:
+        kernel = -np.eye(layer.units) / np.sqrt(SLOPE)
+        layer.kernel.assign(kernel / (equalised(layer.gain, layer.units) * layer.rate))
 
 
 def _fitted(part):
