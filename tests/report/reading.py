@@ -1,7 +1,12 @@
 """Reads a page as a browser would, and says what is wrong with it."""
 
+import base64
+import io
 from html.parser import HTMLParser
 from pathlib import Path
+
+import numpy as np
+from PIL import Image
 
 VOID = {"br", "hr", "img", "link", "meta"}
 LOADING = {"src", "href", "srcset", "poster", "data", "action", "background", "style"}
@@ -29,6 +34,16 @@ class Reading(HTMLParser):
     @property
     def words(self) -> str:
         return " ".join(" ".join(self._text).split())
+
+    @property
+    def pixels(self) -> list[np.ndarray]:
+        """Its pictures, but for drawings of lines."""
+        contents = [
+            base64.b64decode(source.split(",", 1)[1])
+            for source in self.pictures
+            if not source.startswith("data:image/svg")
+        ]
+        return [np.asarray(Image.open(io.BytesIO(content))) for content in contents]
 
     def handle_starttag(self, tag, attrs):
         if tag in ("script", "iframe", "object", "embed", "link", "base", "form"):

@@ -101,18 +101,14 @@ def test_the_browser_is_told_to_load_nothing():
     assert "prefers-color-scheme: dark" in page
 
 
-def decoded(source):
-    return Image.open(io.BytesIO(base64.b64decode(source.split(",", 1)[1])))
-
-
 def test_small_pictures_are_exact_and_large_ones_small():
     rng = np.random.default_rng()
     small = rng.integers(0, 256, (32, 20, 3), dtype="uint8")
     large = rng.integers(0, 256, (900, 1200, 3), dtype="uint8")
     found = Reading(report.html("x", report.gallery([small, large], ["a", "b"])))
-    exact, reduced = map(decoded, found.pictures)
-    assert np.array_equal(np.asarray(exact), small)
-    assert reduced.size == (LARGEST, LARGEST * 3 // 4)
+    exact, reduced = found.pixels
+    assert np.array_equal(exact, small)
+    assert reduced.shape == (LARGEST * 3 // 4, LARGEST, 3)
     given = Image.fromarray(large)
     report.gallery([given], ["it stays as it is"])
     assert given.size == (1200, 900)
@@ -128,7 +124,6 @@ def test_pictures_carry_no_metadata():
         picture.load()
     (source,) = Reading(report.html("x", report.gallery([picture], ["a"]))).pictures
     assert b"a description" not in base64.b64decode(source.split(",", 1)[1])
-    assert not decoded(source).getexif()
 
 
 def test_charts_stand_in_the_page():
