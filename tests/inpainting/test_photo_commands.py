@@ -7,6 +7,7 @@ import types
 import numpy as np
 import pytest
 from photo_scenes import find, scene
+from reading import read
 
 from tfpriv import cli, images
 from tfpriv.inpainting import anonymiser, boxes, commands, face_masks, keeping
@@ -98,10 +99,44 @@ def test_a_folder(tmp_path, photo, capsys):
     assert {path.name for path in output.iterdir()} == {
         "photo.jpg",
         "boxes.csv",
+        "report.html",
         "review.txt",
         "settings.json",
     }
+    page = read(output / "report.html")
+    assert "Photographs: 1; faces covered: 1, blurred or pixelated" in page.words
+    assert "Protected is Nothing for certain." in page.words
     assert (tmp_path / "photos-anonymised-preview.png").is_file()
+
+
+def test_the_page_of_a_folder_shows_results_alone(tmp_path, capsys):
+    """Neither originals, nor copies of photographs, nor names of what has no result."""
+    source, output = tmp_path / "photos", tmp_path / "out"
+    (source / "beach").mkdir(parents=True)
+    names = ["beach/<script>.png", "'\"&.png"]
+    for i, name in enumerate(names):
+        images.save(source / name, scene((10, 20), (50, 30), seed=i))
+    images.save(source / "nobody.png", scene())
+    (source / "broken.png").write_bytes(b"no picture")
+    words = [str(source), "--output", str(output), "--inpainter", "black"]
+    assert cli.main(["inpaint", *words, "--if-no-face", "copy"]) == 1
+    assert f"to look at: {output / 'report.html'}" in capsys.readouterr().out
+    page = read(output / "report.html")
+    for said in (
+        "Photographs: 2; faces covered: 4, painted anew under the mask whole_face",
+        "with mask and seed fixed, no byte of a result follows",
+        "This is no differential privacy",
+        "a face that was not found: it stays as it is",
+        *names,
+    ):
+        assert said in page.words
+    assert (output / "nobody.png").is_file()
+    for hidden in ("nobody", "broken", str(tmp_path)):
+        assert hidden not in (output / "report.html").read_text()
+    results = {images.load(output / name).tobytes() for name in names}
+    assert {picture.tobytes() for picture in page.pixels} == results
+    originals = {images.load(source / name).tobytes() for name in names}
+    assert not originals & results
 
 
 def test_what_a_recogniser_still_finds(tmp_path, monkeypatch, capsys):
@@ -130,6 +165,8 @@ def test_shards(tmp_path):
         options = ["--inpainter", "black", "--output", str(output), "--shard", shard]
         assert cli.main(["inpaint", str(source), *options]) == 0
     assert len(list(output.glob("[!.]*.png"))) == 8
+    pages = [read(output / f"report-{i}-of-2.html") for i in (1, 2)]
+    assert sum(len(page.pictures) for page in pages) == 8
 
 
 def test_masks(photo):

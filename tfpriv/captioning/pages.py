@@ -164,7 +164,7 @@ def _shown(public):
 
 
 def _gallery(public):
-    shown = public.data.head(SHOWN).pictures
+    shown, captions = public.data.head(SHOWN).pictures, public.captions[:SHOWN]
     if not isinstance(shown, np.ndarray):
-        shown = [images.load(path) for path in shown]
-    return report.gallery(shown, public.captions[: len(shown)])
+        return report.gallery(map(images.load, shown), captions)
+    return report.gallery(shown, captions)

@@ -59,7 +59,7 @@ def release(
             f"{attributes}. The last run clipped values to {mechanism.noise.radius:g} "
             f"from a public centre, in the space {mechanism.space!r}."
         ),
-        report.gallery([images.load(p) for p in shown], [p.name for p in shown]),
+        report.gallery(map(images.load, shown), [p.name for p in shown]),
         report.protection(
             ledger, delta, against=_AGAINST, leaves=_LEAVES, accountant="pld"
         ),

@@ -135,17 +135,13 @@ def _draw_panel(axis, study, title):
 def _charts(study) -> report.Piece:
     """Each panel with a legend of its own, since a phone shows one at a time."""
 
+    names = (SUBSPACE, EVERYWHERE, SEED, "ceiling for pairs", "before")
+
     def drawn(title):
         def draw_it(axis):
             _draw_panel(axis, study, title)
-            methods = axis.legend(
-                axis.lines[:3], (SUBSPACE, EVERYWHERE, SEED), fontsize="small"
-            )
-            if title.startswith("read"):
-                axis.add_artist(methods)
-                axis.legend(
-                    handles=axis.lines[-2:], fontsize="small", loc="lower right"
-                )
+            lines = axis.lines
+            axis.legend(lines, names[: len(lines)], fontsize="small")
 
         return report.chart(draw_it, f"{title}, against epsilon, by way of release")
 

@@ -249,9 +249,21 @@ def _anonymise(options, **settings) -> int:
         photo_preview.save(path, report.shown)
         print(f"{photo_preview.TITLE}: {path}")
     code = _say(report, "Masks written" if masks_only else "Anonymised", output)
+    if not (one or masks_only):
+        _write_page(output, options.shard, anonymiser, report)
     if network is not None:
         _say_residual(options.source, output, anonymiser, report, network)
     return code
+
+
+def _write_page(output, share, anonymiser, report) -> None:
+    from tfpriv.inpainting import pages, photo_record
+
+    path = output / photo_record.named("report.html", share)
+    pages.photographs(
+        path, report.faces, anonymiser.settings, reads_masked=anonymiser.reads_masked
+    )
+    print(f"What was done, to look at: {path}")
 
 
 def _anonymiser(options, settings):

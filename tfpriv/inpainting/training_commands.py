@@ -286,9 +286,11 @@ def train_inpainter(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     import keras
 
+    from tfpriv.accounting import Ledger
     from tfpriv.inpainting import (
         evaluation,
         evaluation_report,
+        generation,
         load_classifier,
         load_facenet,
     )
@@ -317,7 +319,9 @@ def evaluate(options: argparse.Namespace) -> None:
         progress=progress("looking"),
         **judges,
     )
-    evaluation_report.write(options.output, found, {"command": command_line()})
+    path = options.folder / generation.LEDGER  # of private masks alone
+    ledger = Ledger.load(path) if path.is_file() else None
+    evaluation_report.write(options.output, found, {"command": command_line()}, ledger)
     print(evaluation_report.text(found))
     print(f"Written: {options.output}")
 

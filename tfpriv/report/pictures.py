@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from PIL import Image
@@ -16,12 +16,13 @@ _CHART = (4.6, 3.3)  # inches: what a phone's screen shows without shrinking it 
 
 
 def gallery(
-    pictures: Sequence[np.ndarray | Image.Image], captions: Sequence[str]
+    pictures: Iterable[np.ndarray | Image.Image], captions: Sequence[str]
 ) -> Piece:
     """Pictures with their captions, as many in a row as the screen has room for.
 
     Args:
-        pictures: Pillow pictures, or arrays `(height, width, 3)`, values 0 to 255.
+        pictures: Pillow pictures, or arrays `(height, width, 3)`, values 0 to 255. Of
+            large ones a generator will do: one is held at a time.
         captions: One text per picture.
     """
     figures = [

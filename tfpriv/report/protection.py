@@ -82,19 +82,22 @@ def protection(
     return section(title, *pieces, details("The ledger's own statement", verbatim))
 
 
-def of_weights(ledger: Ledger, delta: float, *, accountant: str = "rdp") -> Piece:
+def of_weights(
+    ledger: Ledger, delta: float, *, leaves: Sequence[str] = (), accountant: str = "rdp"
+) -> Piece:
     """The section about the weights of a network that was trained.
 
     Args:
         ledger: As for `protection`, and so are the others.
         delta: Of the claim.
+        leaves: What it does not protect besides what no training does.
         accountant: "rdp" or "pld".
     """
     return protection(
         ledger,
         delta,
         against=WHO_SEES_WEIGHTS,
-        leaves=WEIGHTS_LEAVE,
+        leaves=(*leaves, *WEIGHTS_LEAVE),
         accountant=accountant,
     )
 
