@@ -122,7 +122,8 @@ def test_compare_sets_three_side_by_side(plain_run, scene_folder, tmp_path, caps
     out = capsys.readouterr().out
     for name in ("| plain |", "| clip only |", "| private |", "not covered by epsilon"):
         assert name in out
-    rows = json.loads((tmp_path / "out" / store.MANIFEST).read_text())["comparison"]
+    manifest = json.loads((tmp_path / "out" / store.MANIFEST).read_text())
+    rows = manifest[store.COMPARISON_LABEL]
     assert [row["epsilon"] == "infinity" for row in rows] == [True, True, False]
     assert all("loss" not in key for row in rows for key in row)
 

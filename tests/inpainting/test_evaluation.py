@@ -165,7 +165,8 @@ def test_the_report(folder, classifier, reader, tmp_path):
     found = evaluate(
         folder, classifier, reader=reader, obfuscators={"blackened": blacken}
     )
-    evaluation_report.write(tmp_path / "report", found, {"command": "tfpriv"})
+    run = {"command": "tfpriv"}
+    evaluation_report.write(tmp_path / "report", found, run, folder)
     figures = json.loads((tmp_path / "report" / "evaluation.json").read_text())
     assert figures["recognised"] == 4
     assert figures["rows"][1]["fooled"]["value"] == 0.5
@@ -186,9 +187,12 @@ def test_the_report(folder, classifier, reader, tmp_path):
 def test_the_report_of_private_masks(folder, classifier, tmp_path):
     ledger = Ledger()
     ledger.record(mechanisms.pure(0.5), unit="face inside of a region", purpose="mask")
-    found = evaluate(folder, classifier, obfuscators={})
-    evaluation_report.write(tmp_path, found, {"command": "tfpriv"}, ledger)
-    page = read(tmp_path / "report.html")
+    experiment = write_folder(tmp_path / "private")
+    ledger.save(experiment / "ledger.json")
+    found = evaluate(experiment, classifier, obfuscators={})
+    out = tmp_path / "report"
+    evaluation_report.write(out, found, {"command": "tfpriv"}, experiment)
+    page = read(out / "report.html")
     for said in (
         "each face inside of a region",
         "REPLACE_ONE",

@@ -10,7 +10,14 @@ from photo_scenes import find, scene
 from reading import read
 
 from tfpriv import cli, images
-from tfpriv.inpainting import anonymiser, boxes, commands, face_masks, keeping
+from tfpriv.inpainting import (
+    anonymiser,
+    boxes,
+    commands,
+    face_masks,
+    keeping,
+    outputs,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -209,6 +216,10 @@ def generation(monkeypatch):
 
     def generate_dataset(source, output, **options):
         module.calls.append((source, output, options))
+        for number, value in enumerate((0, 99)):
+            picture = np.full((8, 8, 3), value, np.uint8)
+            parts = outputs.Pictures(picture, picture[..., 0] > 0, picture + 50)
+            outputs.write(outputs.place(output, f"00{number}", number), parts)
         return argparse.Namespace(done=2, there=1, failures=module.failures)
 
     module = types.ModuleType("tfpriv.inpainting.generation")
@@ -233,6 +244,11 @@ def test_a_folder_in_celebas_layout(generation, tmp_path, capsys):
         "steps": 50,
         "guidance_scale": 7.5,
     }
+    page = read(tmp_path / "out" / "report.html")
+    assert "under masks of the kind gradcam" in page.words
+    assert "the folder holds the originals" in page.words
+    assert "This is no differential privacy" in page.words
+    assert [picture.max() for picture in page.pixels] == [50, 149]  # results alone
     generation.failures = ["000001.jpg is broken"]
     assert cli.main(run) == 1
     assert "left out: 000001.jpg is broken" in capsys.readouterr().err

@@ -136,7 +136,7 @@ def _compare(options, data, recipe, protection, ledger):
     shown = [row | {"training loss*": trained.losses[-1]} for row, trained in results]
     print(sweeps.markdown(shown))
     print("* an exact function of the training data: not covered by epsilon")
-    return results[-1][1], {"comparison": rows}
+    return results[-1][1], {store.COMPARISON_LABEL: rows}
 
 
 def _recipe(options):

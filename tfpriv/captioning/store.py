@@ -18,6 +18,9 @@ from tfpriv.weights import digest_of
 
 MODEL, LEDGER, MANIFEST = "model.keras", "ledger.json", "manifest.json"
 CURVES_LABEL = "curves (exact functions of the training data: not covered by epsilon)"
+COMPARISON_LABEL = (
+    "comparison (rows of infinite epsilon are exact functions of the training data)"
+)
 PACKAGES = ("tensorflow", "keras", "keras-hub", "dp-accounting", "numpy")
 
 

@@ -188,7 +188,8 @@ def mask(options: argparse.Namespace) -> int:
 
 def _generate_dataset(options) -> int:
     """The published experiment, for pictures of known persons."""
-    from tfpriv.inpainting import generation, inpainters
+    from tfpriv.inpainting import generation, inpainters, pages
+    from tfpriv.report import PAGE
 
     _refuse(options, "of photographs, not of a data set", _OF_PHOTOGRAPHS)
     if options.output is None:
@@ -216,6 +217,8 @@ def _generate_dataset(options) -> int:
     if report.there:
         print(f"There already: {report.there}")
     print(f"Pictures repainted: {report.done} in {options.output}")
+    if report.done or report.there:
+        pages.experiment(options.output / PAGE, options.mask or "random")
     return INCOMPLETE if report.failures else 0
 
 

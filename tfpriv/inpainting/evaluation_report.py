@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from tfpriv import images, report, tables
-from tfpriv.accounting import Ledger
 from tfpriv.audit.intervals import Estimate
 from tfpriv.files import atomic_file, write_json
 from tfpriv.inpainting import pages
@@ -23,7 +22,7 @@ def write(
     folder: Path,
     evaluation: Evaluation,
     run: dict[str, Any],
-    ledger: Ledger | None = None,
+    experiment: Path,
 ) -> None:
     """Writes `evaluation.md`, `.json` and `.png`, and `report.html`.
 
@@ -31,7 +30,7 @@ def write(
         folder: where to; made if need be. Sheet and page show originals.
         evaluation: what was found.
         run: what can be written as JSON about the run: its command.
-        ledger: what private masks have spent, or None.
+        experiment: the folder that was evaluated.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = {
@@ -49,7 +48,7 @@ def write(
         report.table(*_table(evaluation)),
         _columns(evaluation),
         run["command"],
-        ledger,
+        pages.masks_claim(experiment),
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfpriv import images, report
 from tfpriv.accounting import Ledger
+from tfpriv.inpainting import outputs
 from tfpriv.inpainting.boxes import Box
 
 SHOWN = 12
@@ -78,13 +79,49 @@ def photographs(
     )
 
 
+def experiment(path: Path, mask: str) -> None:
+    """Writes the page of the published experiment, in its folder.
+
+    It shows results alone; but the folder holds the originals, and names the persons.
+
+    Args:
+        path: where to, in a folder as `outputs` describes it.
+        mask: kind of the masks.
+    """
+    made = outputs.listed(path.parent)
+    shown = [output.result for output in made[:SHOWN]]
+    report.write(
+        path,
+        "Pictures of persons, masked and painted anew",
+        report.warning(
+            "For measuring, not for publishing: the folder holds the originals, and "
+            "its files' names hold the persons' numbers."
+        ),
+        report.text(f"Pictures: {len(made)}, under masks of the kind {mask}."),
+        report.gallery(map(images.load, shown), [p.name for p in shown]),
+        masks_claim(path.parent),
+    )
+
+
+def masks_claim(folder: Path) -> report.Piece:
+    """What the masks of an experiment's folder protect, and what they do not.
+
+    Args:
+        folder: with the ledger of private masks; without it there is no epsilon.
+    """
+    if not (folder / outputs.LEDGER).is_file():
+        return report.without_epsilon(_PIXELS, against=_ANYBODY, leaves=_SHOWS)
+    ledger = Ledger.load(folder / outputs.LEDGER)
+    return report.protection(ledger, 0.0, against=_MASK_AGAINST, leaves=_MASK_LEAVES)
+
+
 def evaluation(
     path: Path,
     lines: Sequence[str],
     table: report.Piece,
     pictures: Mapping[str, np.ndarray],
     command: str,
-    ledger: Ledger | None,
+    masks: report.Piece,
 ) -> None:
     """Writes the page of an evaluation, for those who may see the originals.
 
@@ -94,13 +131,8 @@ def evaluation(
         table: a row for each method.
         pictures: what is shown, by method; uint8 (k, h, w, 3).
         command: what was typed.
-        ledger: of private masks, or None.
+        masks: what `masks_claim` says of the folder.
     """
-    claim = (
-        report.without_epsilon(_PIXELS, against=_ANYBODY, leaves=_SHOWS)
-        if ledger is None
-        else report.protection(ledger, 0.0, against=_MASK_AGAINST, leaves=_MASK_LEAVES)
-    )
     report.write(
         path,
         "Who is still recognised",
@@ -111,7 +143,7 @@ def evaluation(
         report.command(command),
         report.section("Pictures", report.strips(pictures)),
         report.section("Figures", report.text(*lines), table),
-        claim,
+        masks,
         private=True,
     )
 

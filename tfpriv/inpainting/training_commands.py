@@ -286,11 +286,9 @@ def train_inpainter(options: argparse.Namespace) -> None:
 def evaluate(options: argparse.Namespace) -> None:
     import keras
 
-    from tfpriv.accounting import Ledger
     from tfpriv.inpainting import (
         evaluation,
         evaluation_report,
-        generation,
         load_classifier,
         load_facenet,
     )
@@ -319,9 +317,8 @@ def evaluate(options: argparse.Namespace) -> None:
         progress=progress("looking"),
         **judges,
     )
-    path = options.folder / generation.LEDGER  # of private masks alone
-    ledger = Ledger.load(path) if path.is_file() else None
-    evaluation_report.write(options.output, found, {"command": command_line()}, ledger)
+    run = {"command": command_line()}
+    evaluation_report.write(options.output, found, run, options.folder)
     print(evaluation_report.text(found))
     print(f"Written: {options.output}")
 
