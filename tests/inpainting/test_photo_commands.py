@@ -234,7 +234,7 @@ def test_a_folder_in_celebas_layout(generation, tmp_path, capsys):
     run = ["inpaint", "generate", str(tmp_path), "--inpainter", "black"]
     run += ["--output", str(tmp_path / "out"), "--seed", "3", "--mask", "gradcam"]
     assert cli.main(run) == 0
-    ((source, output, options),) = generation.calls
+    source, output, options = generation.calls[0]
     assert (source, output) == (tmp_path, tmp_path / "out")
     del options["progress"], options["inpainter"]
     assert options == {
@@ -249,6 +249,11 @@ def test_a_folder_in_celebas_layout(generation, tmp_path, capsys):
     assert "the folder holds the originals" in page.words
     assert "This is no differential privacy" in page.words
     assert [picture.max() for picture in page.pixels] == [50, 149]  # results alone
+    assert "with mask and seed fixed, no byte of a result follows" in page.words
+    blurred = [word if word != "black" else "blur" for word in run]
+    assert cli.main(blurred) == 0
+    page = read(tmp_path / "out" / "report.html")
+    assert "Protected is Nothing for certain." in page.words
     generation.failures = ["000001.jpg is broken"]
     assert cli.main(run) == 1
     assert "left out: 000001.jpg is broken" in capsys.readouterr().err

@@ -218,7 +218,11 @@ def _generate_dataset(options) -> int:
         print(f"There already: {report.there}")
     print(f"Pictures repainted: {report.done} in {options.output}")
     if report.done or report.there:
-        pages.experiment(options.output / PAGE, options.mask or "random")
+        pages.experiment(
+            options.output / PAGE,
+            options.mask or "random",
+            reads_masked=inpainters.reads_masked(inpainter),
+        )
     return INCOMPLETE if report.failures else 0
 
 

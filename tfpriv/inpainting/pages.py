@@ -20,6 +20,10 @@ _ANYBODY = (
     "somebody who has the photograph, or watches the machine."
 )
 _READ = "the faces: what covers them is made of them, and recognisers read it"
+_IF_READ = (
+    "anything, where pixels under a mask were blurred or pixelated instead of painted "
+    "anew: what covers them is made of them"
+)
 _SHOWS = (
     "hair, ears, clothes, hands, the room, other people, name tags: whatever lies "
     "outside of a mask stays, and people are recognised by it",
@@ -27,12 +31,17 @@ _SHOWS = (
     "where a face was, how large it is, and how the head is turned",
     "a person whom the inpainter saw while it was trained: it may paint them again",
 )
+_CLAIM = report.without_epsilon(_PIXELS, against=_ANYBODY, leaves=_SHOWS)
+_NO_CLAIM = report.without_epsilon(
+    "Nothing for certain.", against="Nobody.", leaves=(_READ, *_SHOWS)
+)
 _MASK_AGAINST = (
     "Whoever sees the mask and the picture painted under it, knows both pictures that "
     "it may be of, the region, the network and the code, and computes for as long as "
     "they like. Not against somebody who watches the machine."
 )
 _MASK_LEAVES = (
+    _IF_READ,
     "what lies outside of the public region: hair, ears, clothes, background",
     "the alignment: the region is fixed in the picture as it was turned and cut",
     "what the scores were computed with: targets and weights",
@@ -71,15 +80,11 @@ def photographs(
             f"{how} under the mask {settings.mask}.{kept}"
         ),
         report.gallery((images.load(folder / name) for name in shown), shown),
-        report.without_epsilon(
-            "Nothing for certain." if reads_masked else _PIXELS,
-            against="Nobody." if reads_masked else _ANYBODY,
-            leaves=(_READ, *_SHOWS) if reads_masked else _SHOWS,
-        ),
+        _NO_CLAIM if reads_masked else _CLAIM,
     )
 
 
-def experiment(path: Path, mask: str) -> None:
+def experiment(path: Path, mask: str, *, reads_masked: bool) -> None:
     """Writes the page of the published experiment, in its folder.
 
     It shows results alone; but the folder holds the originals, and names the persons.
@@ -87,6 +92,7 @@ def experiment(path: Path, mask: str) -> None:
     Args:
         path: where to, in a folder as `outputs` describes it.
         mask: kind of the masks.
+        reads_masked: whether the inpainter was shown what is under the masks.
     """
     made = outputs.listed(path.parent)
     shown = [output.result for output in made[:SHOWN]]
@@ -99,7 +105,7 @@ def experiment(path: Path, mask: str) -> None:
         ),
         report.text(f"Pictures: {len(made)}, under masks of the kind {mask}."),
         report.gallery(map(images.load, shown), [p.name for p in shown]),
-        masks_claim(path.parent),
+        _NO_CLAIM if reads_masked else masks_claim(path.parent),
     )
 
 
@@ -110,7 +116,8 @@ def masks_claim(folder: Path) -> report.Piece:
         folder: with the ledger of private masks; without it there is no epsilon.
     """
     if not (folder / outputs.LEDGER).is_file():
-        return report.without_epsilon(_PIXELS, against=_ANYBODY, leaves=_SHOWS)
+        leaves = (_IF_READ, *_SHOWS)
+        return report.without_epsilon(_PIXELS, against=_ANYBODY, leaves=leaves)
     ledger = Ledger.load(folder / outputs.LEDGER)
     return report.protection(ledger, 0.0, against=_MASK_AGAINST, leaves=_MASK_LEAVES)
 

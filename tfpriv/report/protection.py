@@ -4,7 +4,12 @@ import math
 from collections.abc import Sequence
 
 from tfpriv.accounting import Ledger
-from tfpriv.accounting.statement import describe, rounded_up, what_was_done
+from tfpriv.accounting.statement import (
+    NOT_COVERED,
+    describe,
+    rounded_up,
+    what_was_done,
+)
 from tfpriv.report.pieces import (
     Piece,
     bullets,
@@ -33,6 +38,7 @@ WEIGHTS_LEAVE = (
     "vocabulary, normalisation and settings that were chosen by looking at private "
     "data, unless the ledger names them",
     "the last bits of the weights as floating-point numbers (Mironov, 2012)",
+    *NOT_COVERED,
 )
 
 
@@ -153,7 +159,7 @@ def _strength(said, claims) -> list[str]:
 
 def _left(said, unit, leaves) -> list[str]:
     given = [line.format(unit=unit) for line in leaves]
-    return given + said["not_covered"] + [f"assumed: {note}" for note in said["notes"]]
+    return given + [f"assumed: {note}" for note in said["notes"]]
 
 
 def _times(epsilon: float) -> str:
