@@ -120,7 +120,8 @@ $(DOCS_STAMP): setup.cfg
 .PHONY: docs
 docs: $(DOCS_STAMP) ## build the site of the documentation: build/site/index.html
 	$(DOCS)/bin/python docs/site/stage.py build/site-source
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict --quiet
+	@# Not --quiet: --strict counts warnings that are logged, and would find none.
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
 
 .PHONY: notebooks
 notebooks: $(STAMP) ## run the notebooks from top to bottom

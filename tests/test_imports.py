@@ -34,7 +34,7 @@ ALLOWED = {
     **{part: set() for part in FLOOR},
     "__init__": set(),
 }
-NO_TENSORFLOW = {"accounting", "__init__", "cli"}
+NO_TENSORFLOW = {"accounting", "report", "__init__", "cli"}
 TENSORFLOW = {"tensorflow", "keras", "keras_hub", "tf_keras", "tensorflow_text"}
 
 
