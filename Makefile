@@ -101,6 +101,28 @@ lint: $(STAMP) ## check format, style and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# An environment of its own: pages are built from the sources, without TensorFlow.
+DOCS := .venv-docs
+DOCS_STAMP := $(DOCS)/installed
+REQUIREMENTS := import configparser; c = configparser.ConfigParser(); c.read("setup.cfg"); \
+  print(c["options.extras_require"]["docs"])
+
+$(DOCS_STAMP): setup.cfg
+	@python="$(INTERPRETER)"; \
+	if [[ -z $$python ]]; then \
+	  echo "make: needs Python 3.11, 3.12 or 3.13; none found." >&2; exit 1; \
+	fi; \
+	"$$python" -m venv --clear $(DOCS); \
+	$(DOCS)/bin/python -c '$(REQUIREMENTS)' > $(DOCS)/requirements.txt
+	@$(DOCS)/bin/python -m pip install -qq -r $(DOCS)/requirements.txt
+	@touch $@
+
+.PHONY: docs
+docs: $(DOCS_STAMP) ## build the site of the documentation: build/site/index.html
+	$(DOCS)/bin/python docs/site/stage.py build/site-source
+	@# Not --quiet: --strict counts warnings that are logged, and would find none.
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/mkdocs build --strict
+
 .PHONY: notebooks
 notebooks: $(STAMP) ## run the notebooks from top to bottom
 	@if compgen -G 'notebooks/*.ipynb' >/dev/null; then \

@@ -1,6 +1,7 @@
 """A tiny captioner, a tiny scene data set, and where the real pictures are."""
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -11,6 +12,7 @@ import pytest
 from tfpriv.captioning import coco, scenes, vocabulary
 from tfpriv.captioning.model import Captioner
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "report"))  # reads pages
 TINY_COCO = Path(__file__).parents[3] / "shared" / "data" / "tiny_coco"
 
 

@@ -1,12 +1,15 @@
 """`tfpriv caption` from the outside: what it prints, writes and refuses."""
 
 import json
+import math
 import subprocess
 import sys
 
 import pytest
+from reading import read
 
 from tfpriv import cli, images
+from tfpriv.accounting import Ledger
 from tfpriv.captioning import store
 
 SMALL = ["--width", "16", "--heads", "2", "--max-tokens", "7", "--image-size", "16"]
@@ -85,6 +88,30 @@ def test_private_training_from_public_weights(
     assert "figures on data declared public" in manifest
     assert store.CURVES_LABEL not in manifest  # exact functions of private data
     assert "loss" not in json.dumps({k: manifest[k] for k in ("recipe", "data")})
+    page = read(output / "report.html")
+    assert f"epsilon = {math.ceil(manifest['epsilon'] * 1000) / 1000:g}" in page.words
+    assert "each picture with all its captions" in page.words
+    declared_public = (scene_folder / "val2017").iterdir()
+    assert {picture.tobytes() for picture in page.pixels} == {
+        images.load(path).tobytes() for path in declared_public
+    }
+
+
+def test_the_page_of_a_training_without_privacy(plain_run):
+    page = read(plain_run / "report.html")
+    assert "Captioner, no differential privacy" in page.words
+    assert "No differential privacy for any picture" in page.words
+    assert not page.pictures
+    losses = json.loads((plain_run / store.MANIFEST).read_text())
+    assert store.CURVES_LABEL not in losses
+
+
+def test_curves_are_asked_for_and_never_on_the_page(scene_folder, tmp_path):
+    words = ["train", "--data", scene_folder, "--no-privacy", "--curves"]
+    assert tfpriv(*words, "--output", tmp_path / "out", *SMALL, *SHORT) == 0
+    manifest = json.loads((tmp_path / "out" / store.MANIFEST).read_text())
+    (loss,) = manifest[store.CURVES_LABEL]["loss"]
+    assert f"{loss:.3f}" not in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_compare_sets_three_side_by_side(plain_run, scene_folder, tmp_path, capsys):
@@ -95,7 +122,8 @@ def test_compare_sets_three_side_by_side(plain_run, scene_folder, tmp_path, caps
     out = capsys.readouterr().out
     for name in ("| plain |", "| clip only |", "| private |", "not covered by epsilon"):
         assert name in out
-    rows = json.loads((tmp_path / "out" / store.MANIFEST).read_text())["comparison"]
+    manifest = json.loads((tmp_path / "out" / store.MANIFEST).read_text())
+    rows = manifest[store.COMPARISON_LABEL]
     assert [row["epsilon"] == "infinity" for row in rows] == [True, True, False]
     assert all("loss" not in key for row in rows for key in row)
 
@@ -116,6 +144,33 @@ def test_sweep_writes_table_and_plot(plain_run, scene_folder, tmp_path, capsys):
     assert model.privacy.epsilon(1e-5) <= 1
     assert (tmp_path / "out" / "without_privacy" / store.LEDGER).is_file()
     assert images.load(tmp_path / "out" / "sweep.png").shape[0] > 100
+    page = read(tmp_path / "out" / "report.html")
+    assert "Not for publishing" in page.words
+    assert "start weights" in page.words
+    assert len(page.pictures) == 2  # CIDEr and loss
+    assert read(tmp_path / "out" / "epsilon_1" / "report.html").words
+
+
+@pytest.mark.slow
+def test_a_sweep_counts_what_its_weights_have_spent(plain_run, scene_folder, tmp_path):
+    first = tmp_path / "first"
+    common = ["--data", scene_folder, "--freeze-encoder", *SHORT, "--pretrained"]
+    words = [*common, plain_run, "--pretrained-is-public", "--noise-multiplier", 2]
+    assert tfpriv("train", *words, "--output", first) == 0
+    words = [*common, first, "--epsilons", "9", "--validation-is-public"]
+    assert tfpriv("sweep", *words, "--output", tmp_path / "out") == 0
+    before = Ledger.load(first / store.LEDGER)
+    for name in ("epsilon_9", "without_privacy"):
+        after = Ledger.load(tmp_path / "out" / name / store.LEDGER)
+        assert len(after) > len(before)
+
+
+def test_a_sweep_with_learned_words_is_refused(scene_folder, tmp_path, capsys):
+    words = ["sweep", "--data", scene_folder, "--learn-vocabulary", *SMALL, *SHORT]
+    words += ["--validation-is-public", "--output", tmp_path / "out"]
+    assert tfpriv(*words) == 2
+    assert "no budget can be kept" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_epsilons_rise_between_the_two_ends():

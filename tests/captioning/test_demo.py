@@ -1,16 +1,27 @@
 """The demo in small: it ends with a printed epsilon, captions, a picture and a page."""
 
 import pytest
+from reading import read
 
 from tfpriv import images
-from tfpriv.captioning import demo, store
+from tfpriv.captioning import demo, pages, store
 from tfpriv.captioning.train import Protection, Recipe
+
+CLAIM = (
+    "each picture with all its captions",
+    "ADD_OR_REMOVE_ONE",
+    "at delta = 1e-05",
+    "rdp: Renyi divergences",
+    "Whoever sees the weights",
+    "Not protected is",
+    "training loss, metrics, gradient norms",
+)
 
 
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(demo, "UNSEEN", 12)
-    monkeypatch.setattr(demo, "SHOWN", 4)
+    monkeypatch.setattr(pages, "SHOWN", 4)
     return {
         "pictures": 24,
         "recipe": Recipe(
@@ -31,8 +42,10 @@ def test_the_demo_replaces_an_earlier_one(tmp_path, capsys, small):
     assert sum(line.startswith("  - ") for line in lines) == 5
     assert 2 < result["epsilon"] <= 3
     assert images.load(tmp_path / "out" / "captions.png").shape[2] == 3
-    page = (tmp_path / "out" / "report.html").read_text()
-    assert "data:image/png;base64," in page
-    assert "picture with all its captions" in page
+    page = read(tmp_path / "out" / "report.html")
+    assert len(page.pictures) == 4
+    for said in CLAIM:
+        assert said in page.words
+    assert "Captions learned with epsilon" in page.words
     model = store.load_captioner(old)
     assert model.privacy.epsilon(1e-5) == pytest.approx(result["epsilon"])

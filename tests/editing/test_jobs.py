@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import skimage
+from reading import read
 
 from tfpriv import checkpoints, cli, editing, images
 from tfpriv.accounting import Ledger
@@ -131,6 +132,32 @@ def test_a_photograph_without_a_face_is_left_out(run, home, tmp_path):
     assert code == 1
     assert "No face was found in the picture. Received: faces/0.png" in err
     assert not list((tmp_path / "o").glob("*.npy"))
+
+
+def test_the_page_of_releases_shows_nothing_else(run, latents, tmp_path):
+    """It may be published with them: no original, no path, nothing that failed."""
+    out = tmp_path / "<b>a"
+    out.mkdir()
+    images.save(out / "original.png", np.full((16, 16, 3), 255, np.uint8))
+    (latents / "broken.npy").write_bytes(b"no latent")
+    code, _out, _err = run("privatize", latents, *PRIVATIZE, "--output", out)
+    assert code == 1
+    page = read(out / "report.html")
+    for said in (
+        "Faces released without their age",
+        "3 faces",
+        "each face among those with the same rounded remainder",
+        "REPLACE_ONE",
+        "at delta = 1e-05",
+        "pld: privacy loss distributions",
+        "attribute release: age: 3 x Gaussian noise",
+        "who it is: identity is meant to stay",
+    ):
+        assert said in page.words
+    released = [images.load(out / f"{i}.png") for i in range(3)]
+    assert np.array_equal(page.pixels, released)
+    for hidden in ("broken", "original", str(latents), str(tmp_path)):
+        assert hidden not in (out / "report.html").read_text()
 
 
 def test_each_release_is_counted(run, latents, tmp_path):

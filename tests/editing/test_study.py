@@ -9,6 +9,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from reading import read
 
 from tfpriv import cli
 from tfpriv.audit.leakage import ceiling
@@ -114,11 +115,24 @@ def test_the_attribute_was_there_to_be_read(found):
 def test_a_report_is_written_whole(found, tmp_path):
     study_report.write(tmp_path / "new", found, {"command": "tfpriv edit study"})
     names = {path.name for path in (tmp_path / "new").iterdir()}
-    assert names == {"study.md", "study.json", "study.png", "faces.png"}
+    pages = {"study.md", "report.html"}
+    assert names == pages | {"study.json", "study.png", "faces.png"}
     kept = json.loads((tmp_path / "new" / "study.json").read_text())
     assert len(kept["rows"]) == 6
     text = (tmp_path / "new" / "study.md").read_text()
     assert text.count("\n| ") == 1 + 6 + 1
+    page = read(tmp_path / "new" / "report.html")
+    assert len(page.pictures) == 6 + len(page.pixels)  # charts, faces
+    assert len(page.pixels) == 6 * (1 + 6)
+    for said in (
+        "they are nobody's",
+        "each face among those with the same rounded remainder",
+        "REPLACE_ONE",
+        "epsilon = 0.5 at delta = 1e-05",
+        "pld: privacy loss distributions",
+        "who it is: identity is meant to stay",
+    ):
+        assert said in page.words
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reading import read
 
+from tfpriv.accounting import Ledger, mechanisms
 from tfpriv.faces.reader import NUMBERS
 from tfpriv.inpainting import evaluation, evaluation_report, outputs, recognition
 from tfpriv.inpainting.evaluation import evaluate
@@ -163,7 +165,8 @@ def test_the_report(folder, classifier, reader, tmp_path):
     found = evaluate(
         folder, classifier, reader=reader, obfuscators={"blackened": blacken}
     )
-    evaluation_report.write(tmp_path / "report", found, {"command": "tfpriv"})
+    run = {"command": "tfpriv"}
+    evaluation_report.write(tmp_path / "report", found, run, folder)
     figures = json.loads((tmp_path / "report" / "evaluation.json").read_text())
     assert figures["recognised"] == 4
     assert figures["rows"][1]["fooled"]["value"] == 0.5
@@ -172,6 +175,32 @@ def test_the_report(folder, classifier, reader, tmp_path):
     assert "| repainted | 50.0 (6.8 to 93.2) |" in text
     assert "rank 1" not in text  # nobody was there to judge it
     assert (tmp_path / "report" / "evaluation.png").is_file()
+    page = read(tmp_path / "report" / "report.html")
+    assert "Shows originals" in page.words
+    assert "Recognised: 4 of 5 originals (80.0 (28.4 to 99.5) %)." in page.words
+    assert "This is no differential privacy" in page.words
+    assert len(page.pictures) == 5 * 4  # original, mask, repainted, blackened
+    mode = (tmp_path / "report" / "report.html").stat().st_mode
+    assert mode & 0o077 == 0  # for its owner's eyes
+
+
+def test_the_report_of_private_masks(folder, classifier, tmp_path):
+    ledger = Ledger()
+    ledger.record(mechanisms.pure(0.5), unit="face inside of a region", purpose="mask")
+    experiment = write_folder(tmp_path / "private")
+    ledger.save(experiment / "ledger.json")
+    found = evaluate(experiment, classifier, obfuscators={})
+    out = tmp_path / "report"
+    evaluation_report.write(out, found, {"command": "tfpriv"}, experiment)
+    page = read(out / "report.html")
+    for said in (
+        "each face inside of a region",
+        "REPLACE_ONE",
+        "epsilon = 0.5 at delta = 0",
+        "rdp: Renyi divergences",
+        "what lies outside of the public region",
+    ):
+        assert said in page.words
 
 
 def test_nobody_recognised_is_no_figure(tmp_path, classifier):

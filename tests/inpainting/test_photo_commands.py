@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from photo_scenes import find, scene
+from reading import read
 
 from tfpriv import cli, images
 from tfpriv.inpainting import (
@@ -18,6 +19,7 @@ from tfpriv.inpainting import (
     face_masks,
     facenet_files,
     keeping,
+    outputs,
 )
 
 
@@ -107,10 +109,44 @@ def test_a_folder(tmp_path, photo, capsys):
     assert {path.name for path in output.iterdir()} == {
         "photo.jpg",
         "boxes.csv",
+        "report.html",
         "review.txt",
         "settings.json",
     }
+    page = read(output / "report.html")
+    assert "Photographs: 1; faces covered: 1, blurred or pixelated" in page.words
+    assert "Protected is Nothing for certain." in page.words
     assert (tmp_path / "photos-anonymised-preview.png").is_file()
+
+
+def test_the_page_of_a_folder_shows_results_alone(tmp_path, capsys):
+    """Neither originals, nor copies of photographs, nor names of what has no result."""
+    source, output = tmp_path / "photos", tmp_path / "out"
+    (source / "beach").mkdir(parents=True)
+    names = ["beach/<script>.png", "'\"&.png"]
+    for i, name in enumerate(names):
+        images.save(source / name, scene((10, 20), (50, 30), seed=i))
+    images.save(source / "nobody.png", scene())
+    (source / "broken.png").write_bytes(b"no picture")
+    words = [str(source), "--output", str(output), "--inpainter", "black"]
+    assert cli.main(["inpaint", *words, "--if-no-face", "copy"]) == 1
+    assert f"to look at: {output / 'report.html'}" in capsys.readouterr().out
+    page = read(output / "report.html")
+    for said in (
+        "Photographs: 2; faces covered: 4, painted anew under the mask whole_face",
+        "with mask and seed fixed, no byte of a result follows",
+        "This is no differential privacy",
+        "a face that was not found: it stays as it is",
+        *names,
+    ):
+        assert said in page.words
+    assert (output / "nobody.png").is_file()
+    for hidden in ("nobody", "broken", str(tmp_path)):
+        assert hidden not in (output / "report.html").read_text()
+    results = {images.load(output / name).tobytes() for name in names}
+    assert {picture.tobytes() for picture in page.pixels} == results
+    originals = {images.load(source / name).tobytes() for name in names}
+    assert not originals & results
 
 
 def test_what_a_recogniser_still_finds(tmp_path, monkeypatch, capsys):
@@ -147,6 +183,8 @@ def test_shards(tmp_path):
         options = ["--inpainter", "black", "--output", str(output), "--shard", shard]
         assert cli.main(["inpaint", str(source), *options]) == 0
     assert len(list(output.glob("[!.]*.png"))) == 8
+    pages = [read(output / f"report-{i}-of-2.html") for i in (1, 2)]
+    assert sum(len(page.pictures) for page in pages) == 8
 
 
 def test_masks(photo):
@@ -189,6 +227,10 @@ def generation(monkeypatch):
 
     def generate_dataset(source, output, **options):
         module.calls.append((source, output, options))
+        for number, value in enumerate((0, 99)):
+            picture = np.full((8, 8, 3), value, np.uint8)
+            parts = outputs.Pictures(picture, picture[..., 0] > 0, picture + 50)
+            outputs.write(outputs.place(output, f"00{number}", number), parts)
         return argparse.Namespace(done=2, there=1, failures=module.failures)
 
     module = types.ModuleType("tfpriv.inpainting.generation")
@@ -203,7 +245,7 @@ def test_a_folder_in_celebas_layout(generation, tmp_path, capsys):
     run = ["inpaint", "generate", str(tmp_path), "--inpainter", "black"]
     run += ["--output", str(tmp_path / "out"), "--seed", "3", "--mask", "landmarks"]
     assert cli.main(run) == 0
-    ((source, output, options),) = generation.calls
+    source, output, options = generation.calls[0]
     assert (source, output) == (tmp_path, tmp_path / "out")
     del options["progress"], options["inpainter"]
     assert options == {
@@ -214,6 +256,16 @@ def test_a_folder_in_celebas_layout(generation, tmp_path, capsys):
         "steps": 50,
         "guidance_scale": 7.5,
     }
+    page = read(tmp_path / "out" / "report.html")
+    assert "under masks of the kind landmarks" in page.words
+    assert "the folder holds the originals" in page.words
+    assert "This is no differential privacy" in page.words
+    assert [picture.max() for picture in page.pixels] == [50, 149]  # results alone
+    assert "with mask and seed fixed, no byte of a result follows" in page.words
+    blurred = [word if word != "black" else "blur" for word in run]
+    assert cli.main(blurred) == 0
+    page = read(tmp_path / "out" / "report.html")
+    assert "Protected is Nothing for certain." in page.words
     generation.failures = ["000001.jpg is broken"]
     assert cli.main(run) == 1
     assert "left out: 000001.jpg is broken" in capsys.readouterr().err

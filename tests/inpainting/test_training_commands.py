@@ -6,6 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from reading import read
 
 from tfpriv import faces
 from tfpriv.accounting import Ledger
@@ -101,6 +102,13 @@ def test_finetune_by_picture(data, facenets, tmp_path):
     classifier = load_classifier(tmp_path / "a" / "classifier.keras")
     ledger.check_weights(digest_of(classifier.weights))
     assert "each picture" in (tmp_path / "a" / "statement.txt").read_text()
+    page = read(tmp_path / "a" / "report.html")
+    for said in ("each picture", "ADD_OR_REMOVE_ONE", "delta = 1e-05", "rdp:"):
+        assert said in page.words
+    assert "that somebody is in the data, unless the unit is a person" in page.words
+    figures = json.loads((tmp_path / "a" / "finetune.json").read_text())
+    for figure in figures["not covered by epsilon"].values():
+        assert f"{figure:.3f}" not in page.words
     with pytest.raises(FileExistsError, match="name another folder"):
         run("finetune", data, "--facenet", facenets[0], "--output", tmp_path / "a")
 
@@ -154,6 +162,7 @@ def test_evaluate(data, facenets, finetuned, tmp_path, capsys):
     assert "| repainted |" in table
     assert f"among {PEOPLE} persons" in table
     assert (tmp_path / "report" / "evaluation.png").is_file()
+    assert "no differential privacy" in read(tmp_path / "report" / "report.html").words
 
 
 def test_evaluate_refuses_pictures_that_were_trained_with(

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
+from reading import read
 from scipy.ndimage import gaussian_filter
 
 from tfpriv import cli
@@ -176,7 +177,7 @@ def test_the_table_and_the_figures(results, tmp_path):
     assert table[0].endswith("| fixed | per picture | blocks of 4x4 |")
     assert len(table) == 2 + len({(r.attack, r.knows) for r in results})
     assert {line.count("|") for line in table} == {6}
-    run = {"command": "a command", "seed": 0}
+    run = {"command": "a command", "seed": 0, "data": "<shapes>", "pictures": 40}
     attack_report.write(tmp_path, results, run)
     figures = json.loads((tmp_path / "attacks.json").read_text())
     assert figures["command"] == "a command"
@@ -186,6 +187,17 @@ def test_the_table_and_the_figures(results, tmp_path):
     assert all(r["psnr"] is None for r in exact)
     assert (tmp_path / "attacks.md").read_text().startswith("`a command`\n\n| attack |")
     assert Image.open(tmp_path / "attacks.png").size[0] > 400
+    page = read(tmp_path / "report.html")
+    assert len(page.pictures) == sum(r.shown is not None for r in results)
+    for said in (
+        "What attacks get from shuffled pictures of <shapes>",
+        "Came back: per picture",
+        "This is no differential privacy",
+        "the fixed mode, once one of them is known",
+    ):
+        assert said in page.words
+    assert "**" not in page.words
+    assert (tmp_path / "report.html").stat().st_mode & 0o077 == 0
 
 
 def test_too_few_pictures_and_unknown_attacks(small):
@@ -206,7 +218,7 @@ def test_the_command(tmp_path, capsys):
     said = capsys.readouterr()
     assert "| known plaintext | 1 picture and" in said.out
     assert "attacking" in said.err
-    names = {"attacks.json", "attacks.md", "attacks.png"}
+    names = {"attacks.json", "attacks.md", "attacks.png", "report.html"}
     assert {path.name for path in out.iterdir()} == names
     figures = json.loads((out / "attacks.json").read_text())
     assert (figures["seed"], figures["data"]) == (3, "shapes")

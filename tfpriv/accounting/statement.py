@@ -117,10 +117,7 @@ def _text(document: dict[str, Any]) -> str:
     if document["relation_in_words"]:
         lines.append(f"Compared are {document['relation_in_words']}.")
     lines.append("")
-    lines += [
-        f"- {m['purpose']}: {m['steps']} x {_noise(m['event'])}; {m['sampler']}"
-        for m in document["mechanisms"]
-    ]
+    lines += [f"- {line}" for line in what_was_done(document)]
     plain = float(document["epsilon_without_amplification"])
     lines += [
         "",
@@ -143,6 +140,18 @@ def _headline(document: dict[str, Any]) -> str:
         f"Differential privacy for each {unit}: epsilon = {rounded_up(value)} at "
         f"delta = {document['delta']:g}."
     )
+
+
+def what_was_done(document: dict[str, Any]) -> list[str]:
+    """A line for each mechanism: what it was for, how often, which noise and batches.
+
+    Args:
+        document: what `describe` returned.
+    """
+    return [
+        f"{m['purpose']}: {m['steps']} x {_noise(m['event'])}; {m['sampler']}"
+        for m in document["mechanisms"]
+    ]
 
 
 def _noise(event: dict[str, Any]) -> str:

@@ -1,21 +1,18 @@
 """The main job in minutes: scenes, private training, captions of unseen pictures."""
 
-import base64
-import html
-import io
 import time
 from pathlib import Path
 
 import keras
 
 from tfpriv import checkpoints, images
-from tfpriv.captioning import coco, scenes, store
+from tfpriv.captioning import coco, pages, scenes, store
 from tfpriv.captioning.evaluate import as_table, evaluate
 from tfpriv.captioning.train import Protection, Recipe, prepare, train
-from tfpriv.files import atomic_file
+from tfpriv.report import PAGE
 from tfpriv.terminal import progress
 
-PICTURES, UNSEEN, SHOWN = 15000, 300, 12
+PICTURES, UNSEEN = 15000, 300
 RECIPE = Recipe(
     epochs=9,
     batch_size=384,
@@ -67,11 +64,9 @@ def run(
         "seconds": round(time.monotonic() - start, 1),
     }
     _keep_run(output / "run", trained, result)
-    sheet = _sheet(unseen, captions)
-    images.save(output / "captions.png", sheet)
-    page = _page(sheet, len(data), trained, before, after)
-    with atomic_file(output / "report.html") as file:
-        file.write(page.encode())
+    images.save(output / "captions.png", _sheet(unseen, captions))
+    public = pages.Public(unseen, after, captions)
+    pages.demo(output / PAGE, trained, len(data), before, public)
     _say(result, captions, output)
     return result
 
@@ -88,16 +83,16 @@ def _draw(output, pictures):
 
 def _keep_run(folder, trained, result):
     if folder.is_dir():
-        for name in (store.MODEL, store.LEDGER, store.MANIFEST):
+        for name in (store.MODEL, store.LEDGER, store.MANIFEST, PAGE):
             (folder / name).unlink(missing_ok=True)
     store.save_run(folder, trained, result)
 
 
 def _sheet(unseen, captions):
-    shown = unseen.head(SHOWN)
+    shown = unseen.head(pages.SHOWN)
     return images.contact_sheet(
         [images.load(path) for path in shown.pictures],
-        captions[:SHOWN],
+        captions[: pages.SHOWN],
         title="Pictures it never saw, and its captions",
     )
 
@@ -109,49 +104,8 @@ def _say(result, captions, output):
     print(as_table(result["after"]))
     for text in captions[:5]:
         print(f"  - {text}")
-    print(f"Report with pictures: {output / 'report.html'}")
+    print(f"Report with pictures: {output / PAGE}")
     print(
         f"epsilon = {result['epsilon']:.3g} at delta = {result['delta']:g}, for each "
         "picture with all its captions"
-    )
-
-
-PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>tfpriv: private captions</title>
-<style>body{{font:16px/1.5 sans-serif;max-width:56em;margin:2em auto;padding:0 1em}}
-img{{max-width:100%}} td,th{{padding:.2em 1em;text-align:right}}
-pre{{background:#f4f4f4;padding:1em;white-space:pre-wrap}}</style>
-<h1>Captions learned with epsilon = {epsilon:.3g} (delta = {delta:g})</h1>
-<p>The captioner below was trained on {pictures} pictures of scenes with
-differential privacy for each picture with all its captions. It had seen pictures of
-another, public kind before: single objects, listed in telegram style.</p>
-<img alt="pictures with captions" src="data:image/png;base64,{picture}">
-<table><tr><th></th><th>public weights only</th><th>after private training</th></tr>
-{rows}</table>
-<p>"true" is the share of captions that are true of their picture, word for word.
-Scores by: {tokenizer}.</p>
-<h2>What was spent</h2><pre>{statement}</pre>
-<h2>What this does not protect</h2>
-<p>Epsilon covers the weights. It does not cover the training loss shown while it ran,
-nor what many pictures have in common: a caption may still say what is usual in the
-data. A picture that is in the data set twice counts as two.</p>
-</html>
-"""
-
-
-def _page(sheet, pictures, trained, before, after):
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG")
-    rows = "\n".join(
-        f"<tr><th>{name}</th><td>{before[name]:.3f}</td><td>{after[name]:.3f}</td></tr>"
-        for name in ("CIDEr", "BLEU-4", "ROUGE-L", "true", "loss")
-    )
-    return PAGE.format(
-        epsilon=trained.epsilon,
-        delta=trained.delta,
-        pictures=pictures,
-        picture=base64.b64encode(buffer.getvalue()).decode(),
-        rows=rows,
-        tokenizer=html.escape(str(after["tokenizer"])),
-        statement=html.escape(trained.ledger.statement(delta=trained.delta)),
     )

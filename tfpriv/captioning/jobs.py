@@ -12,12 +12,14 @@ from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import as_table
 from tfpriv.captioning.evaluate import evaluate as score
 from tfpriv.captioning.model import Captioner
+from tfpriv.captioning.pages import Public
 from tfpriv.captioning.train import Protection, Recipe, prepare
 from tfpriv.captioning.train import train as fit_captioner
 from tfpriv.files import check_new, new_directory
 from tfpriv.terminal import command_line
 
 DEFAULT_IMAGE_SIZE = 64
+PUBLIC = "figures on data declared public"
 
 
 def load_data(
@@ -40,8 +42,9 @@ def train(options: argparse.Namespace) -> None:
     keras.utils.set_random_seed(options.seed)
     data = load_data(options, options.split, options.limit, _image_size(options))
     model, ledger = _start(options, data, private_training=protection.private)
+    public = None
     if options.compare:
-        trained, report = _compare(options, data, recipe, protection, ledger)
+        trained, figures = _compare(options, data, recipe, protection, ledger)
     else:
         examples = prepare(model, data, recipe)
         trained = fit_captioner(
@@ -53,8 +56,9 @@ def train(options: argparse.Namespace) -> None:
             learned_vocabulary=options.learn_vocabulary,
             verbose=_verbosity(),
         )
-        report = _public_figures(options, model)
-    manifest = _manifest(options, data, recipe) | report
+        public = _public_figures(options, model)
+        figures = public and {PUBLIC: {"data": public.data.name} | public.figures}
+    manifest = _manifest(options, data, recipe) | (figures or {})
     manifest |= {
         "epsilon": trained.epsilon,
         "delta": trained.delta,
@@ -63,10 +67,10 @@ def train(options: argparse.Namespace) -> None:
     }
     if options.curves:
         manifest[store.CURVES_LABEL] = {"loss": trained.losses}
-    store.save_run(options.output, trained, manifest)
+    store.save_run(options.output, trained, manifest, public)
     print(trained.ledger.statement(delta=options.delta))
     print(f"epsilon = {trained.epsilon:.4g} at delta = {trained.delta:g}")
-    print(f"Captioner, ledger and manifest: {options.output}")
+    print(f"Captioner, ledger, manifest and report.html: {options.output}")
 
 
 def sweep(options: argparse.Namespace) -> None:
@@ -87,6 +91,7 @@ def sweep(options: argparse.Namespace) -> None:
     variants = sweeps.epsilon_variants(epsilons, options.delta)
     _check_pretrained(options)
     data = load_data(options, options.split, options.limit, _image_size(options))
+    _, ledger = _start(options, data, private_training=True)
     with new_directory(options.output) as folder:
         results = sweeps.run(
             lambda: _start(options, data, private_training=True)[0],
@@ -96,16 +101,17 @@ def sweep(options: argparse.Namespace) -> None:
             public=_public_data(options),
             seed=options.seed,
             verbose=2,
+            ledger=ledger,
+            learned_vocabulary=options.learn_vocabulary,
         )
-        rows = [row for row, _ in results]
         manifest = _manifest(options, data, recipe)
-        sweeps.write(folder, rows, manifest)
+        sweeps.write(folder, results, manifest)
         for row, trained in results:
             if trained is not None:
                 name = row["training"].replace(" ", "_")
                 store.save_run(folder / name, trained, manifest | row)
-    print(sweeps.markdown(rows))
-    print(f"Table and plot: {options.output}")
+    print(sweeps.markdown([row for row, _ in results]))
+    print(f"Table, plot and report.html: {options.output}")
 
 
 def _compare(options, data, recipe, protection, ledger):
@@ -130,7 +136,7 @@ def _compare(options, data, recipe, protection, ledger):
     shown = [row | {"training loss*": trained.losses[-1]} for row, trained in results]
     print(sweeps.markdown(shown))
     print("* an exact function of the training data: not covered by epsilon")
-    return results[-1][1], {"comparison": rows}
+    return results[-1][1], {store.COMPARISON_LABEL: rows}
 
 
 def _recipe(options):
@@ -204,14 +210,14 @@ def _public_data(options):
     return load_data(options, split, options.validation_limit, _image_size(options))
 
 
-def _public_figures(options, model):
+def _public_figures(options, model) -> Public | None:
     if not options.validation_is_public:
-        return {}
-    public = _public_data(options)
-    figures, _ = score(model, public)
-    print(f"{public.name}, declared public: {len(public)} pictures")
-    print(as_table(figures))
-    return {"figures on data declared public": {"data": public.name} | figures}
+        return None
+    data = _public_data(options)
+    found = Public(data, *score(model, data))
+    print(f"{data.name}, declared public: {len(data)} pictures")
+    print(as_table(found.figures))
+    return found
 
 
 def _manifest(options, data, recipe):

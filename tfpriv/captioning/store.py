@@ -1,4 +1,4 @@
-"""Trained captioners on disk: weights, ledger and manifest, together or not at all."""
+"""Trained captioners on disk: weights, ledger, manifest and page, or nothing."""
 
 import importlib.metadata
 import sys
@@ -8,28 +8,38 @@ import keras
 
 from tfpriv import dp
 from tfpriv.accounting import Ledger
+from tfpriv.captioning import pages
 from tfpriv.captioning.model import Captioner
+from tfpriv.captioning.pages import Public
 from tfpriv.captioning.train import UNIT, Trained
 from tfpriv.files import new_directory, write_json
+from tfpriv.report import PAGE
 from tfpriv.weights import digest_of
 
 MODEL, LEDGER, MANIFEST = "model.keras", "ledger.json", "manifest.json"
 CURVES_LABEL = "curves (exact functions of the training data: not covered by epsilon)"
+COMPARISON_LABEL = (
+    "comparison (rows of infinite epsilon are exact functions of the training data)"
+)
 PACKAGES = ("tensorflow", "keras", "keras-hub", "dp-accounting", "numpy")
 
 
-def save_run(output: str | Path, trained: Trained, manifest: dict) -> Path:
-    """Writes `model.keras`, `ledger.json` and `manifest.json` into a new folder.
+def save_run(
+    output: str | Path, trained: Trained, manifest: dict, public: Public | None = None
+) -> Path:
+    """Writes model, ledger, manifest and `report.html` into a new folder.
 
     Args:
         output: Folder to make; it must not exist or be empty.
         trained: What `train` returned.
         manifest: What to remember; seeds of data and initialisation only.
+        public: How it does on data that were declared public, for the report.
     """
     with new_directory(output) as folder:
         released(trained.model).save(folder / MODEL)
         trained.ledger.save(folder / LEDGER)
         write_json(folder / MANIFEST, manifest)
+        pages.run(folder / PAGE, trained, manifest, public)
     return Path(output)
 
 

@@ -194,11 +194,12 @@ class PrivateModel:
         Args:
             x: Arrays (Poisson-sampled with expected size `batch_size`; by default
                 32, or all where they are fewer), or a sampler of `tfpriv.dp`.
-            y, sample_weight, class_weight: As in Keras, for arrays.
-            epochs, initial_epoch, steps_per_epoch, verbose, callbacks,
-                validation_freq, validation_steps, validation_batch_size: As in Keras.
-            validation_data: `tfpriv.dp.Public((x_val, y_val))`: its metrics are
-                shown as they are, so that it must be declared public.
+            y: As in Keras, for arrays.
+            batch_size: See `x`.
+            epochs: As in Keras.
+            **kwargs: As in Keras, but for `validation_data`, which is
+                `tfpriv.dp.Public((x_val, y_val))`: its metrics are shown as they are,
+                so that it must be declared public.
 
         Returns:
             Keras' `History`, with `epsilon` among its keys and an attribute

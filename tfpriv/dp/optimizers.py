@@ -24,7 +24,7 @@ class PrivateOptimizer:
     """What every DP optimizer adds to its Keras class (a mixin).
 
     Args:
-        *args, **kwargs: As for the Keras optimizer.
+        *args: As for the Keras optimizer.
         l2_norm_clip: Positive float C. Must equal the bound that the gradients were
             clipped to.
         noise_multiplier: Float >= 0. Noise on the sum has standard deviation
@@ -35,6 +35,7 @@ class PrivateOptimizer:
             each step, and the ledger counts the noised indicators besides.
         budget: `None`, or `(epsilon, delta)`: training stops before it is passed. By
             RDP's figure; with `(epsilon, delta, "pld")` by PLD's, which takes longer.
+        **kwargs: As for the Keras optimizer.
     """
 
     def __init__(
@@ -251,7 +252,8 @@ class PrivateOptimizer:
         """An optimizer with just enough noise for a budget, which it then keeps.
 
         Args:
-            epsilon, delta: The budget, positive floats.
+            epsilon: The budget, a positive float.
+            delta: The delta at which it is kept, a positive float.
             population: Int, number of units in the data set, treated as public.
             batch_size: Int, expected size of a Poisson batch.
             steps: Int, training steps planned.

@@ -177,7 +177,10 @@ class FixedSizeSampler(_RandomAccessSampler):
     2C; at the same noise multiplier it costs more than Poisson sampling.
 
     Args:
-        data, batch_size, steps_per_epoch, load: As for `PoissonSampler`.
+        data: As for `PoissonSampler`, and so are the others.
+        batch_size: Int, units in each batch.
+        steps_per_epoch: Int or `None`.
+        load: Function, or `None`.
     """
 
     def __init__(self, data, batch_size, *, steps_per_epoch=None, load=None):

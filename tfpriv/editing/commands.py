@@ -208,20 +208,24 @@ def _losses(vgg: str | None, reader: Path | None):
 
 def privatize(options: argparse.Namespace) -> int:
     from tfpriv.accounting import Ledger
-    from tfpriv.editing import jobs
+    from tfpriv.editing import jobs, pages
+    from tfpriv.report import PAGE
 
     generator = generator_of(options)
+    mechanism = _mechanism(options, generator, options.space)
     report = jobs.release_files(
         options.source,
         options.output,
         generator,
-        _mechanism(options, generator, options.space),
+        mechanism,
         distinct_persons=options.distinct_persons,
         progress=progress("releasing"),
     )
     ledger = Ledger.load(options.output / jobs.LEDGER)
     if report.done or report.there:
-        print(ledger.statement(max(options.delta, 1e-6), accountant="pld").rstrip("\n"))
+        delta = max(options.delta, 1e-6)
+        print(ledger.statement(delta, accountant="pld").rstrip("\n"))
+        pages.release(options.output / PAGE, mechanism, ledger, delta)
     return _say(report, "Faces released", options.output)
 
 

@@ -76,6 +76,7 @@ class Study:
         rows: one for each method and epsilon.
         originals: uint8 (n, size, size, 3).
         released: the same faces released, by (method, epsilon).
+        claim: the ledger of one release of one face: `SUBSPACE`, the least epsilon.
     """
 
     attribute: str
@@ -85,6 +86,7 @@ class Study:
     rows: list[Row]
     originals: np.ndarray
     released: dict[tuple[str, float], np.ndarray]
+    claim: Ledger
 
 
 def study(
@@ -147,6 +149,7 @@ def study(
         rows,
         bench.pictures[:_SHOWN],
         released,
+        _claim(settings),
     )
 
 
@@ -155,6 +158,14 @@ def _releases(boundary, clip, epsilon, delta, center):
     yield SUBSPACE, AttributeMechanism(boundary, clip, center=center, **claim)
     yield EVERYWHERE, IsotropicMechanism(boundary, clip, center=center, **claim)
     yield SEED, UnclippedSeedRelease(boundary, **claim)
+
+
+def _claim(settings) -> Ledger:
+    own = [s for s in settings if s[0] == SUBSPACE]
+    _, _, release = min(own, key=lambda setting: setting[1])
+    ledger = Ledger()
+    ledger.record(release.mechanism, unit=release.unit, purpose=release.purpose)
+    return ledger
 
 
 class _Bench:

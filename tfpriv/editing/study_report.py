@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tfpriv import images, tables
+from tfpriv import images, report, tables
+from tfpriv.editing import pages
 from tfpriv.editing.study import EVERYWHERE, SEED, SUBSPACE, Row, Study
 from tfpriv.files import atomic_file, write_json
 
@@ -29,7 +30,7 @@ _HEAD = (
 
 
 def write(folder: Path, study: Study, run: dict[str, Any]) -> None:
-    """Writes `study.md`, `study.json`, `study.png` and `faces.png`.
+    """Writes `study.md`, `study.json`, two pictures, and `report.html`.
 
     Args:
         folder: where to; made if need be.
@@ -50,6 +51,8 @@ def write(folder: Path, study: Study, run: dict[str, Any]) -> None:
         file.write(f"`{run['command']}`\n\n{table(study)}\n".encode())
     images.save(folder / FACES, sheet(study))
     plot(study, folder / CURVES)
+    shown = report.table(_HEAD, map(_cells, study.rows))
+    pages.study(folder / report.PAGE, study, shown, _charts(study), run["command"])
 
 
 def table(study: Study) -> str:
@@ -98,7 +101,15 @@ def plot(study: Study, path: Path) -> None:
 def draw(study: Study, pyplot):
     """The curves as a figure of `matplotlib.pyplot`."""
     figure, axes = pyplot.subplots(2, 3, figsize=(12, 6.4), layout="constrained")
-    panels = {
+    for axis, title in zip(axes.flat, _panels(study), strict=True):
+        _draw_panel(axis, study, title)
+    axes.flat[0].legend((SUBSPACE, EVERYWHERE, SEED))
+    return figure
+
+
+def _panels(study):
+    """What is drawn, by its title: from rows to figures."""
+    return {
         "identity": lambda row: row.identity,
         "SSIM": lambda row: row.ssim,
         "drift of other attributes": lambda row: row.drift,
@@ -106,18 +117,35 @@ def draw(study: Study, pyplot):
         "read from natural faces": lambda row: row.natural.accuracy,
         "read from pairs": lambda row: row.pair_latent.accuracy,
     }
-    for axis, (title, value) in zip(axes.flat, panels.items(), strict=True):
-        for method in (SUBSPACE, EVERYWHERE, SEED):
-            rows = [row for row in study.rows if row.method == method]
-            axis.plot([r.epsilon for r in rows], list(map(value, rows)), "o-")
-        axis.set(xscale="log", xlabel="epsilon", title=title)
-        epsilons = sorted({row.epsilon for row in study.rows})
-        axis.set_xticks(epsilons, [f"{epsilon:g}" for epsilon in epsilons])
-        axis.minorticks_off()
-        if title.startswith("read"):
-            _draw_ceiling(axis, study)
-    axes.flat[0].legend((SUBSPACE, EVERYWHERE, SEED))
-    return figure
+
+
+def _draw_panel(axis, study, title):
+    value = _panels(study)[title]
+    for method in (SUBSPACE, EVERYWHERE, SEED):
+        rows = [row for row in study.rows if row.method == method]
+        axis.plot([r.epsilon for r in rows], list(map(value, rows)), "o-")
+    axis.set(xscale="log", xlabel="epsilon", title=title)
+    epsilons = sorted({row.epsilon for row in study.rows})
+    axis.set_xticks(epsilons, [f"{epsilon:g}" for epsilon in epsilons])
+    axis.minorticks_off()
+    if title.startswith("read"):
+        _draw_ceiling(axis, study)
+
+
+def _charts(study) -> report.Piece:
+    """Each panel with a legend of its own, since a phone shows one at a time."""
+
+    names = (SUBSPACE, EVERYWHERE, SEED, "ceiling for pairs", "before")
+
+    def drawn(title):
+        def draw_it(axis):
+            _draw_panel(axis, study, title)
+            lines = axis.lines
+            axis.legend(lines, names[: len(lines)], fontsize="small")
+
+        return report.chart(draw_it, f"{title}, against epsilon, by way of release")
+
+    return report.charts(*map(drawn, _panels(study)))
 
 
 def _draw_ceiling(axis, study):

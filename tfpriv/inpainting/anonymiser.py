@@ -148,6 +148,11 @@ class Anonymiser:
         self._given = boxes.read(settings.boxes) if settings.boxes else None
         self._keeper = _keeper(settings, find) if settings.keep_person else None
 
+    @property
+    def reads_masked(self) -> bool:
+        """Whether results are made of what is under the masks."""
+        return inpainters.reads_masked(self._inpainter)
+
     def __call__(
         self,
         name: str,

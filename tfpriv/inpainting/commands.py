@@ -210,7 +210,14 @@ def mask(options: argparse.Namespace) -> int:
 
 def _generate_dataset(options) -> int:
     """The published experiment, for pictures of known persons."""
-    from tfpriv.inpainting import embedded, generation, inpainters, mask_kinds
+    from tfpriv.inpainting import (
+        embedded,
+        generation,
+        inpainters,
+        mask_kinds,
+        pages,
+    )
+    from tfpriv.report import PAGE
 
     _refuse(options, "of photographs, not of a data set", _OF_PHOTOGRAPHS)
     if options.output is None:
@@ -244,6 +251,12 @@ def _generate_dataset(options) -> int:
     if report.there:
         print(f"There already: {report.there}")
     print(f"Pictures repainted: {report.done} in {options.output}")
+    if report.done or report.there:
+        pages.experiment(
+            options.output / PAGE,
+            options.mask or "random",
+            reads_masked=inpainters.reads_masked(inpainter),
+        )
     return INCOMPLETE if report.failures else 0
 
 
@@ -277,11 +290,23 @@ def _anonymise(options, **settings) -> int:
         photo_preview.save(path, report.shown)
         print(f"{photo_preview.TITLE}: {path}")
     code = _say(report, "Masks written" if masks_only else "Anonymised", output)
-    if network is None and not (one or masks_only):
-        print(_NOT_MEASURED)
-    elif network is not None:
+    if not (one or masks_only):
+        _write_page(output, options.shard, anonymiser, report)
+        if network is None:
+            print(_NOT_MEASURED)
+    if network is not None:
         _say_residual(options.source, output, anonymiser, report, network)
     return code
+
+
+def _write_page(output, share, anonymiser, report) -> None:
+    from tfpriv.inpainting import pages, photo_record
+
+    path = output / photo_record.named("report.html", share)
+    pages.photographs(
+        path, report.faces, anonymiser.settings, reads_masked=anonymiser.reads_masked
+    )
+    print(f"What was done, to look at: {path}")
 
 
 def _anonymiser(options, settings):

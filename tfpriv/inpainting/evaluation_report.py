@@ -8,22 +8,29 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tfpriv import images, tables
+from tfpriv import images, report, tables
 from tfpriv.audit.intervals import Estimate
 from tfpriv.files import atomic_file, write_json
+from tfpriv.inpainting import pages
 from tfpriv.inpainting.evaluation import Evaluation, Row
 
 TABLE, FIGURES, SHEET = "evaluation.md", "evaluation.json", "evaluation.png"
 _CELL = 128  # pixels on the sheet
 
 
-def write(folder: Path, evaluation: Evaluation, run: dict[str, Any]) -> None:
-    """Writes `evaluation.md`, `evaluation.json` and `evaluation.png`.
+def write(
+    folder: Path,
+    evaluation: Evaluation,
+    run: dict[str, Any],
+    experiment: Path,
+) -> None:
+    """Writes `evaluation.md`, `.json` and `.png`, and `report.html`.
 
     Args:
-        folder: where to; made if need be. The sheet shows originals.
+        folder: where to; made if need be. Sheet and page show originals.
         evaluation: what was found.
         run: what can be written as JSON about the run: its command.
+        experiment: the folder that was evaluated.
     """
     folder.mkdir(parents=True, exist_ok=True)
     figures = {
@@ -35,10 +42,22 @@ def write(folder: Path, evaluation: Evaluation, run: dict[str, Any]) -> None:
     with atomic_file(folder / TABLE) as file:
         file.write(f"`{run['command']}`\n\n{text(evaluation)}\n".encode())
     images.save(folder / SHEET, sheet(evaluation))
+    pages.evaluation(
+        folder / report.PAGE,
+        _lines(evaluation),
+        report.table(*_table(evaluation)),
+        _columns(evaluation),
+        run["command"],
+        pages.masks_claim(experiment),
+    )
 
 
 def text(evaluation: Evaluation) -> str:
     """The published figures, and a Markdown table of all methods."""
+    return "\n".join(_lines(evaluation)) + f"\n\n{table(evaluation)}"
+
+
+def _lines(evaluation):
     n = evaluation.accuracy.count
     lines = [
         f"Recognised: {evaluation.recognised} of {n} originals "
@@ -53,11 +72,15 @@ def text(evaluation: Evaluation) -> str:
             f"{evaluation.strangers} similarities to strangers "
             f"(mean {evaluation.stranger_similarity:.3f})."
         )
-    return "\n".join(lines) + f"\n\n{table(evaluation)}"
+    return lines
 
 
 def table(evaluation: Evaluation) -> str:
     """One line for each method; shares in percent, intervals of 95 % in brackets."""
+    return tables.markdown(*_table(evaluation))
+
+
+def _table(evaluation):
     columns = {
         "fooled": ("fooled, % of the recognised", _percent),
         "rank_one": ("found by a second recogniser (rank 1), %", _percent),
@@ -75,20 +98,24 @@ def table(evaluation: Evaluation) -> str:
         if any(getattr(row, name) is not None for row in evaluation.rows)
     }
     head = ["pictures", *(title for title, _ in measured.values())]
-    return tables.markdown(head, [_cells(row, measured) for row in evaluation.rows])
+    return head, [_cells(row, measured) for row in evaluation.rows]
 
 
 def sheet(evaluation: Evaluation) -> Image.Image:
     """A row for each picture: original, masked, and what each method made of it."""
+    columns = _columns(evaluation)
+    pictures = [p for row in zip(*columns.values(), strict=True) for p in row]
+    captions = [*columns, *[""] * (len(pictures) - len(columns))]
+    return images.contact_sheet(pictures, captions, columns=len(columns), cell=_CELL)
+
+
+def _columns(evaluation):
     shown = evaluation.shown
     masked = np.where(
         evaluation.masks[..., None], np.uint8(128), next(iter(shown.values()))
     )
     first, *others = shown
-    columns = {first: shown[first], "mask": masked} | {m: shown[m] for m in others}
-    pictures = [p for row in zip(*columns.values(), strict=True) for p in row]
-    captions = [*columns, *[""] * (len(pictures) - len(columns))]
-    return images.contact_sheet(pictures, captions, columns=len(columns), cell=_CELL)
+    return {first: shown[first], "mask": masked} | {m: shown[m] for m in others}
 
 
 def _cells(row: Row, columns):

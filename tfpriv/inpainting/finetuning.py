@@ -11,11 +11,12 @@ import numpy as np
 
 from tfpriv.accounting import Ledger
 from tfpriv.files import new_directory
-from tfpriv.inpainting import private_training, recognition
+from tfpriv.inpainting import pages, private_training, recognition
 from tfpriv.inpainting.facenet import FaceNet
 from tfpriv.inpainting.identities import EPOCHS, train_identities
 from tfpriv.inpainting.people import People
 from tfpriv.inpainting.private_training import Protection
+from tfpriv.report import PAGE
 
 CLASSIFIER, FACENET = "classifier.keras", "facenet.keras"
 LEDGER, STATEMENT = "ledger.json", "statement.txt"
@@ -126,7 +127,7 @@ def by_person(
 
 
 def save(done: Done, folder: Path, delta: float) -> None:
-    """Writes the model, its ledger and its statement.
+    """Writes the model, its ledger, its statement and its page.
 
     Args:
         done: what was trained.
@@ -141,6 +142,7 @@ def save(done: Done, folder: Path, delta: float) -> None:
         done.ledger.save(made / LEDGER)
         text = done.ledger.statement(delta=delta)
         (made / STATEMENT).write_text(text, encoding="utf-8")
+        pages.finetuned(made / PAGE, done.ledger, delta)
 
 
 class _Embedded:

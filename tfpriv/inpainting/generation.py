@@ -18,7 +18,7 @@ from tfpriv.inpainting.mask_kinds import Settings, Subject
 from tfpriv.inpainting.people import People, in_square
 from tfpriv.inpainting.seeds import derived
 
-JOURNAL, LEDGER = "masks.journal", "ledger.json"
+JOURNAL, LEDGER = "masks.journal", outputs.LEDGER
 RUN = "generation.json"  # what the folder's pictures were made with
 SIZE = 512  # pixels, as published
 

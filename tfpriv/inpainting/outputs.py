@@ -16,6 +16,7 @@ from tfpriv import images
 
 # The word in the names of each folder's files; a result is written last.
 WORDS = {"original": "img", "masks": "masks", "results": "generated"}
+LEDGER = "ledger.json"  # what private masks have spent
 _WHITE = 128  # of 255: from here on a pixel of a mask's file is covered
 _NAME = re.compile(r"([^-/\\]+)-([a-z]+)-label-(\d+)\.jpg")
 

@@ -17,6 +17,19 @@ from tfpriv.inpainting.boxes import Box
 SETTINGS = "settings.json"
 
 
+def named(name: str, share: tuple[int, int]) -> str:
+    """What a file is called in a share's run.
+
+    Args:
+        name: its name where one run does all.
+        share: as for `Record`.
+    """
+    if share[1] == 1:
+        return name
+    stem, _, ending = name.partition(".")
+    return f"{stem}-{share[0]}-of-{share[1]}.{ending}"
+
+
 class Record:
     """The files beside results, in a folder that one or several runs fill.
 
@@ -41,9 +54,8 @@ class Record:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         _check_settings(folder / SETTINGS, settings)
-        label = "" if share[1] == 1 else f"-{share[0]}-of-{share[1]}"
-        self._boxes = folder / f"boxes{label}.csv"
-        self._review = folder / f"review{label}.txt"
+        self._boxes = folder / named("boxes.csv", share)
+        self._review = folder / named("review.txt", share)
         self.faces = _whole_lines(self._boxes)
 
     def keep(self, names: Iterable[str]) -> None:

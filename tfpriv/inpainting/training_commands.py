@@ -318,6 +318,7 @@ def evaluate(options: argparse.Namespace) -> None:
         progress=progress("looking"),
         **judges,
     )
-    evaluation_report.write(options.output, found, {"command": command_line()})
+    run = {"command": command_line()}
+    evaluation_report.write(options.output, found, run, options.folder)
     print(evaluation_report.text(found))
     print(f"Written: {options.output}")

@@ -145,10 +145,10 @@ def keyed_offsets(
     led outside.
 
     Args:
-        source: permutations of the input's positions, int32 `(examples, height *
-            width)`.
-        target: permutations of the output's positions, int32 `(examples, output height
-            * output width)`.
+        source: permutations of the input's positions, int32
+            `(examples, height * width)`.
+        target: permutations of the output's positions, int32
+            `(examples, output height * output width)`.
         input_size: the input's height and width, a positive integer or a pair.
         kernel_size: a positive integer or a pair.
         strides: a positive integer or a pair.

@@ -10,8 +10,9 @@ import numpy as np
 from PIL import Image
 
 import tfpriv
-from tfpriv import images, tables
+from tfpriv import images, report, tables
 from tfpriv.files import atomic_file
+from tfpriv.shuffling import attack_page
 from tfpriv.shuffling.attack import Result
 
 TABLE, FIGURES, SHEET = "attacks.md", "attacks.json", "attacks.png"
@@ -21,7 +22,7 @@ _NO_FIGURE = ""
 
 
 def write(folder: Path, results: Sequence[Result], run: dict[str, Any]) -> None:
-    """Writes `attacks.md`, `attacks.json` and `attacks.png`.
+    """Writes `attacks.md`, `attacks.json`, `attacks.png` and `report.html`.
 
     Args:
         folder: where to; exists.
@@ -38,6 +39,9 @@ def write(folder: Path, results: Sequence[Result], run: dict[str, Any]) -> None:
     _write_text(folder / FIGURES, json.dumps(figures, indent=1, allow_nan=False) + "\n")
     if any(result.shown is not None for result in results):
         images.save(folder / SHEET, sheet(results))
+    attack_page.write(
+        folder / report.PAGE, _plain_table(results), _by_scheme(results), run
+    )
 
 
 def table(results: Sequence[Result]) -> str:
@@ -46,6 +50,10 @@ def table(results: Sequence[Result]) -> str:
     Args:
         results: what `attack` returned.
     """
+    return tables.markdown(*_table(results))
+
+
+def _table(results):
     schemes = list(dict.fromkeys(result.scheme for result in results))
     rows: dict[tuple[str, str], dict[str, Result]] = {}
     for result in results:
@@ -55,7 +63,22 @@ def table(results: Sequence[Result]) -> str:
         [*row, *(_cell(cells[s]) if s in cells else _NO_FIGURE for s in schemes)]
         for row, cells in rows.items()
     )
-    return tables.markdown(head, shown)
+    return head, shown
+
+
+def _plain_table(results):
+    head, rows = _table(results)
+    return report.table(head, (map(_plain, row) for row in rows))
+
+
+def _by_scheme(results):
+    """What came back from each way of shuffling, in pictures and words."""
+    found: dict[str, list] = {}
+    for r in results:
+        if r.shown is not None:
+            said = f"{r.attack}: {r.knows}. {_plain(_cell(r))}"
+            found.setdefault(r.scheme, []).append((_square(r.shown), said))
+    return found
 
 
 def sheet(results: Sequence[Result]) -> Image.Image:
@@ -75,7 +98,7 @@ def sheet(results: Sequence[Result]) -> Image.Image:
             result = cells.get(scheme)
             blank = np.full((2, 2, 3), 255, np.uint8)
             pictures.append(blank if result is None else _square(result.shown))
-            figure = "" if result is None else _cell(result).replace("*", "")
+            figure = "" if result is None else _plain(_cell(result))
             captions.append(f"{scheme}: {attack}\n{knows}\n{figure}")
     return images.contact_sheet(
         pictures, captions, columns=_ROWS_BESIDE * len(schemes), cell=_CELL
@@ -96,6 +119,11 @@ def _cell(result):
         )
         parts.append(f"{_percent(result.accuracy)}{by_chance}")
     return "; ".join(parts)
+
+
+def _plain(cell):
+    """Without Markdown."""
+    return cell.replace("*", "")
 
 
 def _percent(share):

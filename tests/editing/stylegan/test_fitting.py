@@ -62,9 +62,7 @@ def test_a_reader_sees_what_pixels_hardly_show(tmp_path):
         return np.square(read[0] - read[1]).mean()
 
     plain, told = (
-        fitting.fit(
-            tmp_path / name, new_generator(), steps=60, reader=given, **OPTIONS
-        )
+        fitting.fit(tmp_path / name, new_generator(), steps=60, reader=given, **OPTIONS)
         for name, given in {"plain": None, "told": judge}.items()
     )
     assert errors(told) < errors(plain)

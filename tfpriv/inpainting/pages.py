@@ -1,0 +1,180 @@
+"""What photographs, evaluations and trainings write for people: one page each."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tfpriv import images, report
+from tfpriv.accounting import Ledger
+from tfpriv.inpainting import outputs
+from tfpriv.inpainting.boxes import Box
+
+SHOWN = 12
+_PIXELS = (
+    "The pixels under a mask. They became grey before anything was painted: with mask "
+    "and seed fixed, no byte of a result follows from what they were."
+)
+_ANYBODY = (
+    "Whoever sees a result, and computes for as long as they like. Not against "
+    "somebody who has the photograph, or watches the machine."
+)
+_READ = "the faces: what covers them is made of them, and recognisers read it"
+_IF_READ = (
+    "anything, where pixels under a mask were blurred or pixelated instead of painted "
+    "anew: what covers them is made of them"
+)
+_SHOWS = (
+    "hair, ears, clothes, hands, the room, other people, name tags: whatever lies "
+    "outside of a mask stays, and people are recognised by it",
+    "a face that was not found: it stays as it is. Look at the results",
+    "where a face was, how large it is, and how the head is turned",
+    "a person whom the inpainter saw while it was trained: it may paint them again",
+)
+_CLAIM = report.without_epsilon(_PIXELS, against=_ANYBODY, leaves=_SHOWS)
+_NO_CLAIM = report.without_epsilon(
+    "Nothing for certain.", against="Nobody.", leaves=(_READ, *_SHOWS)
+)
+_MASK_AGAINST = (
+    "Whoever sees the mask and the picture painted under it, knows both pictures that "
+    "it may be of, the region, the network and the code, and computes for as long as "
+    "they like. Not against somebody who watches the machine."
+)
+_MASK_LEAVES = (
+    _IF_READ,
+    "what lies outside of the public region: hair, ears, clothes, background",
+    "the alignment: the region is fixed in the picture as it was turned and cut",
+    "what the scores were computed with: targets and weights",
+    "originals, scores, metadata and class numbers, if these are given away as well",
+)
+
+
+def photographs(
+    path: Path, faces: Mapping[str, Sequence[Box]], settings, *, reads_masked: bool
+) -> None:
+    """Writes the page of a folder of anonymised photographs.
+
+    It shows results alone, made small, and says what is to be seen on them; so it may
+    go where they go. Photographs without a result are not mentioned, and of those in
+    which no face was covered, which may be as they were, none is shown.
+
+    Args:
+        path: where to, in the folder of the results.
+        faces: of each photograph that has a result, by its name.
+        settings: `anonymiser.Settings`.
+        reads_masked: whether the inpainter was shown what is under the masks.
+    """
+    folder, hidden = path.parent, {}
+    for name, found in faces.items():
+        result, count = settings.target(name), sum(not box.kept for box in found)
+        if count and (folder / result).is_file():
+            hidden[result] = count
+    how = "blurred or pixelated" if reads_masked else "painted anew"
+    kept = " Faces of one person stay as they are." if settings.keep_person else ""
+    shown = list(hidden)[:SHOWN]
+    report.write(
+        path,
+        "Anonymised photographs",
+        report.text(
+            f"Photographs: {len(hidden)}; faces covered: {sum(hidden.values())}, "
+            f"{how} under the mask {settings.mask}.{kept}"
+        ),
+        report.gallery((images.load(folder / name) for name in shown), shown),
+        _NO_CLAIM if reads_masked else _CLAIM,
+    )
+
+
+def experiment(path: Path, mask: str, *, reads_masked: bool) -> None:
+    """Writes the page of the published experiment, in its folder.
+
+    It shows results alone; but the folder holds the originals, and names the persons.
+
+    Args:
+        path: where to, in a folder as `outputs` describes it.
+        mask: kind of the masks.
+        reads_masked: whether the inpainter was shown what is under the masks.
+    """
+    made = outputs.listed(path.parent)
+    shown = [output.result for output in made[:SHOWN]]
+    report.write(
+        path,
+        "Pictures of persons, masked and painted anew",
+        report.warning(
+            "For measuring, not for publishing: the folder holds the originals, and "
+            "its files' names hold the persons' numbers."
+        ),
+        report.text(f"Pictures: {len(made)}, under masks of the kind {mask}."),
+        report.gallery(map(images.load, shown), [p.name for p in shown]),
+        _NO_CLAIM if reads_masked else masks_claim(path.parent),
+    )
+
+
+def masks_claim(folder: Path) -> report.Piece:
+    """What the masks of an experiment's folder protect, and what they do not.
+
+    Args:
+        folder: with the ledger of private masks; without it there is no epsilon.
+    """
+    if not (folder / outputs.LEDGER).is_file():
+        leaves = (_IF_READ, *_SHOWS)
+        return report.without_epsilon(_PIXELS, against=_ANYBODY, leaves=leaves)
+    ledger = Ledger.load(folder / outputs.LEDGER)
+    return report.protection(ledger, 0.0, against=_MASK_AGAINST, leaves=_MASK_LEAVES)
+
+
+def evaluation(
+    path: Path,
+    lines: Sequence[str],
+    table: report.Piece,
+    pictures: Mapping[str, np.ndarray],
+    command: str,
+    masks: report.Piece,
+) -> None:
+    """Writes the page of an evaluation, for those who may see the originals.
+
+    Args:
+        path: where to. Only its owner can read it.
+        lines: the published figures.
+        table: a row for each method.
+        pictures: what is shown, by method; uint8 (k, h, w, 3).
+        command: what was typed.
+        masks: what `masks_claim` says of the folder.
+    """
+    report.write(
+        path,
+        "Who is still recognised",
+        report.warning(
+            "Shows originals, and figures that are exact functions of them: not to be "
+            "published."
+        ),
+        report.command(command),
+        report.section("Pictures", report.strips(pictures)),
+        report.section("Figures", report.text(*lines), table),
+        masks,
+        private=True,
+    )
+
+
+def finetuned(path: Path, ledger: Ledger, delta: float) -> None:
+    """Writes the page of a network that was fine-tuned, which may go where it goes.
+
+    How well it does is not on it: its figures are exact functions of pictures.
+
+    Args:
+        path: where to.
+        ledger: speaks for its weights.
+        delta: of the claim.
+    """
+    report.write(
+        path,
+        "A FaceNet, fine-tuned on persons",
+        report.text(
+            "How well it does is not said here: such figures are exact functions of "
+            "pictures, and no epsilon covers them."
+        ),
+        report.of_weights(
+            ledger,
+            delta,
+            leaves=("that somebody is in the data, unless the unit is a person",),
+        ),
+    )

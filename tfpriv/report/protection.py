@@ -1,0 +1,177 @@
+"""A ledger in plain words: whose, how strongly, against whom, and what not."""
+
+import math
+from collections.abc import Sequence
+
+from tfpriv.accounting import Ledger
+from tfpriv.accounting.statement import (
+    NOT_COVERED,
+    describe,
+    rounded_up,
+    what_was_done,
+)
+from tfpriv.report.pieces import (
+    Piece,
+    bullets,
+    details,
+    element,
+    facts,
+    section,
+    text,
+    warning,
+)
+
+TITLE = "What is protected, and what is not"
+ACCOUNTANTS = {
+    "rdp": "rdp: Renyi divergences. The figure is an upper bound.",
+    "pld": "pld: privacy loss distributions. The figure is an upper bound, and tight.",
+}
+WHO_SEES_WEIGHTS = (
+    "Whoever sees the weights and whatever is computed from them, knows every other "
+    "{unit}, the code and this page, and computes for as long as they like. Not "
+    "against somebody who watches the machine while it trains."
+)
+WEIGHTS_LEAVE = (
+    "what many have in common, which is what training is for",
+    "a {unit} that is in the data twice: it counts as two",
+    "what is shown to the network once it is trained",
+    "vocabulary, normalisation and settings that were chosen by looking at private "
+    "data, unless the ledger names them",
+    "the last bits of the weights as floating-point numbers (Mironov, 2012)",
+    *NOT_COVERED,
+)
+
+
+def protection(
+    ledger: Ledger,
+    delta: float,
+    *,
+    against: str,
+    leaves: Sequence[str],
+    accountant: str = "rdp",
+    title: str = TITLE,
+) -> Piece:
+    """The section about protection.
+
+    Args:
+        ledger: What was spent.
+        delta: Of the claim, in [0, 1).
+        against: Whom it protects from, in whole sentences; `{unit}` is filled in.
+        leaves: What it does not protect, a few words each; likewise.
+        accountant: "rdp" or "pld".
+        title: Of the section.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    said = describe(ledger, delta, accountant)
+    unit = said["unit"] or "unit"
+    claims = said["steps"] > 0 and float(said["epsilon"]) < math.inf
+    pieces = [warning(f"Not for release: {why}.") for why in said["not_for_release"]]
+    if said["steps"] and not claims:
+        pieces.append(warning(f"No differential privacy for any {unit}."))
+    pieces.append(
+        facts(
+            {
+                "Protected is": f"each {unit}" if claims else "nothing",
+                "Compared are": _relation(said),
+                "How strongly": text(*_strength(said, claims)),
+                "Against whom": against.format(unit=unit) if claims else "nobody",
+                "By what": bullets(what_was_done(said) or ["nothing private was used"]),
+                "Accountant": ACCOUNTANTS[said["accountant"]],
+                "Not protected is": bullets(_left(said, unit, leaves)),
+            }
+        )
+    )
+    statement = ledger.statement(delta, accountant=accountant)
+    verbatim = element("pre", _lines(statement))
+    return section(title, *pieces, details("The ledger's own statement", verbatim))
+
+
+def of_weights(
+    ledger: Ledger, delta: float, *, leaves: Sequence[str] = (), accountant: str = "rdp"
+) -> Piece:
+    """The section about the weights of a network that was trained.
+
+    Args:
+        ledger: As for `protection`, and so are the others.
+        delta: Of the claim.
+        leaves: What it does not protect besides what no training does.
+        accountant: "rdp" or "pld".
+    """
+    return protection(
+        ledger,
+        delta,
+        against=WHO_SEES_WEIGHTS,
+        leaves=(*leaves, *WEIGHTS_LEAVE),
+        accountant=accountant,
+    )
+
+
+def without_epsilon(instead: str, *, against: str, leaves: Sequence[str]) -> Piece:
+    """The section where no mechanism stands behind what was done.
+
+    Args:
+        instead: What protects, in whole sentences.
+        against: Whom from.
+        leaves: What it does not protect, a few words each.
+    """
+    return section(
+        TITLE,
+        facts(
+            {
+                "Protected is": instead,
+                "How strongly": "This is no differential privacy: there is no unit, no "
+                "neighbouring relation, no delta and no accountant, and epsilon is "
+                "infinite.",
+                "Against whom": against,
+                "Not protected is": bullets(leaves),
+            }
+        ),
+    )
+
+
+def _relation(said) -> str:
+    if said["relation"] is None:
+        return "no data sets: nothing private is recorded"
+    return f"{said['relation_in_words']} ({said['relation']})"
+
+
+def _strength(said, claims) -> list[str]:
+    epsilon = float(said["epsilon"])
+    claim = f"epsilon = {rounded_up(epsilon)} at delta = {said['delta']:g}."
+    if not claims:
+        return [claim]
+    lines = [
+        f"{claim} Delta aside, nothing that comes out is more than {_times(epsilon)} "
+        "times as likely on the one data set as on the other; and who guesses between "
+        "the two, at even odds before, is right with a chance of at most "
+        f"{_percent(1 / (1 + math.exp(-epsilon)))} % after."
+    ]
+    plain = float(said["epsilon_without_amplification"])
+    if plain > epsilon:
+        lines.append(
+            "This rests on batches being drawn at random as stated below. Without "
+            f"that, epsilon = {rounded_up(plain)}."
+        )
+    return lines + [f"Mind: {warned}" for warned in said["warnings"]]
+
+
+def _left(said, unit, leaves) -> list[str]:
+    given = [line.format(unit=unit) for line in leaves]
+    return given + [f"assumed: {note}" for note in said["notes"]]
+
+
+def _times(epsilon: float) -> str:
+    return (
+        rounded_up(math.exp(epsilon)) if epsilon < 100 else f"e^{rounded_up(epsilon)}"
+    )
+
+
+def _percent(share: float) -> str:
+    """One digit after the point, never below the truth."""
+    return f"{math.ceil(1000 * share) / 10:g}"
+
+
+def _lines(text: str) -> Piece:
+    return Piece("\n".join(element("span", line) for line in text.splitlines()))
