@@ -76,8 +76,8 @@ def _add_fit(actions):
         metavar="FILE.keras",
         help="face reader: pictures are compared by what it sees, too",
     )
-    parser.add_argument("--steps", type=int, default=5000)
-    parser.add_argument("--learning-rate", type=float, default=0.004)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=fit)
 

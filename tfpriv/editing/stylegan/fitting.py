@@ -35,6 +35,7 @@ _CHANNELS = (128, 128, 64, 32, 16)  # at 4, 8, 16, 32 and 64 pixels
 # The mapping's weights are scaled by 0.01, as published: with 100 times the rate they
 # would move as far as the others. They need not: see `_unmix`.
 _MAPPING_RATE = 10.0
+_FIRST_STYLES = 0.1  # of what is usual
 _SQUARES = 2.0  # weight of squared differences beside absolute ones
 _FEATURES, _READINGS = 0.5, 0.5  # of what a reader finds different
 _SAMPLES, _FIRST_SAMPLE = 16, 10_000_000  # on the sheet; no step's
@@ -88,9 +89,9 @@ def fit(
     generator: StyleGAN | None = None,
     *,
     reader: keras.Model | None = None,
-    steps: int = 5000,
+    steps: int = 4000,
     batch_size: int = 16,
-    learning_rate: float = 0.004,
+    learning_rate: float = 0.01,
     seed: int = 0,
     save_every: int = 500,
     progress: Callable[[int, int], None] | None = None,
@@ -156,6 +157,7 @@ def _new(seed) -> StyleGAN:
     keras.utils.set_random_seed(seed)
     generator = StyleGAN(64, LATENT_DIM, _CHANNELS, mapping_layers=MAPPING_LAYERS)
     _unmix(generator.mapping)
+    _calm(generator.synthesis)
     return generator
 
 
@@ -169,6 +171,13 @@ def _unmix(mapping) -> None:
     for layer in mapping.layers:
         kernel = -np.eye(layer.units) / np.sqrt(SLOPE)
         layer.kernel.assign(kernel / (equalised(layer.gain, layer.units) * layer.rate))
+
+
+def _calm(synthesis) -> None:
+    """Lets all faces begin nearly alike: random styles are to be unlearned first."""
+    for variable in synthesis.trainable_variables:
+        if "style" in variable.path and variable.name == "kernel":
+            variable.assign(_FIRST_STYLES * variable)
 
 
 def _fitted(part):

@@ -34,6 +34,10 @@ TFPRIV_TARGET TFPRIV_INLINE void GatheredTile(const Gathered<T>& product,
     }
   }
   right += (part.tap_begin * product.run + part.begin) * product.right_step;
+  // With few rows the next part's numbers are not there when they are needed: they are
+  // asked for now. (Beyond the last part, too: a prefetch of any address is harmless.)
+  const int64_t ahead =
+      (part.tap_end - part.tap_begin) * (part.end - part.begin) * product.right_step;
   for (int64_t k = part.tap_begin; k < part.tap_end; ++k) {
     const T* rows[count];
     for (int r = 0; r < count; ++r) {
@@ -44,6 +48,7 @@ TFPRIV_TARGET TFPRIV_INLINE void GatheredTile(const Gathered<T>& product,
       Vector columns[vectors];
       for (int v = 0; v < vectors; ++v) {
         columns[v] = *reinterpret_cast<const Unaligned*>(right + v * kLanes);
+        __builtin_prefetch(right + ahead + v * kLanes, 0, 2);  // into the second level
       }
       for (int r = 0; r < count; ++r) {
         const Vector value = rows[r][d] - Vector{};
