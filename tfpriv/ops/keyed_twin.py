@@ -31,13 +31,18 @@ def conv2d(
     Returns:
         Tensor of shape (examples, out_height, out_width, filters).
     """
+    planes = permute(inputs, invert_permutations(source))
     outputs = tf.nn.conv2d(
-        permute(inputs, invert_permutations(source)),
+        planes,
         filters,
         geometry.strides,
         [(0, 0), *geometry.padding, (0, 0)],
         dilations=geometry.dilation_rate,
     )
+    # TensorFlow 2.21 with oneDNN gives an empty batch the shape of the inputs.
+    shape = tf.shape(planes)
+    space = [geometry.output(axis, shape[1 + axis]) for axis in range(2)]
+    outputs = tf.reshape(outputs, [shape[0], *space, tf.shape(filters)[3]])
     return permute(outputs + bias, target)
 
 
