@@ -10,8 +10,8 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# With oneDNN, which TensorFlow 2.21 takes where the processor has AVX-512's newer parts,
-# its own convolution is wrong in corner cases (docs/ops.md): no oracle for ours.
+# With oneDNN, which TensorFlow 2.21 takes on newer processors with AVX-512, its own
+# convolution is wrong in corner cases (docs/ops.md): no oracle for ours.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 # A change must not fail by another's bad luck: hypothesis draws the same examples each

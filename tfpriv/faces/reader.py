@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from tfpriv import checkpoints
 from tfpriv.faces.looks import ATTRIBUTES, SCENE, TRAITS, Faces
 
 SIZE = 64  # pixels
@@ -51,9 +52,47 @@ def convolutions(
     return keras.Model(inputs, layers.Dense(outputs)(x), name=name)
 
 
+def embedded_reader() -> keras.Model:
+    """The reader that comes with tfpriv.
+
+    Raises:
+        FileNotFoundError: its file is missing.
+    """
+    return keras.saving.load_model(checkpoints.folder("faces") / "reader.keras")
+
+
+class TraitRecogniser:
+    """A reader as a recogniser: persons are known by the traits that it reads.
+
+    For drawn faces, whose traits make the person.
+
+    Args:
+        model: a reader.
+    """
+
+    def __init__(self, model: keras.Model):
+        self._model = model
+
+    def embed(self, pictures: np.ndarray) -> np.ndarray:
+        """Reads traits.
+
+        Args:
+            pictures: uint8 (n, height, width, 3).
+
+        Returns:
+            float32 (n, 19), each in about [-1, 1].
+        """
+        size = self._model.inputs[0].shape[1:3]
+        values = keras.ops.image.resize(
+            np.asarray(pictures, np.float32), size, antialias=True
+        )
+        read = self._model.predict(values, batch_size=64, verbose=0)
+        return read[:, : len(TRAITS)]
+
+
 def without_optimizer(model: keras.Model) -> keras.Model:
     """The same layers in a model that knows of no training: a third of the bytes."""
-    return keras.Model(model.inputs, model.outputs, name=model.name)
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
 def truth(faces: Faces) -> np.ndarray:

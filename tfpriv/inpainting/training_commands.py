@@ -142,6 +142,12 @@ def _add_evaluate(actions):
         "--reader", type=Path, metavar="FILE.keras", help="face reader: attributes"
     )
     parser.add_argument(
+        "--drawn",
+        action="store_true",
+        help="the faces are drawn: the embedded reader reads attributes, and knows "
+        "persons by their traits in place of --second",
+    )
+    parser.add_argument(
         "--vgg",
         metavar="FILE",
         help="torchvision's vgg16-397923af.pth, or `download`: LPIPS",
@@ -285,40 +291,49 @@ def train_inpainter(options: argparse.Namespace) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    import keras
+    from tfpriv.inpainting import evaluation, evaluation_report, load_classifier
 
-    from tfpriv.inpainting import (
-        evaluation,
-        evaluation_report,
-        load_classifier,
-        load_facenet,
-    )
-    from tfpriv.perception.lpips import Lpips
-
-    if (options.second is None) != (options.data is None):
+    if (options.second is not None or options.drawn) != (options.data is not None):
         raise ValueError(
-            "--second and --data go together. Received: "
+            "--second, or --drawn, and --data go together. Received: "
             f"--second {options.second}, --data {options.data}"
         )
-    judges = {}
-    if options.second:
-        judges["recogniser"] = load_facenet(options.second)
-        judges["gallery"] = evaluation.gallery_of(
-            options.folder, options.data, judges["recogniser"], progress("embedding")
-        )
-    if options.reader:
-        judges["reader"] = keras.saving.load_model(options.reader)
-    if options.vgg:
-        judges["lpips"] = Lpips(None if options.vgg == "download" else options.vgg)
+    if options.drawn and options.reader:
+        raise ValueError("--drawn brings its own --reader. Received: both")
     found = evaluation.evaluate(
         options.folder,
         load_classifier(options.classifier),
         false_accepts=options.false_accepts,
         seed=options.seed,
         progress=progress("looking"),
-        **judges,
+        **_judges(options),
     )
     run = {"command": command_line()}
     evaluation_report.write(options.output, found, run, options.folder)
     print(evaluation_report.text(found))
     print(f"Written: {options.output}")
+
+
+def _judges(options):
+    """Who judges beside the classifier, as `evaluation.evaluate` takes them."""
+    import keras
+
+    from tfpriv.faces import reader as readers
+    from tfpriv.inpainting import evaluation, load_facenet
+    from tfpriv.perception.lpips import Lpips
+
+    judges = {}
+    if options.drawn:
+        judges["reader"] = readers.embedded_reader()
+        judges["recogniser"] = readers.TraitRecogniser(judges["reader"])
+    if options.reader:
+        judges["reader"] = keras.saving.load_model(options.reader)
+    if options.second:
+        judges["recogniser"] = load_facenet(options.second)
+    if "recogniser" in judges:
+        judges["gallery"] = evaluation.gallery_of(
+            options.folder, options.data, judges["recogniser"], progress("embedding")
+        )
+    if options.vgg:
+        judges["lpips"] = Lpips(None if options.vgg == "download" else options.vgg)
+    return judges

@@ -190,9 +190,9 @@ def _difference(reader):
     if reader is None:
         return lambda drawn, wanted: 0.0
     maps = feature_maps(reader).outputs
-    numbers = keras.layers.Reshape((1, 1, -1))(reader.outputs[0])
+    numbers = keras.layers.Reshape((1, 1, -1))(reader.output)
     return FeatureLoss(
-        keras.Model(reader.inputs[0], [*maps, numbers]),
+        keras.Model(reader.input, [*maps, numbers]),
         [_FEATURES] * len(maps) + [_READINGS],
     )
 
