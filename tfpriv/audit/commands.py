@@ -1,0 +1,96 @@
+"""`tfpriv audit`: tfpriv's own DP-SGD, attacked by somebody who sees every step."""
+
+import argparse
+
+from tfpriv import tables
+from tfpriv.terminal import progress
+
+EPSILONS = (1.0, 4.0, 8.0)
+
+
+def add_parser(subparsers) -> None:
+    """Adds `audit` to the parsers of the `tfpriv` command.
+
+    Args:
+        subparsers: what `ArgumentParser.add_subparsers` returned.
+    """
+    parser = subparsers.add_parser(
+        "audit",
+        help="attack tfpriv's own DP-SGD",
+        description="Trains with canaries, and asks whether the claimed epsilon holds.",
+    )
+    parser.add_argument(
+        "--epsilon",
+        type=float,
+        nargs="+",
+        default=list(EPSILONS),
+        help="claims to audit (default: 1 4 8)",
+    )
+    parser.add_argument("--delta", type=float, default=1e-5, help="default: 1e-5")
+    parser.add_argument(
+        "--runs", type=int, default=1, help="trainings for each claim (default: 1)"
+    )
+    parser.add_argument(
+        "--canaries", type=int, default=5000, help="weights with one (default: 5000)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        help="of the coins that put canaries in; noise and sampling never have one",
+    )
+    parser.set_defaults(handler=_audit)
+
+
+def _audit(args: argparse.Namespace) -> int:
+    from tfpriv.audit.dp_sgd import audit_dp_sgd, plan_for
+
+    if args.runs < 1:
+        raise ValueError(f"Expected at least one run. Received: --runs {args.runs}")
+    plans = [plan_for(e, args.delta, args.canaries) for e in args.epsilon]
+    audits = []
+    for epsilon, plan in zip(args.epsilon, plans, strict=True):
+        audits.append(
+            audit_dp_sgd(
+                plan,
+                delta=args.delta,
+                runs=args.runs,
+                seed=args.seed,
+                progress=progress(f"epsilon {epsilon:g}"),
+            )
+        )
+    print(tables.markdown(_HEAD, [_row(audit) for audit in audits]), end="\n\n")
+    for audit in audits:
+        print(audit)
+    return int(any(audit.objections for audit in audits))
+
+
+_HEAD = (
+    "claimed epsilon",
+    "runs",
+    "lower bound, min / median / max",
+    "above the claim",
+    "p of the claim's curve, least",
+    "advantage",
+    "ceiling",
+    "mu of a step",
+    "noise multiplier",
+    "events / updates",
+)
+
+
+def _row(audit) -> list[str]:
+    bounds = sorted(audit.bounds)
+    low, middle, high = bounds[0], bounds[(len(bounds) - 1) // 2], bounds[-1]
+    above = sum(bound > audit.claim.epsilon for bound in bounds)
+    return [
+        f"{audit.claim.epsilon:.4g}",
+        f"{len(bounds)}",
+        f"{low:.2f} / {middle:.2f} / {high:.2f}",
+        f"{above}",
+        f"{audit.p_value:.2g}",
+        f"{audit.advantage:.3f}",
+        f"{audit.claim.advantage:.4f}",
+        f"{audit.step.mu}",
+        f"{audit.step.noise}",
+        f"{audit.events} / {audit.updates}",
+    ]
