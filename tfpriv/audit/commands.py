@@ -46,51 +46,45 @@ def _audit(args: argparse.Namespace) -> int:
 
     if args.runs < 1:
         raise ValueError(f"Expected at least one run. Received: --runs {args.runs}")
-    plans = [plan_for(e, args.delta, args.canaries) for e in args.epsilon]
     audits = []
-    for epsilon, plan in zip(args.epsilon, plans, strict=True):
+    for epsilon in args.epsilon:
         audits.append(
             audit_dp_sgd(
-                plan,
+                plan_for(epsilon, args.delta, args.canaries),
                 delta=args.delta,
                 runs=args.runs,
                 seed=args.seed,
-                progress=progress(f"epsilon {epsilon:g}"),
+                progress=progress(f"runs at epsilon {epsilon:g}"),
             )
         )
-    print(tables.markdown(_HEAD, [_row(audit) for audit in audits]), end="\n\n")
+    print(_table(audits), end="\n\n")
     for audit in audits:
         print(audit)
     return int(any(audit.objections for audit in audits))
 
 
-_HEAD = (
-    "claimed epsilon",
-    "runs",
-    "lower bound, min / median / max",
-    "above the claim",
-    "p of the claim's curve, least",
-    "advantage",
-    "ceiling",
-    "mu of a step",
-    "noise multiplier",
-    "events / updates",
-)
+def _table(audits) -> str:
+    """One column for each claim."""
+    columns = [_figures(audit) for audit in audits]
+    head, *rows = zip(*[list(columns[0]), *[c.values() for c in columns]], strict=True)
+    return tables.markdown(head, rows)
 
 
-def _row(audit) -> list[str]:
+def _figures(audit) -> dict[str, str]:
     bounds = sorted(audit.bounds)
     low, middle, high = bounds[0], bounds[(len(bounds) - 1) // 2], bounds[-1]
     above = sum(bound > audit.claim.epsilon for bound in bounds)
-    return [
-        f"{audit.claim.epsilon:.4g}",
-        f"{len(bounds)}",
-        f"{low:.2f} / {middle:.2f} / {high:.2f}",
-        f"{above}",
-        f"{audit.p_value:.2g}",
-        f"{audit.advantage:.3f}",
-        f"{audit.claim.advantage:.4f}",
-        f"{audit.step.mu}",
-        f"{audit.step.noise}",
-        f"{audit.events} / {audit.updates}",
-    ]
+    return {
+        f"claimed epsilon, delta {audit.claim.delta:g}": f"{audit.claim.epsilon:.4g}",
+        "runs": f"{len(bounds)}",
+        f"one-run bounds ({audit.confidence:.0%}), lowest": f"{low:.2f}",
+        "the median": f"{middle:.2f}",
+        "the highest": f"{high:.2f}",
+        "bounds above the claim": f"{above}",
+        "smallest p of the claimed curve": f"{audit.p_value:.2g}",
+        "attack advantage": f"{audit.advantage:.3f}",
+        "its ceiling": f"{audit.claim.advantage:.4f}",
+        "mu of a step (99.9%)": f"{audit.step.mu}",
+        "noise multiplier (99.9%)": f"{audit.step.noise}",
+        "events / updates": f"{audit.events} / {audit.updates}",
+    }

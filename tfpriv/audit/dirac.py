@@ -84,9 +84,7 @@ def train(plan: Plan, included: np.ndarray, engine: str = "auto") -> Observed:
     """
     width = math.ceil(math.sqrt(plan.canaries / LAYERS))
     model = dp.make_private(_network(width), engine=engine)
-    optimizer = dp.DPSGD(
-        1.0, l2_norm_clip=CLIP, noise_multiplier=plan.noise_multiplier
-    )
+    optimizer = dp.DPSGD(1.0, l2_norm_clip=CLIP, noise_multiplier=plan.noise_multiplier)
     model.compile(optimizer=optimizer, loss=_product)
     units = plan.canaries + plan.quiet
     sampler = dp.PoissonSampler(
@@ -106,10 +104,11 @@ def train(plan: Plan, included: np.ndarray, engine: str = "auto") -> Observed:
 
 
 def scores(observed: Observed) -> np.ndarray:
-    """How much more likely each canary's updates are with it than without, `(canaries,)`.
+    """How much likelier each canary's updates are with it than without it.
 
-    The logarithm of the likelihood ratio, summed over the steps, for the noise and the
-    sampling that the ledger claims.
+    Returns:
+        `(canaries,)`: the logarithm of the likelihood ratio, summed over the steps, for
+        the noise and the sampling that the ledger claims.
     """
     (entry,) = observed.ledger.entries
     event = entry.mechanism.event
@@ -123,12 +122,16 @@ def scores(observed: Observed) -> np.ndarray:
 def _network(width: int) -> keras.Model:
     inputs = keras.Input((LAYERS * width,))
     outputs = [
-        keras.layers.Dense(width, use_bias=False, kernel_initializer="zeros")(
+        keras.layers.Dense(width, use_bias=False)(
             inputs[:, layer * width : (layer + 1) * width]
         )
         for layer in range(LAYERS)
     ]
-    return keras.Model(inputs, keras.layers.Add()(outputs))
+    model = keras.Model(inputs, keras.layers.Add()(outputs))
+    # Weights that no other model had, which would lend this one its ledger.
+    random = np.random.default_rng()
+    model.set_weights([random.normal(0, 1e-3, w.shape) for w in model.weights])
+    return model
 
 
 def _product(targets, outputs):
@@ -137,12 +140,12 @@ def _product(targets, outputs):
 
 
 def _examples(width: int, canaries: np.ndarray, quiet: int):
-    """Inputs and targets: those of the canaries by number, and zeros."""
-    shape = (LAYERS, width, width)
-    layers, sources, ends = np.unravel_index(canaries, shape)
-    x = np.zeros((len(canaries) + quiet, LAYERS * width), np.float32)
-    y = np.zeros((len(canaries) + quiet, width), np.float32)
-    rows = np.arange(len(canaries))
+    """Inputs and targets: those of the canaries by number among zeros, anywhere."""
+    layers, sources, ends = np.unravel_index(canaries, (LAYERS, width, width))
+    count = len(canaries) + quiet
+    x = np.zeros((count, LAYERS * width), np.float32)
+    y = np.zeros((count, width), np.float32)
+    rows = np.random.default_rng().permutation(count)[: len(canaries)]
     x[rows, layers * width + sources] = 1
     y[rows, ends] = 1
     return x, y

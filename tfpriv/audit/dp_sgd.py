@@ -18,7 +18,7 @@ from tfpriv.audit.single_step import SingleStep, audit_single_step
 
 PROBABILITY = 0.25
 STEPS = 20
-RELEASES = 100_000  # of a single step, of either neighbour
+RELEASES = 100_000
 GUESSES = 1 / 25  # of the canaries: fixed, whatever a run shows
 
 
@@ -125,6 +125,7 @@ def audit_dp_sgd(
     confidence: float = CONFIDENCE,
     seed: int | None = None,
     engine: str = "auto",
+    releases: int = RELEASES,
     progress: Callable[[int, int], None] | None = None,
 ) -> Audit:
     """Trains by `plan` as often as asked for, and then step by step.
@@ -136,6 +137,7 @@ def audit_dp_sgd(
         confidence: of each run's lower bound.
         seed: of the coins; noise and sampling have none.
         engine: of clipping; see `tfpriv.dp.make_private`.
+        releases: of a single step, of either neighbour.
         progress: function `(runs done, runs)`.
 
     Returns:
@@ -152,13 +154,11 @@ def audit_dp_sgd(
     for number in range(runs):
         coins = None if seed is None else seed + number
         found.append(
-            audit_one_run(
-                training, canaries=plan.canaries, guesses=guesses, seed=coins
-            )
+            audit_one_run(training, canaries=plan.canaries, guesses=guesses, seed=coins)
         )
         if progress is not None:
             progress(number + 1, runs)
-    step, seen = _single_steps(plan, engine)
+    step, seen = _single_steps(plan, engine, releases)
     trainings += seen
     return Audit(
         claim=Claim.of(trainings[0].ledger, delta),
@@ -171,10 +171,10 @@ def audit_dp_sgd(
 
 
 def _single_steps(
-    plan: dirac.Plan, engine: str
+    plan: dirac.Plan, engine: str, releases: int
 ) -> tuple[SingleStep, list[dirac.Observed]]:
     """Steps with everybody in the batch, and without any canary."""
-    steps = 1 + max(2, round(RELEASES / plan.canaries))
+    steps = 1 + max(2, round(releases / plan.canaries))
     whole = dataclasses.replace(plan, probability=1.0, steps=steps)
     nobody = np.zeros(plan.canaries, bool)
     seen = [dirac.train(whole, who, engine) for who in (nobody, ~nobody)]

@@ -71,7 +71,9 @@ def audit_single_step(
     pilots = absent[0], present[0]
     cut = (np.median(pilots[0]) + np.median(pilots[1])) / 2
     seen, others = present[1:], absent[1:]
-    low, high = mu_interval(int(np.sum(seen > cut)), int(np.sum(others > cut)), seen.size)
+    low, high = mu_interval(
+        int(np.sum(seen > cut)), int(np.sum(others > cut)), seen.size
+    )
     return SingleStep(
         mu=Interval(1 / noise_multiplier, low, high),
         noise=Interval(noise_multiplier, *scale_interval(absent, "gaussian")),
