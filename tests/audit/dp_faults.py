@@ -4,9 +4,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv import ops
-from tfpriv.accounting import Ledger
 from tfpriv.dp import model as models
-from tfpriv.dp import noise, optimizers, sampling
+from tfpriv.dp import noise, optimizers
 from tfpriv.dp.clipping import ghost, vectorized
 from tfpriv.dp.privacy import Privacy
 
@@ -158,25 +157,3 @@ def doubled_steps(patch):
         return real(self, data)
 
     patch.setattr(models.PrivateModel, "train_step", twice)
-
-
-def accountant_with_half_the_steps(patch):
-    real = Ledger.steps
-
-    def half(self):
-        return [(event, -(-count // 2)) for event, count in real(self)]
-
-    patch.setattr(Ledger, "steps", half)
-
-
-def shuffled_batches(patch):
-    """Every unit once an epoch, accounted for as Poisson batches."""
-
-    def draw(self, randomness):
-        if not getattr(self, "_left", None):
-            order = randomness.subset(self.found, self.found)
-            parts = round(1 / self.sampling_probability)
-            self._left = np.array_split(order, parts)
-        return self.source.take(self._left.pop())
-
-    patch.setattr(sampling.PoissonSampler, "_draw", draw)
