@@ -11,7 +11,7 @@ Names are imported when they are used: most need no TensorFlow.
 from tfpriv import lazy
 
 _MODULES = {
-    "Audit": "dp_sgd",
+    "Audit": "verdict",
     "CanaryScores": "canary_scores",
     "Claim": "claims",
     "OneRun": "one_run",

@@ -84,7 +84,7 @@ def _figures(audit) -> dict[str, str]:
         "smallest p of the claimed curve": f"{audit.p_value:.2g}",
         "attack advantage": f"{audit.advantage:.3f}",
         "its ceiling": f"{audit.claim.advantage:.4f}",
-        "mu of a step (99.9%)": f"{audit.step.mu}",
-        "noise multiplier (99.9%)": f"{audit.step.noise}",
+        "mu of a step": f"{audit.step.mu}",
+        "noise multiplier of a step": f"{audit.step.noise}",
         "events / updates": f"{audit.events} / {audit.updates}",
     }

@@ -18,7 +18,9 @@ import numpy as np
 from scipy import stats
 
 from tfpriv.audit.intervals import clopper_pearson
-from tfpriv.audit.releases import FALSE_ALARM, scale_interval
+from tfpriv.audit.releases import scale_interval
+
+FALSE_ALARM = 1e-6  # of each means but the lower bounds
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,23 @@ class SingleStep:
     correlation: float
     releases: int
 
+    @property
+    def objections(self) -> list[str]:
+        """What speaks against the claims; each comes by chance once in a million."""
+        found = []
+        if not self.mu.holds:
+            found.append(f"mu of a step, {self.mu}")
+        if not self.noise.holds:
+            found.append(f"noise of a step, {self.noise}")
+        if self.correlation < FALSE_ALARM:
+            found.append(f"correlated noise, p = {self.correlation:.1g}")
+        return found
+
 
 def audit_single_step(
     absent: np.ndarray, present: np.ndarray, noise_multiplier: float
 ) -> SingleStep:
-    """Bounds what single steps tell, each figure with a false alarm of 1e-3.
+    """Bounds what single steps tell, each figure with a false alarm of 1e-6.
 
     Args:
         absent: `(steps, parts, weights)`: noised sums in units of the clip norm, each
@@ -76,7 +90,9 @@ def audit_single_step(
     )
     return SingleStep(
         mu=Interval(1 / noise_multiplier, low, high),
-        noise=Interval(noise_multiplier, *scale_interval(absent, "gaussian")),
+        noise=Interval(
+            noise_multiplier, *scale_interval(absent, "gaussian", FALSE_ALARM)
+        ),
         correlation=correlation_p_value(absent.reshape(-1, absent.shape[-1])),
         releases=seen.size,
     )
