@@ -24,7 +24,10 @@ def test_files_are_those_of_the_manifest(name):
     entry = MANIFEST[name]
     assert entry["command"].startswith("tfpriv ")
     folder = checkpoints.folder(name)
-    assert set(entry["sha256"]) == {f"{name}/{file.name}" for file in folder.iterdir()}
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    assert set(entry["sha256"]) == {
+        file.relative_to(CHECKPOINTS).as_posix() for file in files
+    }
     for file, expected in entry["sha256"].items():
         content = (CHECKPOINTS / file).read_bytes()
         assert hashlib.sha256(content).hexdigest() == expected

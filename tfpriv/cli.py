@@ -30,6 +30,7 @@ COMMANDS = {
     "budget": _Command(
         "tfpriv.accounting.commands", "turn noise into epsilon, and back", False
     ),
+    "audit": _Command("tfpriv.audit.commands", "attack tfpriv's own DP-SGD", True),
     "caption": _Command(
         "tfpriv.captioning.commands", "train and use private captioners", True
     ),

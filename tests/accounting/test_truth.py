@@ -74,6 +74,18 @@ def test_fixed_size_is_no_less_than_a_real_pair(oracle, spent, n, b, z, steps):
     assert spent(m.fixed_size(n, b, z), steps).epsilon(DELTA) >= low
 
 
+@pytest.mark.parametrize("accountant", ["rdp", "pld"])
+@pytest.mark.parametrize("steps", [0, 8])
+def test_deltas_at_once_are_those_one_by_one(spent, accountant, steps):
+    ledger = spent(m.poisson(0.3, 5.0), steps) if steps else Ledger()
+    epsilons = [0.0, 0.3, 1.0]
+    found = ledger.deltas(epsilons, accountant)
+    assert found == [ledger.delta(epsilon, accountant) for epsilon in epsilons]
+    assert found == sorted(found, reverse=True)
+    with pytest.raises(ValueError, match="epsilon"):
+        ledger.deltas([1.0, -1.0], accountant)
+
+
 def test_planted_sensitivity_of_c_under_replacement_is_caught(oracle, spent):
     naive = Mechanism(
         dpa.SampledWithoutReplacementDpEvent(10, 9, dpa.GaussianDpEvent(2.0)),

@@ -4,6 +4,8 @@ Each row trains a model, looks at what the ledger holds, and compares epsilon wi
 analytic Gaussian or with numerical integration of the mechanism (`integration.py`).
 """
 
+import itertools
+
 import dp_accounting as dpa
 import integration
 import keras
@@ -13,7 +15,8 @@ import small
 import tensorflow as tf
 
 import tfpriv.dp as dp
-from tfpriv.accounting import LedgerError
+from tfpriv.accounting import Ledger, LedgerError
+from tfpriv.dp.privacy import Privacy
 
 Relation = dpa.NeighboringRelation
 DELTA = 1e-5
@@ -54,6 +57,28 @@ def test_poisson_with_every_unit_in_every_batch_is_the_analytic_gaussian():
     truth = integration.gaussian(Z, 5, DELTA)
     assert_close_above(model.privacy.epsilon(DELTA, "pld"), truth, 0.002)
     assert_close_above(model.privacy.epsilon(DELTA), truth, 0.25)
+
+
+def test_planted_accountant_with_half_the_steps(monkeypatch):
+    real = Ledger.steps
+    monkeypatch.setattr(
+        Ledger, "steps", lambda self: [(e, n // 2) for e, n in real(self)]
+    )
+    with pytest.raises(AssertionError, match="<="):
+        test_poisson_from_arrays()
+
+
+def test_planted_epochs_counted_for_steps(monkeypatch):
+    """Of the four steps of an epoch one is written down."""
+    real, calls = Privacy._write, itertools.count()
+
+    def once_an_epoch(self, *args):
+        if next(calls) % 4 == 0:
+            real(self, *args)
+
+    monkeypatch.setattr(Privacy, "_write", once_an_epoch)
+    with pytest.raises(AssertionError, match="3 == 12"):
+        test_poisson_from_arrays()
 
 
 def test_declared_population():

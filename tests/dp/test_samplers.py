@@ -105,6 +105,21 @@ def test_planted_faults_of_sampling_are_found(fault):
         assert_bernoulli(member, EXPECTED / UNITS)
 
 
+def test_planted_shuffling_in_the_sampler_is_found(monkeypatch):
+    """Every unit once in three batches: how many are drawn varies far too little."""
+    left = []
+
+    def from_a_shuffled_epoch(self, randomness):
+        if not left:
+            left.extend(np.array_split(randomness.subset(UNITS, UNITS), 3))
+        return self.source.take(left.pop())
+
+    monkeypatch.setattr(dp.PoissonSampler, "_draw", from_a_shuffled_epoch)
+    batches = draw(dp.PoissonSampler(np.arange(UNITS), UNITS / 3), DRAWS)
+    with pytest.raises(AssertionError, match="rate"):
+        assert_bernoulli(membership(batches), 1 / 3)
+
+
 def test_fixed_size_draws_every_subset_equally_often():
     batches = draw(dp.FixedSizeSampler(np.arange(6), 3), 4000)
     subsets = ["".join(map(str, sorted(batch))) for batch in batches]

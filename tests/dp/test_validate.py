@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 import tfpriv.dp as dp
+from tfpriv.dp import validate
 
 
 def data(rng, *shape):
@@ -132,6 +133,13 @@ def refused(model, x, y, match):
     with pytest.raises(ValueError, match=match):
         private.fit(x, y, batch_size=3, verbose=0)
     assert len(private.privacy.ledger) == 0  # nothing was drawn, nothing is paid
+
+
+def test_planted_batch_normalization_that_is_let_through(rng, monkeypatch):
+    """It is not known by name any more, and is found out all the same."""
+    monkeypatch.setattr(validate, "check_layers", lambda model: None)
+    model = sequential((3,), layers.Dense(4), layers.BatchNormalization(name="norm"))
+    refused(model, *data(rng, 3), "assigns to .*norm/moving_mean")
 
 
 def test_layers_that_mix_examples(rng):

@@ -10,7 +10,7 @@ import pytest
 from photo_scenes import find, scene
 from reading import read
 
-from tfpriv import cli, images
+from tfpriv import checkpoints, cli, images
 from tfpriv.inpainting import (
     anonymiser,
     boxes,
@@ -42,8 +42,9 @@ def photo(tmp_path):
     return path
 
 
-def test_a_photograph_alone(photo, capsys):
+def test_a_photograph_alone(photo, tmp_path, monkeypatch, capsys):
     """The embedded inpainter is missing: a clear error, and nothing is written."""
+    monkeypatch.setattr(checkpoints, "_PLACES", (tmp_path / "nowhere",))
     assert cli.main(["inpaint", str(photo)]) == 2
     message = capsys.readouterr().err
     assert message.count("\n") == 1
@@ -210,8 +211,6 @@ def test_masks(photo):
     ],
 )
 def test_wrong_arguments(photo, capsys, tmp_path, monkeypatch, arguments, message):
-    from tfpriv import checkpoints
-
     monkeypatch.setattr(checkpoints, "_PLACES", (tmp_path,))
     words = [word.format(photo=photo) for word in arguments]
     if words and "--inpainter" not in words:

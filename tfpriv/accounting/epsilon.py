@@ -1,6 +1,7 @@
 """Epsilon and delta of a list of events: always a valid upper bound, or infinity."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -184,17 +185,39 @@ def delta(steps: Steps, epsilon: float, accountant: str = "rdp") -> Bound:
         ValueError: if an argument is out of range, or the accountant does not
             support an event.
     """
-    epsilon = checks.real("epsilon", epsilon)
+    return deltas(steps, [epsilon], accountant)[0]
+
+
+def deltas(
+    steps: Steps, epsilons: Sequence[float], accountant: str = "rdp"
+) -> list[Bound]:
+    """Bounds the delta of composed events at several epsilons, all at once.
+
+    Args:
+        steps: (event, count) pairs, all under one relation.
+        epsilons: the targets, each at least 0.
+        accountant: "rdp" or "pld".
+
+    Returns:
+        The bounds, as from `delta`.
+
+    Raises:
+        ValueError: as from `delta`.
+    """
+    targets = [checks.real("epsilon", epsilon) for epsilon in epsilons]
     check(accountant, steps)
     split = _split(steps)
     if split is None:
-        return Bound(1.0, accountant)
-    rdp = _rdp_delta(split, epsilon)
-    if accountant == "rdp" or rdp == 0:
-        return Bound(rdp, "rdp")
+        return [Bound(1.0, accountant) for _ in targets]
+    rdp = [_rdp_delta(split, target) for target in targets]
+    if accountant == "rdp" or not any(rdp):
+        return [Bound(value, "rdp") for value in rdp]
     try:
         about = _rdp_epsilon(replace(split, lost=Fraction(0)), 1e-6)
-        tight = pld_bound.delta(steps, epsilon, about)
+        tight = pld_bound.deltas(steps, targets, about)
     except pld_bound.Unresolved as why:
-        return Bound(rdp, "rdp", str(why))
-    return _better(tight, rdp)
+        return [Bound(value, "rdp", str(why)) for value in rdp]
+    return [
+        _better(float(value), other) if other else Bound(other, "rdp")
+        for value, other in zip(tight, rdp, strict=True)
+    ]

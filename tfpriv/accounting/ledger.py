@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -246,6 +247,22 @@ class Ledger:
         for caution in self.cautions(bound.value if bound.value < 1 else 0, bound):
             warnings.warn(caution, UserWarning, stacklevel=2)
         return bound.value
+
+    def deltas(self, epsilons: Sequence[float], accountant: str = "rdp") -> list[float]:
+        """Computes `delta` at several epsilons, for little more than the price of one.
+
+        Args:
+            epsilons: the targets, each finite and at least 0.
+            accountant: as for `epsilon`.
+
+        Returns:
+            The bounds, each at most 1.
+
+        Raises:
+            ValueError: as for `epsilon`.
+        """
+        found = bounds.deltas(self.steps(), epsilons, accountant)
+        return [bound.value for bound in found]
 
     def steps(self) -> list[tuple[dpa.DpEvent, int]]:
         """Returns the recorded events with their counts."""

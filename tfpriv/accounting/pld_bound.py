@@ -6,7 +6,7 @@ that one refuses Laplace under REPLACE_ONE, doubles the sensitivity of a Gaussia
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import dp_accounting as dpa
 import numpy as np
@@ -131,17 +131,18 @@ def _distribution(steps: Steps, about: float) -> pld.PrivacyLossDistribution:
 def _resolve(
     steps: Steps,
     about: float,
-    ask: Callable[[pld.PrivacyLossDistribution], float],
-) -> float:
+    ask: Callable[[pld.PrivacyLossDistribution], np.ndarray],
+) -> np.ndarray:
     """Asks the distribution, and turns every way to fail into `Unresolved`."""
     try:
         with np.errstate(all="ignore"):
-            value = float(ask(_distribution(_merge_gaussians(steps), about)))
+            answer = ask(_distribution(_merge_gaussians(steps), about))
+            values = np.asarray(answer, np.float64)
     except (ValueError, LookupError, ArithmeticError, MemoryError) as error:
         raise Unresolved(f"dp-accounting could not build it ({error})") from error
-    if math.isnan(value):
+    if np.isnan(values).any():
         raise Unresolved("rounding errors took over")
-    return value
+    return values
 
 
 def epsilon(steps: Steps, delta: float, about: float) -> float:
@@ -162,26 +163,27 @@ def epsilon(steps: Steps, delta: float, about: float) -> float:
     rounding = _rounding(steps)
     if delta < 2 * rounding:
         raise Unresolved(f"delta={delta:g} is within its rounding errors")
-    return _resolve(
+    value = _resolve(
         steps, about, lambda loss: loss.get_epsilon_for_delta(delta - rounding)
     )
+    return float(value)
 
 
-def delta(steps: Steps, epsilon: float, about: float) -> float:
-    """Bounds the delta of composed events.
+def deltas(steps: Steps, epsilons: Sequence[float], about: float) -> np.ndarray:
+    """Bounds the deltas of composed events.
 
     Args:
         steps: (event, count) pairs, none of them non-private or sampled without
             replacement.
-        epsilon: the target, finite and at least 0.
+        epsilons: the targets, finite and at least 0.
         about: an upper bound of epsilon at some usual delta, e.g. from RDP.
 
     Returns:
-        An upper bound of delta, at most 1.
+        An upper bound of each delta, at most 1.
 
     Raises:
         Unresolved: if the distribution is not fine enough to tell.
     """
-    rounding = _rounding(steps)
-    value = _resolve(steps, about, lambda loss: loss.get_delta_for_epsilon(epsilon))
-    return min(1.0, value + rounding)
+    targets = np.asarray(epsilons, np.float64)
+    values = _resolve(steps, about, lambda loss: loss.get_delta_for_epsilon(targets))
+    return np.minimum(1.0, values + _rounding(steps))
