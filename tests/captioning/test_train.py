@@ -37,7 +37,7 @@ def test_epsilon_is_that_of_the_steps_taken(build_captioner, scene_data, tmp_pat
     assert "public" in " ".join(entry.mechanism.notes)
     folder = store.save_run(tmp_path / "run", trained, {"any": 1.0})
     assert sorted(p.name for p in folder.iterdir()) == sorted(
-        [store.MODEL, store.LEDGER, store.MANIFEST]
+        [store.MODEL, store.LEDGER, store.MANIFEST, "report.html"]
     )
     loaded = store.load_captioner(folder)
     assert store.ledger_of(folder, loaded) == trained.ledger
