@@ -69,7 +69,6 @@ def _add_fit(actions):
         "a discriminator; the same command goes on where it was",
     )
     add_output(parser)
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="to begin with")
     parser.add_argument(
         "--reader",
         type=Path,
@@ -194,12 +193,10 @@ def train(options: argparse.Namespace) -> None:
 def fit(options: argparse.Namespace) -> None:
     import keras
 
-    from tfpriv.editing import load_generator
     from tfpriv.editing.stylegan import fitting
 
     fitting.fit(
         options.output,
-        options.weights and load_generator(options.weights),
         reader=options.reader and keras.saving.load_model(options.reader),
         steps=options.steps,
         learning_rate=options.learning_rate,

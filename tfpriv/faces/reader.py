@@ -61,6 +61,25 @@ def embedded_reader() -> keras.Model:
     return keras.saving.load_model(checkpoints.folder("faces") / "reader.keras")
 
 
+def readings(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
+    """What a reader reads from pictures of any size.
+
+    Args:
+        model: a reader.
+        pictures: (n, height, width, 3), 0 to 255.
+
+    Returns:
+        float32 (n, 28).
+    """
+    values = keras.ops.image.resize(
+        keras.ops.cast(pictures, "float32"),
+        model.input_shape[1:3],
+        "bilinear",
+        antialias=True,
+    )
+    return keras.ops.convert_to_numpy(model(values, training=False))
+
+
 class TraitRecogniser:
     """A reader as a recogniser: persons are known by the traits that it reads.
 
@@ -82,12 +101,7 @@ class TraitRecogniser:
         Returns:
             float32 (n, 19), each in about [-1, 1].
         """
-        size = self._model.inputs[0].shape[1:3]
-        values = keras.ops.image.resize(
-            np.asarray(pictures, np.float32), size, antialias=True
-        )
-        read = self._model.predict(values, batch_size=64, verbose=0)
-        return read[:, : len(TRAITS)]
+        return readings(self._model, pictures)[:, : len(TRAITS)]
 
 
 def without_optimizer(model: keras.Model) -> keras.Model:

@@ -99,8 +99,8 @@ def _add_generate(actions):
         "--limit",
         type=int,
         metavar="N",
-        help="of a folder in CelebA's layout: at most"
-        " so many pictures, of as many persons as can be",
+        help="of a folder in CelebA's layout: at most so many pictures, of as many "
+        "persons as can be",
     )
     parser.set_defaults(handler=generate)
 

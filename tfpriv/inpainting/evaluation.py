@@ -251,19 +251,11 @@ class _Judges:
         if self.recogniser is not None:
             said["embedding"] = self.recogniser.embed(pictures)
         if self.reader is not None:
-            said["numbers"] = _read_numbers(self.reader, pictures)
+            said["numbers"] = readers.readings(self.reader, pictures)
         if self.lpips is not None:
             pair = images.to_signed(originals), images.to_signed(pictures)
             said["lpips"] = keras.ops.convert_to_numpy(self.lpips(*pair))
         return said
-
-
-def _read_numbers(reader, pictures):
-    size = reader.input_shape[1:3]
-    values = keras.ops.image.resize(
-        keras.ops.cast(pictures, "float32"), size, "bilinear", antialias=True
-    )
-    return keras.ops.convert_to_numpy(reader(values, training=False))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,10 +3,6 @@
 import argparse
 from pathlib import Path
 
-WHAT = ("facenet", "gradcam", "inpainter", "pipeline")
-_SEES = ("facenet", "gradcam", "pipeline")  # what has a FaceNet inside
-_PAINTS = ("inpainter", "pipeline")  # and an inpainter
-
 
 def add_parser(actions) -> None:
     """Adds the parser of this command.
@@ -21,7 +17,9 @@ def add_parser(actions) -> None:
         "embeddings to masks; inpainter: pictures and masks to repainted pictures; "
         "pipeline: pictures and persons' embeddings to repainted pictures.",
     )
-    parser.add_argument("what", choices=WHAT, metavar="WHAT", help=", ".join(WHAT))
+    parser.add_argument(
+        "what", choices=_EXPORTS, metavar="WHAT", help=", ".join(_EXPORTS)
+    )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder to write"
     )
@@ -44,28 +42,58 @@ def add_parser(actions) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    from tfpriv.inpainting import embedded, exporting
-
-    what, given = options.what, {}
-    network = embedded.facenet(options.facenet) if what in _SEES else None
-    if what in _PAINTS:
-        inpainter = _inpainter(options.inpainter)
-        given = _painting(inpainter, options)
-    seen = embedded.seen(options.facenet, options.seen)
-    if what == "facenet":
-        exporting.export_facenet(network, options.output)
-    elif what == "gradcam":
-        exporting.export_grad_cam(network, options.output, size=seen)
-    elif what == "inpainter":
-        exporting.export_inpainter(inpainter, options.output, **given)
-    else:
-        exporting.export_pipeline(
-            network, inpainter, options.output, seen=seen, **given
-        )
+    _EXPORTS[options.what](options)
     print(f"Written: {options.output}")
 
 
-def _inpainter(name):
+def _facenet(options):
+    from tfpriv.inpainting import embedded, exporting
+
+    exporting.export_facenet(embedded.facenet(options.facenet), options.output)
+
+
+def _grad_cam(options):
+    from tfpriv.inpainting import embedded, exporting
+
+    exporting.export_grad_cam(
+        embedded.facenet(options.facenet),
+        options.output,
+        size=embedded.seen(options.facenet, options.seen),
+    )
+
+
+def _inpainter(options):
+    from tfpriv.inpainting import exporting
+
+    inpainter = _load_inpainter(options.inpainter)
+    exporting.export_inpainter(
+        inpainter, options.output, **_painting(inpainter, options)
+    )
+
+
+def _pipeline(options):
+    from tfpriv.inpainting import embedded, exporting
+
+    network = embedded.facenet(options.facenet)
+    inpainter = _load_inpainter(options.inpainter)
+    exporting.export_pipeline(
+        network,
+        inpainter,
+        options.output,
+        seen=embedded.seen(options.facenet, options.seen),
+        **_painting(inpainter, options),
+    )
+
+
+_EXPORTS = {
+    "facenet": _facenet,
+    "gradcam": _grad_cam,
+    "inpainter": _inpainter,
+    "pipeline": _pipeline,
+}
+
+
+def _load_inpainter(name):
     from tfpriv.inpainting import inpainters, obfuscation
 
     if name in obfuscation.OBFUSCATIONS:
