@@ -75,7 +75,9 @@ def game(rng, examples, level, lift=1.0):
 
 def test_likelihood_ratio_against_its_definition(rng):
     shadows = rng.normal(size=(40, 3))
-    trained = rng.random((40, 3)) < 0.5
+    trained = rng.permuted(
+        np.repeat([[True], [False]], 20, axis=0).repeat(3, 1), axis=0
+    )
     target = rng.normal(size=3)
     found = membership.likelihood_ratio(target, shadows, trained)
     for i in range(3):
