@@ -102,7 +102,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         The arrays by their names.
 
     Raises:
-        ValueError: The file is damaged, or holds Python objects.
+        ValueError: The file is damaged, holds Python objects, or more than the memory.
     """
     try:
         with np.load(path, allow_pickle=False) as data:
@@ -112,6 +112,7 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         OSError,
         EOFError,
         KeyError,
+        MemoryError,  # its shapes are whatever it says they are
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
