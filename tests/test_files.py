@@ -86,11 +86,18 @@ def header(shape):
         header((3,)),
         b"",
         b"\x93NUMPY\x01\x00\xff\xff{",
+        b"no array",
     ],
 )
 def test_hostile_arrays_are_one_error(tmp_path, content):
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("x.npy", content)
+    with pytest.raises(ValueError, match=r"damaged.*Received: .*a\.npz"):
+        files.read_arrays(tmp_path / "a.npz")
+
+
+def test_one_array_is_no_archive(tmp_path):
+    (tmp_path / "a.npz").write_bytes(header((0,)))
     with pytest.raises(ValueError, match=r"damaged.*Received: .*a\.npz"):
         files.read_arrays(tmp_path / "a.npz")
 

@@ -169,7 +169,10 @@ def test_a_damaged_model_is_named(tmp_path, content):
 def test_code_in_a_model_is_refused_and_not_run(tmp_path):
     """A layer whose function lies in the file, as Python bytecode."""
     target = tmp_path / "touched"
-    touch = keras.layers.Lambda(lambda x: (target.touch(), x)[1], output_shape=(1,))
+    name = str(target)
+    touch = keras.layers.Lambda(
+        lambda x: (open(name, "w").close(), x)[1], output_shape=(1,)
+    )
     inputs = keras.Input((1,))
     keras.Model(inputs, touch(inputs)).save(tmp_path / "model.keras")
     target.unlink()  # building it ran it

@@ -19,9 +19,13 @@ def test_every_row_says_something_of_its_own():
     assert all(row.happens and row.tests for row in ROWS)
 
 
-def test_the_page_is_of_this_table_and_every_row_held():
-    passed = {test: "passed" for row in ROWS for test in row.tests}
-    assert page.PAGE.read_text(encoding="utf-8") == page.written(passed)
+def test_the_page_is_of_this_table():
+    """But for the verdicts, which are those of the last `make faults`."""
+
+    def rows(text):
+        return [line.rpartition(" | ")[0] for line in text.splitlines()]
+
+    assert rows(page.PAGE.read_text(encoding="utf-8")) == rows(page.written({}))
 
 
 PLANTED = """
@@ -60,7 +64,7 @@ def test_skipped():
 def test_planted_failures_are_not_held(tmp_path, name, expected):
     (tmp_path / "test_planted.py").write_text(PLANTED)
     verdicts = run.Verdicts()
-    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
+    options = ["-q", "--import-mode=importlib", "--rootdir", str(tmp_path)]
     pytest.main([str(tmp_path), *options], plugins=[verdicts])
     row = ROWS[0]._replace(tests=(f"test_planted.py::{name}",))
     assert page.held(row, verdicts) == expected
