@@ -85,6 +85,10 @@ test: $(STAMP) ## run the tests (ARGS="-k noise": those that pytest selects with
 test-slow: $(STAMP) ## run the long tests: statistics, kills, packaging
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+.PHONY: faults
+faults: $(STAMP) ## kill, fill the disk, damage files: what happens (docs/faults.md)
+	$(BIN)/python tests/faults/run.py $(TWO_AT_A_TIME) $(ARGS)
+
 .PHONY: reference
 reference: $(STAMP) ## build the reference environments and compare with them
 	bash tests/reference/build.sh

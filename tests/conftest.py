@@ -1,7 +1,14 @@
-"""What every test gets: a quiet TensorFlow, equal random weights, both kinds of ops."""
+"""What every test gets: a quiet TensorFlow, equal random weights, both kinds of ops.
 
+And, for those that ask: a disk that is full, a folder in which nothing can be written.
+"""
+
+import contextlib
 import os
+import resource
+import tempfile
 import zlib
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -67,3 +74,50 @@ def native(monkeypatch):
     if not loader.native_available():
         pytest.skip(loader.why_not_native())
     return loader.native_ops()
+
+
+@pytest.fixture
+def full_disk():
+    """`with full_disk(size)`: no file can grow beyond so many bytes.
+
+    The system writes what still fits and refuses the rest, as a full disk does.
+    """
+
+    @contextlib.contextmanager
+    def limited(size):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
+
+
+class ReadOnly:
+    """A folder; within `with` nothing can be written in it.
+
+    The administrator may write anywhere, and is another user meanwhile.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._user = folder, os.geteuid()
+
+    def __enter__(self) -> Path:
+        self.folder.chmod(0o555)
+        if self._user == 0:
+            os.seteuid(65534)
+        return self.folder
+
+    def __exit__(self, *_) -> None:
+        os.seteuid(self._user)
+        self.folder.chmod(0o755)
+
+
+@pytest.fixture
+def read_only():
+    """A `ReadOnly` folder that other users reach, which `tmp_path` is not."""
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        yield ReadOnly(Path(name))

@@ -102,16 +102,22 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         The arrays by their names.
 
     Raises:
-        ValueError: The file is damaged, or holds Python objects.
+        ValueError: The file is damaged, holds Python objects, or more than the memory.
     """
     try:
         with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in data.files}
+            arrays = {name: data[name] for name in data.files}
+        others = [n for n, array in arrays.items() if not isinstance(array, np.ndarray)]
+        if others:  # which NumPy hands on as bytes
+            raise ValueError(f"It holds other files: {others}.")
+        return arrays
     except (
         ValueError,
+        TypeError,  # one array, not an archive of them
         OSError,
         EOFError,
         KeyError,
+        MemoryError,  # its shapes are whatever it says they are
         zipfile.BadZipFile,
         zlib.error,
     ) as error:

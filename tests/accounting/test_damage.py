@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import dp_accounting as dpa
 import numpy as np
@@ -252,3 +253,45 @@ def test_a_failed_save_leaves_the_old_file(ledger, saved, monkeypatch, break_):
 def test_saving_into_no_folder(ledger, tmp_path):
     with pytest.raises(FileNotFoundError):
         ledger.save(tmp_path / "none" / "ledger.json")
+
+
+def test_a_disk_that_fills_up_leaves_the_old_file(ledger, saved, full_disk):
+    old = saved.read_bytes()
+    newer = ledger.copy()
+    newer.mark_not_for_release("another reason")
+    with full_disk(100), pytest.raises(OSError, match="large"):
+        newer.save(saved)
+    assert saved.read_bytes() == old
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_saving_into_a_read_only_folder(ledger, read_only):
+    ledger.save(read_only.folder / "ledger.json")
+    with read_only as folder:
+        for name in ("ledger.json", "new.json"):
+            with pytest.raises(PermissionError):
+                Ledger().save(folder / name)
+        assert Ledger.load(folder / "ledger.json") == ledger
+        assert os.listdir(folder) == ["ledger.json"]
+
+
+def test_two_that_save_at_once_leave_one_whole_file(ledger, saved):
+    other = ledger.copy()
+    other.mark_not_for_release("another reason")
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(x.save, saved) for x in 10 * (ledger, other)]:
+            assert Ledger.load(saved) in (ledger, other)
+            future.result()
+    assert os.listdir(saved.parent) == [saved.name]
+
+
+def test_a_clock_that_jumps_changes_no_count(monkeypatch):
+    steady, jumping = Ledger(), Ledger()
+    for time in ("2026-01-02", "2001-09-09", "2099-12-31", "1970-01-01"):
+        steady.record(m.poisson(0.01, 1.1), unit="image", purpose="training")
+        monkeypatch.setattr("tfpriv.accounting.ledger.now", lambda time=time: time)
+        jumping.record(m.poisson(0.01, 1.1), unit="image", purpose="training")
+    assert Ledger.from_bytes(jumping.to_bytes()) == steady
+    assert jumping.epsilon(1e-5) == steady.epsilon(1e-5)
+    assert jumping.entries[0].first == "1970-01-01"
+    assert jumping.entries[0].last == "2099-12-31"

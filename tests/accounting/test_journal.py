@@ -266,3 +266,81 @@ def test_missing_folders_and_folders(tmp_path):
         Journal(tmp_path / "none" / "journal")
     with pytest.raises(IsADirectoryError):
         Journal(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "clock", [[9e8, 8e8, 2e9, 0, 9e8], [0] * 5, [2e9, 1e9, 0, 1, 2]]
+)
+def test_a_clock_that_jumps_or_stands_changes_no_count(path, monkeypatch, clock):
+    times = iter(clock)
+    monkeypatch.setattr(time, "time", lambda: next(times))
+    steady = Ledger()
+    for _ in clock:
+        with Journal(path) as journal:
+            journal.spend(TRAIN, unit="image", purpose="training")
+        steady.record(TRAIN, unit="image", purpose="training")
+    with Journal(path) as journal:
+        found = journal.ledger()
+    assert found == steady
+    assert found.epsilon(1e-5) == steady.epsilon(1e-5)
+    (entry,) = found.entries
+    assert entry.first <= entry.last
+
+
+def test_a_disk_that_fills_up_counts_all_that_began(path, full_disk):
+    fill(path)
+    began = 8
+    with Journal(path) as journal:
+
+        def spend():
+            nonlocal began
+            for _ in range(20):
+                journal.spend(TRAIN, unit="image", purpose="training")
+                began += 1
+
+        with (
+            full_disk(path.stat().st_size + 100),
+            pytest.raises(OSError, match="large"),
+        ):
+            spend()
+        assert began > 8  # some fitted, and one in part
+        assert len(journal.ledger()) == began
+    with Journal(path) as journal:
+        assert len(journal.ledger()) == began
+
+
+def test_a_read_only_folder_spends_nothing(read_only):
+    fill(read_only.folder / "old.journal")
+    with read_only as folder:
+        for name in ("old.journal", "new.journal"):
+            with pytest.raises(PermissionError):
+                Journal(folder / name)
+    assert [path.name for path in read_only.folder.iterdir()] == ["old.journal"]
+    with Journal(read_only.folder / "old.journal") as journal:
+        assert len(journal.ledger()) == 8
+
+
+TURNS = """
+import sys
+from tfpriv.accounting import Journal, LedgerError, mechanisms
+done = 0
+while done < 20:
+    try:
+        with Journal(sys.argv[1]) as journal:
+            journal.spend(mechanisms.poisson(0.01, 1.1), unit="image", purpose="x")
+    except LedgerError as error:
+        assert "open in another process" in str(error), error
+    else:
+        done += 1
+"""
+
+
+def test_two_processes_that_take_turns_are_both_counted(path):
+    command = [sys.executable, "-c", TURNS, str(path)]
+    both = [
+        subprocess.Popen(command, env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
+        for _ in range(2)
+    ]
+    assert [process.wait() for process in both] == [0, 0]
+    with Journal(path) as journal:
+        assert len(journal.ledger()) == 40

@@ -344,6 +344,30 @@ def test_two_runs_on_one_backup_folder(tmp_path):
     resume(folder)
 
 
+def test_a_full_disk_ends_training_with_every_step_counted(tmp_path, full_disk):
+    interrupted(tmp_path / "backup")
+    journal = tmp_path / "backup" / "privacy_journal.jsonl"
+    model = small.private()
+    with full_disk(journal.stat().st_size + 60), pytest.raises(OSError, match="large"):
+        resume(tmp_path / "backup", model)
+    spent = model.privacy.ledger
+    with Journal(journal) as found:
+        assert len(found.ledger()) == len(spent) > 7
+    # Five steps came with the backup; the two after it are in the journal alone.
+    # The counter is raised while a batch is waited for: it may be one step ahead.
+    assert int(model.optimizer.iterations) - 5 <= len(spent) - 7 + 1
+    assert len(resume(tmp_path / "backup").privacy.ledger) == len(spent) + 10
+
+
+def test_a_read_only_folder_ends_training_before_it_starts(read_only):
+    model = small.private()
+    weights = model.get_weights()
+    with read_only as folder, pytest.raises(PermissionError):
+        resume(folder / "backup", model)
+    np.testing.assert_equal(model.get_weights(), weights)
+    assert len(model.privacy.ledger) == 0
+
+
 def test_files_are_private_and_deleted_when_training_completes(tmp_path):
     folder = tmp_path / "backup"
     before = os.umask(0)

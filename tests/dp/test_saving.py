@@ -447,3 +447,28 @@ def test_a_failing_export_leaves_the_old_one(tmp_path, monkeypatch):
     monkeypatch.undo()
     model.export(target, verbose=False)
     assert sorted(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("name", ["m.keras", "m.weights.h5"])
+@pytest.mark.parametrize("keep", [0.0, 0.5, 0.99])
+def test_a_file_cut_short_is_no_model(name, keep, tmp_path):
+    model, path = trained(), tmp_path / name
+    (model.save if name == "m.keras" else model.save_weights)(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole))])
+    fresh = small.compiled(dp.make_private(with_dropout()), adam())
+    load = keras.models.load_model if name == "m.keras" else fresh.load_weights
+    with pytest.raises((OSError, ValueError)):
+        load(path)
+
+
+def test_a_read_only_folder_keeps_the_old_file(read_only):
+    model = trained()
+    model.save(read_only.folder / "m.keras")
+    before = (read_only.folder / "m.keras").read_bytes()
+    with read_only as folder:
+        for name in ("m.keras", "new.keras"):
+            with pytest.raises(PermissionError):
+                model.save(folder / name)
+        assert (folder / "m.keras").read_bytes() == before
+        assert [path.name for path in folder.iterdir()] == ["m.keras"]

@@ -70,6 +70,8 @@ def lists(folder, tmp_path):
     [
         (celeba.IDENTITIES, ("03.jpg 2", "03.jpg two"), "line 3 .*'000003.jpg two'"),
         (celeba.IDENTITIES, ("000003.jpg", "000002.jpg"), "line 3 "),
+        (celeba.IDENTITIES, ("000003.jpg", "../../003.jpg"), "line 3 "),
+        (celeba.PARTITIONS, ("000003.jpg", "/etc/003.jpg"), "line 3 "),
         (celeba.IDENTITIES, ("000003.jpg 2\n", ""), "000003.jpg in some only"),
         (celeba.PARTITIONS, ("000003.jpg 0", "000003.jpg"), "line 3 "),
         (celeba.PARTITIONS, ("000003.jpg 0\n", "\n"), "line 3 "),

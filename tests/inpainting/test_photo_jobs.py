@@ -1,6 +1,7 @@
 """Folders of photographs: resumed, shared out, past the bad ones."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -282,6 +283,32 @@ def test_killed_and_started_again(tmp_path):
     whole = tmp_path / "whole"
     photo_jobs.anonymise_folder(source, whole, Anonymiser(Settings(), Seeded(), find))
     assert contents(output) == contents(whole)
+
+
+def test_a_full_disk_ends_the_run_which_goes_on_later(folder, tmp_path, full_disk):
+    whole, output = tmp_path / "whole", tmp_path / "out"
+    photo_jobs.anonymise_folder(folder, whole, anonymiser())
+    size = max(len(content) for content in pictures(whole).values())
+    with full_disk(size - 1), pytest.raises(OSError, match="large"):
+        photo_jobs.anonymise_folder(folder, output, anonymiser())
+    for name, content in pictures(output).items():
+        assert content == pictures(whole)[name]
+    photo_jobs.anonymise_folder(folder, output, anonymiser())
+    assert contents(output) == contents(whole)
+
+
+def test_a_read_only_folder_of_photographs_is_enough_and_of_results_is_not(
+    folder, tmp_path, read_only
+):
+    shutil.copytree(folder, read_only.folder / "photos")
+    (read_only.folder / "photos").chmod(0o555)
+    with read_only as place, pytest.raises(PermissionError):
+        photo_jobs.anonymise_folder(place / "photos", place / "out", anonymiser())
+    assert {path.name for path in read_only.folder.iterdir()} == {"photos"}
+    report = photo_jobs.anonymise_folder(
+        read_only.folder / "photos", tmp_path / "out", anonymiser()
+    )
+    assert report.done == 6
 
 
 def test_a_planted_fault_in_writing_is_caught(folder, tmp_path, monkeypatch):

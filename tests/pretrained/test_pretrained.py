@@ -17,8 +17,18 @@ DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder; from `half` on the way, the connection breaks."""
+
     def log_message(self, *_):
         pass
+
+    def do_GET(self):
+        if self.path != "/half.pt":
+            return super().do_GET()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(CONTENT)))
+        self.end_headers()
+        self.wfile.write(CONTENT[: len(CONTENT) // 2])
 
 
 @pytest.fixture
@@ -71,6 +81,21 @@ def test_another_file_is_refused_and_not_kept_as_good(entry, tmp_path):
     for _ in range(2):
         with pytest.raises(ValueError, match=r"corrupt|hash"):
             pretrained.download("try", tmp_path)
+
+
+def test_an_interrupted_download_is_not_kept(entry, tmp_path):
+    entry("half.pt")
+    with pytest.raises(OSError, match=r"No mirror gave .w.pt(.|\n)*half"):
+        pretrained.download("try", tmp_path)
+    assert not (tmp_path / "w.pt").exists()
+    entry("half.pt", "w.pt")
+    assert pretrained.download("try", tmp_path).read_bytes() == CONTENT
+
+
+def test_what_a_kill_left_of_a_download_is_fetched_again(entry, tmp_path):
+    (tmp_path / "w.pt").write_bytes(CONTENT[:100])
+    entry("w.pt")
+    assert pretrained.download("try", tmp_path).read_bytes() == CONTENT
 
 
 def test_no_mirror(entry, tmp_path):

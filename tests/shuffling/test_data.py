@@ -86,7 +86,7 @@ def test_an_archive_with_a_broken_picture(tmp_path, archive):
     _, content = archive
     content["test_bytes"][content["test_offsets"][1] + 20 :] = 0
     np.savez(tmp_path / "a.npz", **content)
-    with pytest.raises(ValueError, match="picture 1 is damaged"):
+    with pytest.raises(ValueError, match=r"cannot be decoded.*picture 1 of"):
         data.load(tmp_path / "a.npz")
 
 
@@ -117,3 +117,24 @@ def test_tensorflow_datasets_are_asked_for_by_name(monkeypatch, name):
         found = data.load(name)
     assert found.train_images.shape == (6, 32, 32, 3)
     assert len(found.class_names) == (10 if name == "cifar10" else 100)
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "noise", "objects"])
+def test_a_damaged_archive_is_named(tmp_path, archive, damage):
+    path = tmp_path / "some.npz"
+    np.savez(path, **archive[1])
+    whole = path.read_bytes()
+    bad = {"empty": b"", "cut": whole[: len(whole) // 2], "noise": bytes(range(256))}
+    if damage == "objects":
+        np.savez(path, **archive[1] | {"class_names": np.array([{}, None])})
+    else:
+        path.write_bytes(bad[damage])
+    with pytest.raises(ValueError, match=r"damaged.*Received: .*some\.npz"):
+        data.load(path)
+
+
+def test_a_huge_picture_in_an_archive_is_refused(tmp_path, archive, monkeypatch):
+    np.savez(tmp_path / "some.npz", **archive[1])
+    monkeypatch.setattr(data.images, "MAX_PIXELS", 63)
+    with pytest.raises(ValueError, match=r"too large.*Received: .*some\.npz"):
+        data.load(tmp_path / "some.npz")

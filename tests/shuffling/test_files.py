@@ -174,6 +174,20 @@ def test_a_full_disk_ends_the_run(folder, tmp_path, key, monkeypatch):
     assert not tree(tmp_path / "out")
 
 
+def test_a_disk_that_fills_up_leaves_no_half_picture(folder, tmp_path, key, full_disk):
+    with full_disk(60), pytest.raises(OSError, match="large"):
+        files.protect(folder, tmp_path / "out", key)
+    assert not tree(tmp_path / "out")
+
+
+def test_a_read_only_folder(folder, read_only, key):
+    shutil.copytree(folder, read_only.folder / "plain")
+    before = tree(read_only.folder)
+    with read_only as place, pytest.raises(PermissionError):
+        files.protect(place / "plain", place / "out", key)
+    assert tree(read_only.folder) == before
+
+
 def test_many_pictures_on_many_threads(tmp_path, key, rng, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
     monkeypatch.setattr(files.pipeline, "_BYTES_TOGETHER", 3000)

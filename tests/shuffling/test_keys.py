@@ -209,3 +209,16 @@ def test_a_kill_leaves_no_half_key(tmp_path):
     for left in tmp_path.iterdir():
         assert left.name.startswith(".a.key.")
         assert left.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_disk_leaves_no_half_key(tmp_path, full_disk):
+    with full_disk(10), pytest.raises(OSError, match="large"):
+        Key.generate().save(tmp_path / "a.key")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_read_only_folder_gets_no_key(read_only):
+    with read_only as folder:
+        with pytest.raises(PermissionError):
+            Key.generate().save(folder / "a.key")
+        assert not list(folder.iterdir())

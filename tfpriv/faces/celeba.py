@@ -358,9 +358,9 @@ def _read_rows(path: Path, width: int, header=None) -> dict[str, list[int]]:
             row = [int(value) for value in values]
         except ValueError:
             row = []
-        if len(row) != width or name in rows:
+        if len(row) != width or name in rows or Path(name).name != name:
             raise ValueError(
-                f"A line must hold a picture's name, once, and {width} whole "
+                f"A line must hold a picture's plain name, once, and {width} whole "
                 f"number{'s' * (width > 1)}. Received: line {number} of {path}: "
                 f"{line!r}"
             )

@@ -7,7 +7,9 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+
+from tfpriv import images
+from tfpriv.files import read_arrays
 
 SIDE = 32
 _ARCHIVE_PARTS = ("bytes", "offsets", "labels")
@@ -71,23 +73,23 @@ def load(source: str | os.PathLike) -> Dataset:
 
 
 def _from_archive(path: Path) -> Dataset:
-    with np.load(path, allow_pickle=False) as archive:
-        missing = [
-            f"{split}_{part}"
-            for split in ("train", "test")
-            for part in _ARCHIVE_PARTS
-            if f"{split}_{part}" not in archive
-        ]
-        if missing:
-            raise ValueError(f"{path} is no archive of pictures: it lacks {missing}")
-        splits = [
-            (
-                _decoded(archive[f"{split}_bytes"], archive[f"{split}_offsets"], path),
-                archive[f"{split}_labels"].astype(np.int64),
-            )
-            for split in ("train", "test")
-        ]
-        names = tuple(map(str, archive["class_names"]))
+    archive = read_arrays(path)
+    missing = [
+        f"{split}_{part}"
+        for split in ("train", "test")
+        for part in _ARCHIVE_PARTS
+        if f"{split}_{part}" not in archive
+    ]
+    if missing:
+        raise ValueError(f"{path} is no archive of pictures: it lacks {missing}")
+    splits = [
+        (
+            _decoded(archive[f"{split}_bytes"], archive[f"{split}_offsets"], path),
+            archive[f"{split}_labels"].astype(np.int64),
+        )
+        for split in ("train", "test")
+    ]
+    names = tuple(map(str, archive["class_names"]))
     (train_images, train_labels), (test_images, test_labels) = splits
     return Dataset(
         path.stem, train_images, train_labels, test_images, test_labels, names
@@ -97,11 +99,9 @@ def _from_archive(path: Path) -> Dataset:
 def _decoded(data: np.ndarray, offsets: np.ndarray, path: Path) -> np.ndarray:
     pictures = []
     for i, (begin, end) in enumerate(itertools.pairwise(offsets)):
-        try:
-            with Image.open(io.BytesIO(data[begin:end].tobytes())) as picture:
-                pictures.append(np.asarray(picture.convert("RGB")))
-        except OSError as error:
-            raise ValueError(f"{path}: picture {i} is damaged: {error}") from error
+        content = io.BytesIO(data[begin:end].tobytes())
+        with images.opened(content, f"picture {i} of {path}") as picture:
+            pictures.append(np.asarray(picture.convert("RGB")))
     return np.stack(pictures)
 
 

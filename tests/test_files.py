@@ -1,0 +1,108 @@
+"""Results appear whole or not at all: killed, full, forbidden; hostile arrays."""
+
+import io
+import signal
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from tfpriv import files
+
+KILLED = """
+import os, pathlib, signal, sys
+from tfpriv import files
+path = pathlib.Path(sys.argv[1])
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[2] == "before its name":
+    os.replace = pathlib.Path.rename = die
+if path.suffix:
+    with files.atomic_file(path) as file:
+        file.write(b"new")
+        file.flush()
+        sys.argv[2] == "half" and die()
+else:
+    with files.new_directory(path) as folder:
+        (folder / "a").write_text("new")
+        sys.argv[2] == "half" and die()
+"""
+
+
+@pytest.mark.parametrize("when", ["half", "before its name"])
+@pytest.mark.parametrize("name", ["old.txt", "new.txt", "folder"])
+def test_a_kill_leaves_what_was_there(tmp_path, name, when):
+    (tmp_path / "old.txt").write_text("old")
+    command = [sys.executable, "-c", KILLED, str(tmp_path / name), when]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert (tmp_path / "old.txt").read_text() == "old"
+    left = {path.name for path in tmp_path.iterdir()}
+    assert {name for name in left if name[0] != "."} == {"old.txt"}
+    assert len(left) == 2  # a hidden file or folder, under no name that is read
+
+
+def test_a_disk_that_fills_up_leaves_what_was_there(tmp_path, full_disk):
+    files.write_json(tmp_path / "a.json", {"a": 1})
+    before = (tmp_path / "a.json").read_bytes()
+    with full_disk(5):
+        with pytest.raises(OSError, match="large"):
+            files.write_json(tmp_path / "a.json", {"a": 2})
+        with (
+            pytest.raises(OSError, match="large"),
+            files.new_directory(tmp_path / "folder") as folder,
+        ):
+            (folder / "b").write_text("more than fits")
+    assert (tmp_path / "a.json").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_read_only_folder_stays_as_it_was(read_only):
+    files.write_json(read_only.folder / "a.json", {"a": 1})
+    with read_only as folder:
+        with pytest.raises(PermissionError):
+            files.write_json(folder / "a.json", {"a": 2})
+        with pytest.raises(PermissionError), files.new_directory(folder / "new"):
+            raise AssertionError("the folder was made")
+        assert files.read_json(folder / "a.json") == {"a": 1}
+        assert [path.name for path in folder.iterdir()] == ["a.json"]
+
+
+def header(shape):
+    """An array's file that promises a shape and holds nothing."""
+    file = io.BytesIO()
+    what = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, what)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        header((10**14,)),  # 400 TB
+        header((2**62, 2**62)),
+        header((-5,)),
+        header((3,)),
+        b"",
+        b"\x93NUMPY\x01\x00\xff\xff{",
+        b"no array",
+    ],
+)
+def test_hostile_arrays_are_one_error(tmp_path, content):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("x.npy", content)
+    with pytest.raises(ValueError, match=r"damaged.*Received: .*a\.npz"):
+        files.read_arrays(tmp_path / "a.npz")
+
+
+def test_one_array_is_no_archive(tmp_path):
+    (tmp_path / "a.npz").write_bytes(header((0,)))
+    with pytest.raises(ValueError, match=r"damaged.*Received: .*a\.npz"):
+        files.read_arrays(tmp_path / "a.npz")
+
+
+def test_objects_in_arrays_are_never_read(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.array([{}, None]))
+    with pytest.raises(ValueError, match=r"may run code.*a\.npz"):
+        files.read_arrays(tmp_path / "a.npz")
