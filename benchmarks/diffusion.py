@@ -1,7 +1,7 @@
 """Stable Diffusion inpainting: time and memory of tfpriv and of diffusers.
 
 Usage: python benchmarks/diffusion.py [--network sd512|tiny] [--rounds N]
-           [--forms step,pipeline] [--parts time,memory]
+           [--forms step,pipeline,default] [--parts time,memory]
 
 `sd512` has the size of runwayml/stable-diffusion-inpainting, 512 pixels, weights at
 random; both together take 10 GB of memory. diffusers runs in the reference environment
@@ -17,6 +17,7 @@ from competitors.process import Competitor, CompetitorError, Process
 FORMS = {
     "step": "a step of the UNet",
     "pipeline": "the pipeline, empty prompt, 4 steps",
+    "default": "the pipeline, empty prompt, 50 steps",
 }
 
 

@@ -14,6 +14,7 @@ MIDDLE = {"audit", "dp", "faces", "layers", "perception", "training"}
 BOTTOM = {
     "accounting",
     "images",
+    "models",
     "ops",
     "pretrained",
     "randomness",

@@ -92,6 +92,40 @@ def new_directory(path: str | os.PathLike):
         raise
 
 
+# NumPy reports damage by whatever its readers happen to raise.
+_DAMAGE = (
+    ValueError,
+    TypeError,
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,  # shapes are whatever a file says they are
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read_array(path: str | os.PathLike) -> np.ndarray:
+    """Reads the array of an .npy file; Python objects, which may run code, never.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The array.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: The file is damaged, holds Python objects, or more than the memory.
+    """
+    with _numpy_errors(path):
+        array = np.load(path, allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            array.close()
+            raise ValueError("It is an archive of arrays, not an array.")
+        return array
+
+
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Reads all arrays of an .npz file; Python objects, which may run code, never.
 
@@ -102,25 +136,29 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         The arrays by their names.
 
     Raises:
+        FileNotFoundError: There is no such file.
         ValueError: The file is damaged, holds Python objects, or more than the memory.
     """
-    try:
-        with np.load(path, allow_pickle=False) as data:
+    with _numpy_errors(path):
+        data = np.load(path, allow_pickle=False)
+        if isinstance(data, np.ndarray):
+            raise ValueError("It is an array, not an archive of arrays.")
+        with data:
             arrays = {name: data[name] for name in data.files}
         others = [n for n, array in arrays.items() if not isinstance(array, np.ndarray)]
         if others:  # which NumPy hands on as bytes
             raise ValueError(f"It holds other files: {others}.")
         return arrays
-    except (
-        ValueError,
-        TypeError,  # one array, not an archive of them
-        OSError,
-        EOFError,
-        KeyError,
-        MemoryError,  # its shapes are whatever it says they are
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+
+
+@contextlib.contextmanager
+def _numpy_errors(path):
+    """One error for a file that NumPy cannot read, and that names it."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no such file. Received: {path}")
+    try:
+        yield
+    except _DAMAGE as error:
         raise ValueError(
             "The arrays cannot be read: the file is damaged, or holds Python objects, "
             f"which may run code. Received: {path} ({error})"

@@ -16,7 +16,7 @@ TOKENS = 77
 
 
 def build(network, batch_size, form):
-    """See `worker.main`. The form is `"step"` or `"pipeline"`."""
+    """See `worker.main`. Its forms: `"step"`, `"pipeline"`, `"default"`."""
     sizes = workload.DIFFUSERS[network]
     unet = UNet2DConditionModel(**sizes.unet).eval().requires_grad_(False)
     weights = sum(weight.numel() for weight in unet.parameters())
@@ -44,6 +44,7 @@ def build(network, batch_size, form):
     )
     pipeline.set_progress_bar_config(disable=True)
     pictures, masks = workload.pictures(network, batch_size)
+    steps = workload.scheduler_steps(form)
 
     def repaint():
         with torch.no_grad():
@@ -56,7 +57,7 @@ def build(network, batch_size, form):
             mask_image=[Image.fromarray(mask) for mask in masks],
             height=pictures.shape[1],
             width=pictures.shape[2],
-            num_inference_steps=workload.STEPS,
+            num_inference_steps=next(steps),
         )
 
     return repaint, weights

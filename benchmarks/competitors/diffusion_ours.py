@@ -13,7 +13,7 @@ _WORDS = ("a", "a</w>", "aa</w>", "!", "<|startoftext|>", "<|endoftext|>")
 
 
 def build(network, batch_size, form):
-    """See `worker.main`. The form is `"step"` or `"pipeline"`."""
+    """See `worker.main`. Its forms: `"step"`, `"pipeline"`, `"default"`."""
     sizes = workload.DIFFUSERS[network]
     unet = UNet(sizes.unet)
     weights = sum(int(np.prod(w.shape)) for w in unet.trainable_weights)
@@ -32,7 +32,8 @@ def build(network, batch_size, form):
         Tokenizer(words, ["a a</w>"], pad_token="!"),
     )
     pictures, masks = workload.pictures(network, batch_size)
-    return (lambda: inpainter(pictures, masks, steps=workload.STEPS)), weights
+    steps = workload.scheduler_steps(form)
+    return (lambda: inpainter(pictures, masks, steps=next(steps))), weights
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Only numpy is imported here: each environment has it, and none has all the frame
 """
 
 import dataclasses
+import itertools
 
 import numpy as np
 
@@ -88,7 +89,17 @@ DIFFUSERS = {
         },
     ),
 }
-STEPS = 4  # of the scheduler, in the pipeline
+
+
+def scheduler_steps(form: str):
+    """Steps of the pipeline's scheduler, run by run; few in the first, to compile.
+
+    Args:
+        form: "pipeline" (4) or "default" (50, as both libraries have by default).
+    """
+    return itertools.chain([2], itertools.repeat({"pipeline": 4, "default": 50}[form]))
+
+
 SIZES |= {"sd512": 859_535_364, "tiny": 3_224_132}
 
 # cnn: 3x3 convolutions, each with GroupNorm and ReLU; pooled over the picture; Dense.

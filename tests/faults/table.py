@@ -238,6 +238,7 @@ ROWS = (
         "saved models",
         "an error; where only the ledger in it is damaged, epsilon is infinite",
         (
+            "test_models.py::test_any_damage_is_one_error_or_harmless",
             "dp/test_saving.py::test_a_file_cut_short_is_no_model",
             "dp/test_saving.py::test_a_corrupt_ledger_inside_a_file",
         ),
@@ -417,7 +418,7 @@ ROWS = (
         HOSTILE,
         "Keras models",
         "`ValueError`; Python code in it is not run",
-        ("captioning/test_train.py::test_code_in_a_model_is_refused_and_not_run",),
+        ("test_models.py::test_code_in_a_model_is_refused_and_not_run",),
     ),
     Row(
         HOSTILE,

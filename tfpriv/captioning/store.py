@@ -4,8 +4,6 @@ import importlib.metadata
 import sys
 from pathlib import Path
 
-import keras
-
 from tfpriv import dp
 from tfpriv.accounting import Ledger
 from tfpriv.captioning import pages
@@ -13,6 +11,7 @@ from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.pages import Public
 from tfpriv.captioning.train import UNIT, Trained
 from tfpriv.files import new_directory, write_json
+from tfpriv.models import load_model
 from tfpriv.report import PAGE
 from tfpriv.weights import digest_of
 
@@ -69,19 +68,9 @@ def load_captioner(path: str | Path) -> Captioner:
         FileNotFoundError: There is no such file.
         ValueError: It is not a captioner, or damaged.
     """
-    file = model_file(path)
-    try:
-        model = keras.models.load_model(file)
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise ValueError(
-            f"The model cannot be loaded: damaged, or not a captioner of tfpriv. "
-            f"Received: {file} ({error})"
-        ) from error
-    if not isinstance(model, Captioner):
-        raise ValueError(
-            f"Expected a captioner. Received: {type(model).__name__} in {file}"
-        )
-    return model
+    return load_model(
+        model_file(path), "a captioner of tfpriv", Captioner, compile=True
+    )
 
 
 def model_file(path: str | Path) -> Path:

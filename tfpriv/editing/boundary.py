@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv.files import atomic_file, read_arrays
+from tfpriv.files import atomic_file, read_array, read_arrays
 
 SPACES = ("z", "w")
 _MARKS = "marks"
@@ -187,14 +187,14 @@ class Boundary:
             raise FileNotFoundError(f"There is no such boundary. Received: {path}")
         try:
             if ending == ".npy":
-                vector = _vector(np.load(path, allow_pickle=False))
+                vector = _vector(read_array(path))
                 return cls(vector, attribute or path.stem, space=space)
             content = read_arrays(path)
             marks = json.loads(str(content[_MARKS]))
             if marks.pop("version") != _VERSION:
                 raise ValueError(f"It must be of version {_VERSION}.")
             return cls(content["normal"], **marks)
-        except (ValueError, KeyError, TypeError, EOFError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"The file is damaged, or holds no boundary. Received: {path} ({error})"
             ) from error

@@ -152,12 +152,12 @@ def _boundary(path: Path, generator):
 
 
 def invert(options: argparse.Namespace) -> int:
-    import keras
 
     from tfpriv.editing import encode, jobs
+    from tfpriv.models import load_model
 
     loss, identity = _losses(options.vgg, options.reader)
-    encoder = options.encoder and keras.saving.load_model(options.encoder)
+    encoder = options.encoder and load_model(options.encoder)
     report = jobs.invert_files(
         options.source,
         options.output,
@@ -180,11 +180,11 @@ def invert(options: argparse.Namespace) -> int:
 
 def _losses(vgg: str | None, reader: Path | None):
     """The loss of an inversion, and the similarity of persons or None."""
-    import keras
 
     from tfpriv.editing import losses, scores
     from tfpriv.faces import reader as readers
     from tfpriv.images import to_bytes
+    from tfpriv.models import load_model
 
     parts, identity = {"pixels": (1.0, losses.PixelLoss())}, None
     if vgg is not None:
@@ -193,7 +193,7 @@ def _losses(vgg: str | None, reader: Path | None):
         network = features(None if vgg == "download" else vgg, losses.SEED_LAYERS)
         parts["vgg"] = (1.0, losses.FeatureLoss(network))
     if reader is not None:
-        model = keras.saving.load_model(reader)
+        model = load_model(reader)
         parts["reader"] = (1.0, losses.FeatureLoss(readers.feature_maps(model)))
 
         def identity(one, other):
@@ -242,15 +242,15 @@ def _mechanism(options: argparse.Namespace, generator, space: str):
 
 
 def study(options: argparse.Namespace) -> None:
-    import keras
 
     from tfpriv.editing import embedded, study_report
     from tfpriv.editing.study import study
+    from tfpriv.models import load_model
 
     generator = generator_of(options)
     found = study(
         generator,
-        keras.saving.load_model(options.reader or embedded.path(embedded.READER)),
+        load_model(options.reader or embedded.path(embedded.READER)),
         _boundary(options.boundary, generator),
         clip=options.clip,
         epsilons=tuple(options.epsilons),
@@ -271,10 +271,10 @@ def study(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    import keras
 
     from tfpriv.editing import export_release
     from tfpriv.editing.stylegan.exporting import export_generator
+    from tfpriv.models import load_model
 
     needed = ("boundary", "clip", "epsilon", "delta")
     missing = [f"--{name}" for name in needed if getattr(options, name) is None]
@@ -288,7 +288,7 @@ def export(options: argparse.Namespace) -> None:
     else:
         export_release(
             generator,
-            keras.saving.load_model(options.encoder),
+            load_model(options.encoder),
             _mechanism(options, generator, "w"),
             options.output,
             delta=options.delta,

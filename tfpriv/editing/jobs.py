@@ -11,7 +11,7 @@ from tfpriv import images
 from tfpriv.accounting import Journal
 from tfpriv.editing import inversion, pictures
 from tfpriv.editing.release import Release
-from tfpriv.files import atomic_file
+from tfpriv.files import atomic_file, read_array
 
 JOURNAL, LEDGER = "releases.journal", "ledger.json"
 
@@ -172,13 +172,13 @@ def read_latent(path: str | os.PathLike, generator, space: str) -> np.ndarray:
         ValueError: the file is damaged, or holds something else.
     """
     try:
-        latent = np.load(path, allow_pickle=False)
+        latent = read_array(path)
         if space != "wp" and latent.ndim == 2 and len(latent) == 1:
             latent = latent[0]
         if latent.ndim != (2 if space == "wp" else 1) or latent.dtype.kind != "f":
             raise ValueError(f"An array of {latent.dtype}, shape {latent.shape}.")
         return generator.checked(latent, space)
-    except (ValueError, OSError, EOFError) as error:
+    except ValueError as error:
         raise ValueError(
             f"The file holds no latent of {space!r} of this generator. Received: "
             f"{path} ({error})"

@@ -191,13 +191,13 @@ def train(options: argparse.Namespace) -> None:
 
 
 def fit(options: argparse.Namespace) -> None:
-    import keras
 
     from tfpriv.editing.stylegan import fitting
+    from tfpriv.models import load_model
 
     fitting.fit(
         options.output,
-        reader=options.reader and keras.saving.load_model(options.reader),
+        reader=options.reader and load_model(options.reader),
         steps=options.steps,
         learning_rate=options.learning_rate,
         seed=options.seed,
@@ -222,13 +222,13 @@ def train_encoder(options: argparse.Namespace) -> None:
 
 
 def score(options: argparse.Namespace) -> None:
-    import keras
 
     from tfpriv.editing import scores
+    from tfpriv.models import load_model
 
     scores.sample_and_score(
         generator_of(options),
-        keras.saving.load_model(options.model),
+        load_model(options.model),
         options.output,
         options.count,
         names=options.names and tuple(options.names),
@@ -239,13 +239,13 @@ def score(options: argparse.Namespace) -> None:
 
 
 def boundary(options: argparse.Namespace) -> None:
-    import numpy as np
 
     from tfpriv.editing import Boundary, scores, train_boundary
+    from tfpriv.files import read_array
 
     generator = generator_of(options)
     fit = train_boundary(
-        np.load(options.latents, allow_pickle=False),
+        read_array(options.latents),
         scores.read_scores(options.scores, options.attribute),
         options.attribute,
         fraction=options.fraction,

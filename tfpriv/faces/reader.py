@@ -6,6 +6,7 @@ from keras import layers
 
 from tfpriv import checkpoints
 from tfpriv.faces.looks import ATTRIBUTES, SCENE, TRAITS, Faces
+from tfpriv.models import load_model
 
 SIZE = 64  # pixels
 NUMBERS = (*TRAITS, *ATTRIBUTES, *SCENE)
@@ -58,7 +59,7 @@ def embedded_reader() -> keras.Model:
     Raises:
         FileNotFoundError: its file is missing.
     """
-    return keras.saving.load_model(checkpoints.folder("faces") / "reader.keras")
+    return load_model(checkpoints.folder("faces") / "reader.keras")
 
 
 def readings(model: keras.Model, pictures: np.ndarray) -> np.ndarray:

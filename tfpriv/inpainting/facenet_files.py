@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
-import keras
 import numpy as np
 from keras import layers
 
 from tfpriv import weights
 from tfpriv.inpainting.facenet import FaceNet
+from tfpriv.models import load_model
 
 # The classifier over the pictures that the weights were trained on, of which no
 # embedding needs any; and counts of steps, which only PyTorch's training reads.
@@ -47,24 +47,9 @@ def load_facenet(path: str | os.PathLike) -> FaceNet:
     if not path.is_file():
         raise FileNotFoundError(f"There is no FaceNet here. Received: {path}")
     if path.suffix == ".keras":
-        return _load_keras(path)
+        return load_model(path, "a FaceNet of tfpriv", FaceNet)
     network = FaceNet()
     _assign(network, weights.read_torch(path), path)
-    return network
-
-
-def _load_keras(path):
-    try:
-        network = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises what its parts happen to raise
-        raise ValueError(
-            "The model cannot be loaded: damaged, or not a FaceNet of tfpriv. "
-            f"Received: {path} ({type(error).__name__}: {error})"
-        ) from error
-    if not isinstance(network, FaceNet):
-        raise ValueError(
-            f"Expected a FaceNet. Received: {type(network).__name__} in {path}"
-        )
     return network
 
 

@@ -1,13 +1,13 @@
 """A classifier over persons, on top of a network that is not changed."""
 
 import os
-from pathlib import Path
 
 import keras
 import numpy as np
 from keras import layers
 
 from tfpriv.inpainting.facenet import EMBEDDING, SIZE, FaceNet
+from tfpriv.models import load_model
 
 CELEBA_IDENTITIES = 10_177
 EPOCHS, RATE, BATCH_SIZE = 8, 1e-3, 32  # as published
@@ -106,17 +106,11 @@ def load_classifier(path: str | os.PathLike) -> keras.Model:
         FileNotFoundError: there is no such file.
         ValueError: it is damaged, or holds another model.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"There is no classifier here. Received: {path}")
-    try:
-        classifier = keras.saving.load_model(path, compile=False)
-        classifier.get_layer("identities")
-    except Exception as error:  # Keras raises what its parts happen to raise
+    classifier = load_model(path, "a classifier over persons")
+    if "identities" not in [layer.name for layer in classifier.layers]:
         raise ValueError(
-            "The model cannot be loaded: damaged, or not a classifier over persons. "
-            f"Received: {path} ({type(error).__name__}: {error})"
-        ) from error
+            f"Expected a classifier over persons. Received: {classifier.name} in {path}"
+        )
     return classifier
 
 

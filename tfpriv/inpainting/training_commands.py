@@ -316,10 +316,10 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def _judges(options):
     """Who judges beside the classifier, as `evaluation.evaluate` takes them."""
-    import keras
 
     from tfpriv.faces import reader as readers
     from tfpriv.inpainting import evaluation, load_facenet
+    from tfpriv.models import load_model
     from tfpriv.perception.lpips import Lpips
 
     judges = {}
@@ -327,7 +327,7 @@ def _judges(options):
         judges["reader"] = readers.embedded_reader()
         judges["recogniser"] = readers.TraitRecogniser(judges["reader"])
     if options.reader:
-        judges["reader"] = keras.saving.load_model(options.reader)
+        judges["reader"] = load_model(options.reader)
     if options.second:
         judges["recogniser"] = load_facenet(options.second)
     if "recogniser" in judges:

@@ -170,12 +170,12 @@ def unprotect(options: argparse.Namespace) -> int:
 
 
 def attack(options: argparse.Namespace) -> None:
-    import keras
 
+    from tfpriv.models import load_model
     from tfpriv.shuffling import attack as attacks
     from tfpriv.shuffling import attack_report, data, train
 
-    model = keras.saving.load_model(options.model) if options.model else None
+    model = load_model(options.model) if options.model else None
     dataset = data.load(options.data)
     options.output.mkdir(parents=True, exist_ok=True)
     results = attacks.attack(

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from tfpriv.files import atomic_path, write_json
+from tfpriv.models import load_model
 from tfpriv.shuffling.data import Dataset
 from tfpriv.shuffling.keyed_model import keyed
 from tfpriv.shuffling.keys import Key
@@ -224,5 +225,5 @@ def load_network(path: str | os.PathLike) -> keras.Model:
     Raises:
         ValueError: for what is no Keras model.
     """
-    model = keras.models.load_model(path, compile=False)
+    model = load_model(path)
     return getattr(model, "plain", model)

@@ -6,7 +6,6 @@ from collections import Counter
 from pathlib import Path
 
 import h5py
-import keras
 import numpy as np
 import safetensors
 import safetensors.numpy
@@ -16,6 +15,7 @@ from tfpriv.editing.stylegan import names
 from tfpriv.editing.stylegan.generator import FUSED_FROM, RESOLUTIONS, StyleGAN
 from tfpriv.editing.stylegan.synthesis import FIRST
 from tfpriv.files import atomic_file, atomic_path
+from tfpriv.models import load_model
 
 ENDINGS = (".pth", ".pt", ".pkl", ".keras", ".weights.h5", ".safetensors")
 _NETWORK = "dnnlib.tflib.network.Network"
@@ -123,18 +123,7 @@ def _ending(path):
 
 
 def _load_keras(path):
-    try:
-        generator = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises what its parts happen to raise
-        raise ValueError(
-            "The model cannot be loaded: damaged, or not a generator of tfpriv. "
-            f"Received: {path} ({type(error).__name__}: {error})"
-        ) from error
-    if not isinstance(generator, StyleGAN):
-        raise ValueError(
-            f"Expected a StyleGAN. Received: {type(generator).__name__} in {path}"
-        )
-    return generator
+    return load_model(path, "a generator of tfpriv", StyleGAN)
 
 
 def _load_h5(path):

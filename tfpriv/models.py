@@ -1,0 +1,43 @@
+"""Keras models from files: nothing in them is run, and damage is one clear error."""
+
+import os
+from pathlib import Path
+
+import keras
+
+
+def load_model(
+    path: str | os.PathLike,
+    what: str = "a model of Keras",
+    kind: type = keras.Model,
+    *,
+    compile: bool = False,
+) -> keras.Model:
+    """Loads a `.keras` file. Python code in it is refused, not run.
+
+    Args:
+        path: The file.
+        what: What it should be, for the error.
+        kind: Class that it must be of.
+        compile: As in Keras; so that it can be trained on.
+
+    Returns:
+        The model.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        ValueError: It is damaged, or another model.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"There is no model here. Received: {path}")
+    try:
+        model = keras.saving.load_model(path, compile=compile, safe_mode=True)
+    except Exception as error:  # Keras raises what its parts happen to raise
+        raise ValueError(
+            f"The model cannot be loaded: damaged, or not {what}. "
+            f"Received: {path} ({type(error).__name__}: {error})"
+        ) from error
+    if not isinstance(model, kind):
+        raise ValueError(f"Expected {what}. Received: {type(model).__name__} in {path}")
+    return model
