@@ -92,12 +92,14 @@ DIFFUSERS = {
 
 
 def scheduler_steps(form: str):
-    """Steps of the pipeline's scheduler, run by run; few in the first, to compile.
+    """Steps of the pipeline's scheduler, run by run; few in two, to compile.
 
     Args:
         form: "pipeline" (4) or "default" (50, as both libraries have by default).
     """
-    return itertools.chain([2], itertools.repeat({"pipeline": 4, "default": 50}[form]))
+    return itertools.chain(
+        [2, 2], itertools.repeat({"pipeline": 4, "default": 50}[form])
+    )
 
 
 SIZES |= {"sd512": 859_535_364, "tiny": 3_224_132}
