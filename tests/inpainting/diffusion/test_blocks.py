@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from tfpriv.inpainting.diffusion import attention
-from tfpriv.inpainting.diffusion.blocks import GroupNorm, Upsample
+from tfpriv.inpainting.diffusion.blocks import (
+    HEAVY,
+    Convolution,
+    GroupNorm,
+    Upsample,
+    as_product,
+)
 
 
 def attention_oracle(queries, keys, values):
@@ -44,6 +50,38 @@ def test_no_more_weights_than_allowed(rng, max_weights, chunks, monkeypatch):
     attention.attend(queries, keys, keys, max_weights)
     assert set(held) == {2 * 3 * 12 * 7 // chunks}
     assert held[0] <= max(max_weights, 2 * 3 * 7)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_convolution_as_a_product(rng, size, count):
+    x = rng.normal(size=(count, 4, 5, 6)).astype("float32")
+    kernel = rng.normal(size=(size, size, 6, 7)).astype("float32")
+    edge = size // 2
+    wide = np.pad(x, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
+    right = np.zeros((count, 4, 5, 7))
+    for i, j in np.ndindex(4, 5):
+        seen = wide[:, i : i + size, j : j + size]
+        right[:, i, j] = np.tensordot(seen, kernel, 3)
+    np.testing.assert_allclose(as_product(x, kernel), right, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("places", [1, 2])
+def test_small_pictures_with_many_weights_go_the_other_way(rng, places, monkeypatch):
+    """Both ways give the same; which one was taken is seen."""
+    filters = -(-2 * HEAVY // (9 * 8)) - 1  # too few for two places
+    layer = Convolution(filters)
+    layer.build((None, None, None, 8))
+    x = rng.normal(size=(1, 1, places, 8)).astype("float32")
+    taken = []
+    monkeypatch.setattr(
+        "tfpriv.inpainting.diffusion.blocks.as_product",
+        lambda *given: taken.append(1) or as_product(*given),
+    )
+    found = layer(x)
+    assert len(taken) == 2 - places
+    right = as_product(x, layer.kernel)
+    np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-5)
 
 
 def test_group_norm(rng):

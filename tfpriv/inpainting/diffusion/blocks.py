@@ -4,6 +4,8 @@ Each part of a block has the name that diffusers gives it; `names.py` joins them
 names of weights in its files.
 """
 
+import math
+
 import keras
 from keras import ops
 
@@ -73,9 +75,55 @@ class GroupNorm(keras.layers.Layer):
         return ops.reshape(means, (-1, *[1] * inner, channels))
 
 
-def convolution(filters: int, size: int = 3, dtype=None):
-    """A convolution that keeps height and width."""
-    return keras.layers.Conv2D(filters, size, padding="same", dtype=dtype)
+# With more weights to a place, TensorFlow's convolution on a processor spends as long
+# on bringing them into its own order, each time anew, as on products.
+HEAVY = 2048
+
+
+class Convolution(keras.layers.Conv2D):
+    """A convolution that keeps height and width, quick on small pictures.
+
+    Args:
+        filters: Channels that come out.
+        size: Of the kernel, odd.
+        **options: Of a Keras layer.
+    """
+
+    def __init__(self, filters: int, size: int = 3, **options):
+        super().__init__(filters, size, padding="same", **options)
+
+    def convolution_op(self, inputs, kernel):
+        """As Keras' own; where there are far more weights than places, one product."""
+        places = None if None in inputs.shape[:3] else math.prod(inputs.shape[:3])
+        weights = math.prod(kernel.shape)
+        if places is None or kernel.shape[0] == 1 or weights < HEAVY * places:
+            return super().convolution_op(inputs, kernel)
+        return as_product(inputs, kernel)
+
+
+def as_product(x, kernel):
+    """A convolution as a product of each place's surroundings with all weights.
+
+    Args:
+        x: `(n, h, w, c)`, of a known shape.
+        kernel: `(k, k, c, filters)`, k odd.
+
+    Returns:
+        `(n, h, w, filters)`; zeros lie around the picture.
+    """
+    _, height, width, channels = x.shape
+    size, filters = kernel.shape[0], kernel.shape[-1]
+    edge = (size // 2, size // 2)
+    wide = ops.pad(x, ((0, 0), edge, edge, (0, 0)))
+    shifted = [
+        wide[:, i : i + height, j : j + width] for i in range(size) for j in range(size)
+    ]
+    surroundings = ops.concatenate(shifted, axis=-1)
+    product = ops.matmul(
+        ops.reshape(surroundings, (-1, size * size * channels)),
+        ops.reshape(kernel, (-1, filters)),
+    )
+    return ops.reshape(product, (-1, height, width, filters))
 
 
 class ResidualBlock(Block):
@@ -95,12 +143,12 @@ class ResidualBlock(Block):
         self.filters, self.timed = filters, timed
         dtype = self.dtype_policy
         self.norm1 = self.add("norm1", GroupNorm(groups, epsilon, dtype=dtype))
-        self.conv1 = self.add("conv1", convolution(filters, dtype=dtype))
+        self.conv1 = self.add("conv1", Convolution(filters, dtype=dtype))
         if timed:
             dense = keras.layers.Dense(filters, dtype=dtype)
             self.time_projection = self.add("time_emb_proj", dense)
         self.norm2 = self.add("norm2", GroupNorm(groups, epsilon, dtype=dtype))
-        self.conv2 = self.add("conv2", convolution(filters, dtype=dtype))
+        self.conv2 = self.add("conv2", Convolution(filters, dtype=dtype))
         self.shortcut = None
 
     def build(self, shape, time_shape=None):
@@ -113,7 +161,7 @@ class ResidualBlock(Block):
         self.norm2.build(wide)
         self.conv2.build(wide)
         if shape[-1] != self.filters:
-            layer = convolution(self.filters, 1, dtype=self.dtype_policy)
+            layer = Convolution(self.filters, 1, dtype=self.dtype_policy)
             self.shortcut = self.add("conv_shortcut", layer)
             self.shortcut.build(shape)
 
@@ -160,7 +208,7 @@ class Upsample(Block):
 
     def __init__(self, filters: int, **options):
         super().__init__(**options)
-        self.conv = self.add("conv", convolution(filters, dtype=self.dtype_policy))
+        self.conv = self.add("conv", Convolution(filters, dtype=self.dtype_policy))
 
     def build(self, shape):
         """Builds the convolution."""

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from tfpriv.inpainting.diffusion import configs
-from tfpriv.inpainting.diffusion.blocks import GroupNorm, convolution
+from tfpriv.inpainting.diffusion.blocks import Convolution, GroupNorm
 from tfpriv.inpainting.diffusion.levels import DownLevel, MiddleLevel, UpLevel
 
 DEFAULTS = {
@@ -70,7 +70,7 @@ class UNet(keras.Model):
         widths = list(self.config["block_out_channels"])
         self.time1 = self._part("time_embedding.linear_1", _dense, 4 * widths[0])
         self.time2 = self._part("time_embedding.linear_2", _dense, 4 * widths[0])
-        self.conv_in = self._part("conv_in", convolution, widths[0])
+        self.conv_in = self._part("conv_in", Convolution, widths[0])
         down, up = self._levels(widths)
         last = len(widths) - 1
         self.down = [
@@ -87,7 +87,7 @@ class UNet(keras.Model):
         ]
         groups, epsilon = self.config["norm_num_groups"], self.config["norm_eps"]
         self.norm_out = self._part("conv_norm_out", GroupNorm, groups, epsilon)
-        self.conv_out = self._part("conv_out", convolution, self.config["out_channels"])
+        self.conv_out = self._part("conv_out", Convolution, self.config["out_channels"])
         self.build()
 
     def _levels(self, widths):

@@ -7,11 +7,11 @@ from tfpriv.inpainting.diffusion import configs
 from tfpriv.inpainting.diffusion.attention import PictureAttention
 from tfpriv.inpainting.diffusion.blocks import (
     Block,
+    Convolution,
     Downsample,
     GroupNorm,
     ResidualBlock,
     Upsample,
-    convolution,
 )
 
 DEFAULTS = {
@@ -68,8 +68,8 @@ class VAE(keras.Model):
         latent, dtype = self.config["latent_channels"], self.dtype_policy
         self.encoder = Encoder(self.config, dtype=dtype)
         self.decoder = Decoder(self.config, dtype=dtype)
-        self.to_moments = convolution(2 * latent, 1, dtype=dtype)
-        self.from_latent = convolution(latent, 1, dtype=dtype)
+        self.to_moments = Convolution(2 * latent, 1, dtype=dtype)
+        self.from_latent = Convolution(latent, 1, dtype=dtype)
         self.parts = {
             "encoder": self.encoder,
             "decoder": self.decoder,
@@ -187,7 +187,7 @@ class _Row(Block):
 
     def _append_end(self, width, outputs):
         self._append("conv_norm_out", GroupNorm, self.groups, EPSILON, width=width)
-        self._append("conv_out", convolution, outputs, width=outputs)
+        self._append("conv_out", Convolution, outputs, width=outputs)
 
     def build(self, shape):
         """Builds the layers."""
@@ -209,7 +209,7 @@ class Encoder(_Row):
 
     def _fill(self, config):
         widths = list(config["block_out_channels"])
-        self._append("conv_in", convolution, widths[0], width=widths[0])
+        self._append("conv_in", Convolution, widths[0], width=widths[0])
         for level, width in enumerate(widths):
             name = f"down_blocks.{level}"
             self._append_residuals(name, config["layers_per_block"], width)
@@ -227,7 +227,7 @@ class Decoder(_Row):
     def _fill(self, config):
         widths = list(config["block_out_channels"])[::-1]
         width = widths[0]
-        self._append("conv_in", convolution, width, width=width)
+        self._append("conv_in", Convolution, width, width=width)
         self._append("mid_block", _Middle, width, self.groups, width=width)
         for level, width in enumerate(widths):
             name = f"up_blocks.{level}"
