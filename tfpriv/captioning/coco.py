@@ -5,7 +5,6 @@ DIR/train2017/000000000009.jpg
 """
 
 import dataclasses
-import json
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 
 from tfpriv import images
 from tfpriv.captioning.grammar import Scene
+from tfpriv.files import read_json
 
 YEARS = ("2017", "2014")
 
@@ -123,14 +123,9 @@ def _caption_file(folder, split):
 
 
 def _read_document(file):
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"The caption file is not valid JSON. Received: {file} ({error})"
-        ) from error
+    document = read_json(file)
     for key in ("images", "annotations"):
-        if not isinstance(document, dict) or not isinstance(document.get(key), list):
+        if not isinstance(document.get(key), list):
             raise ValueError(
                 "The caption file must hold a JSON object with the lists 'images' and "
                 f"'annotations'; {key!r} is missing. Received: {file}"
@@ -196,7 +191,7 @@ def _read_scenes(file, ids):
     """What is really in generated pictures; other data sets have no such file."""
     if not file.is_file():
         return None
-    data = json.loads(file.read_text(encoding="utf-8"))
+    data = read_json(file)
     try:
         return tuple(Scene.from_json(data[str(i)]) for i in ids)
     except (KeyError, TypeError) as error:

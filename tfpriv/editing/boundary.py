@@ -194,7 +194,7 @@ class Boundary:
             if marks.pop("version") != _VERSION:
                 raise ValueError(f"It must be of version {_VERSION}.")
             return cls(content["normal"], **marks)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ValueError(
                 f"The file is damaged, or holds no boundary. Received: {path} ({error})"
             ) from error

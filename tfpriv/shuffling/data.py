@@ -82,26 +82,51 @@ def _from_archive(path: Path) -> Dataset:
     ]
     if missing:
         raise ValueError(f"{path} is no archive of pictures: it lacks {missing}")
+    if "class_names" not in archive:
+        raise ValueError(f"{path} is no archive of pictures: it lacks class_names")
     splits = [
         (
             _decoded(archive[f"{split}_bytes"], archive[f"{split}_offsets"], path),
-            archive[f"{split}_labels"].astype(np.int64),
+            _labels(archive[f"{split}_labels"], archive[f"{split}_offsets"], path),
         )
         for split in ("train", "test")
     ]
-    names = tuple(map(str, archive["class_names"]))
+    names = tuple(map(str, np.atleast_1d(archive["class_names"])))
     (train_images, train_labels), (test_images, test_labels) = splits
     return Dataset(
         path.stem, train_images, train_labels, test_images, test_labels, names
     )
 
 
+def _labels(labels: np.ndarray, offsets: np.ndarray, path: Path) -> np.ndarray:
+    if labels.dtype.kind not in "iu" or labels.shape != (len(offsets) - 1,):
+        raise ValueError(
+            f"{path} is damaged: expected a whole number as label for each of "
+            f"{len(offsets) - 1} pictures. Received: {labels.dtype} of shape "
+            f"{labels.shape}"
+        )
+    return labels.astype(np.int64)
+
+
 def _decoded(data: np.ndarray, offsets: np.ndarray, path: Path) -> np.ndarray:
+    if (
+        (data.dtype, data.ndim) != (np.uint8, 1)
+        or offsets.dtype.kind not in "iu"
+        or offsets.ndim != 1
+        or len(offsets) < 2
+    ):
+        raise ValueError(
+            f"{path} is damaged: expected pictures as uint8 bytes and whole numbers as "
+            f"their bounds. Received: {data.dtype} of shape {data.shape}, "
+            f"{offsets.dtype} of shape {offsets.shape}"
+        )
     pictures = []
     for i, (begin, end) in enumerate(itertools.pairwise(offsets)):
         content = io.BytesIO(data[begin:end].tobytes())
         with images.opened(content, f"picture {i} of {path}") as picture:
             pictures.append(np.asarray(picture.convert("RGB")))
+    if len({picture.shape for picture in pictures}) > 1:
+        raise ValueError(f"{path} is damaged: its pictures are of several sizes")
     return np.stack(pictures)
 
 

@@ -4,7 +4,10 @@ A field that would make another network than the one built here is refused by na
 that no file is read into the wrong one.
 """
 
+import math
 from collections.abc import Mapping
+
+LARGEST = 1 << 20  # channels, layers, tokens: no network has more
 
 
 def checked(
@@ -30,7 +33,27 @@ def checked(
                 f"{kind} is not built with `{name}` other than "
                 f"{' or '.join(map(repr, allowed))}. Received: {name}={value!r}"
             )
+    for name, default in defaults.items():
+        if name in config and not _is_like(config[name], default):
+            raise ValueError(
+                f"{kind}: `{name}` must be like {default!r}. Received: "
+                f"{name}={config[name]!r}"
+            )
     return {name: config.get(name, value) for name, value in defaults.items()}
+
+
+def _is_like(value, default):
+    """Whether a value is of the default's kind, and of a size that can be."""
+    if default is None:
+        return True
+    if isinstance(value, list | tuple) and not isinstance(default, bool | str | float):
+        inner = default[0] if isinstance(default, tuple) else default
+        return 0 < len(value) <= LARGEST and all(_is_like(v, inner) for v in value)
+    if isinstance(default, float):
+        return type(value) in (int, float) and 0 < value < math.inf
+    if isinstance(default, int) and not isinstance(default, bool):
+        return type(value) is int and min(default, 1) <= value <= LARGEST
+    return type(value) is type(default)
 
 
 def per_level(value, levels: int) -> list:

@@ -86,9 +86,22 @@ def read_tokenizer(folder: str | os.PathLike) -> Tokenizer:
             settings |= read_json(folder / name)
     pad = settings.get("pad_token") or _END
     if isinstance(pad, dict):  # a token with its properties
-        pad = pad["content"]
-    length = min(settings.get("model_max_length", LENGTH), LENGTH)
-    return Tokenizer(*_vocabulary(folder), length, pad)
+        pad = pad.get("content")
+    length = settings.get("model_max_length", LENGTH)  # 1e30 where there is no limit
+    if not isinstance(pad, str) or not isinstance(length, int | float) or length < 2:
+        raise ValueError(
+            "Expected a token to fill with and a length of 2 or more. Received: "
+            f"pad_token={pad!r}, model_max_length={length!r} in {folder}"
+        )
+    try:
+        return Tokenizer(*_vocabulary(folder), int(min(length, LENGTH)), pad)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # KerasHub raises what its parts happen to raise
+        raise ValueError(
+            f"The tokenizer's files are damaged. Received: {folder} "
+            f"({type(error).__name__}: {error})"
+        ) from error
 
 
 def _vocabulary(folder):
@@ -100,6 +113,8 @@ def _vocabulary(folder):
             pair if isinstance(pair, str) else " ".join(pair) for pair in pairs
         ]
     vocabulary = read_json(folder / VOCABULARY)
+    if not all(type(number) is int for number in vocabulary.values()):
+        raise ValueError("A token's number must be a whole number.")
     if not (folder / MERGES).is_file():
         raise FileNotFoundError(f"There is no such file. Received: {folder / MERGES}")
     lines = (folder / MERGES).read_text(encoding="utf-8").splitlines()
