@@ -106,3 +106,21 @@ def test_objects_in_arrays_are_never_read(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.array([{}, None]))
     with pytest.raises(ValueError, match=r"may run code.*a\.npz"):
         files.read_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_characters_that_do_not_exist_are_refused(tmp_path, order):
+    names = np.array(["ab", "c"], f"{order}U2")
+    np.savez(tmp_path / "a.npz", names=names)
+    np.testing.assert_array_equal(files.read_arrays(tmp_path / "a.npz")["names"], names)
+    names.view(f"{order}u4")[1] = 0x110000
+    np.savez(tmp_path / "a.npz", names=names)
+    with pytest.raises(ValueError, match="characters that do not exist"):
+        files.read_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("content", [b"[" * 5000, b"{", b"[1]", b"\xff"])
+def test_what_is_no_json_object(tmp_path, content):
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"Received: .*a\.json"):
+        files.read_json(tmp_path / "a.json")

@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def read_array(path: str | os.PathLike) -> np.ndarray:
         if not isinstance(array, np.ndarray):
             array.close()
             raise ValueError("It is an archive of arrays, not an array.")
-        return array
+        return _of_real_characters(array)
 
 
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -133,7 +134,16 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         others = [n for n, array in arrays.items() if not isinstance(array, np.ndarray)]
         if others:  # which NumPy hands on as bytes
             raise ValueError(f"It holds other files: {others}.")
-        return arrays
+        return {name: _of_real_characters(array) for name, array in arrays.items()}
+
+
+def _of_real_characters(array):
+    """An array whose texts, if it holds any, Python can make strings of."""
+    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+        numbers = np.ascontiguousarray(array).view(f"{array.dtype.byteorder}u4")
+        if numbers.max() > sys.maxunicode:
+            raise ValueError("It holds characters that do not exist.")
+    return array
 
 
 @contextlib.contextmanager
