@@ -89,10 +89,6 @@ test-slow: $(STAMP) ## run the long tests: statistics, kills, packaging
 faults: $(STAMP) ## kill, fill the disk, damage files: what happens (docs/faults.md)
 	$(BIN)/python tests/faults/run.py $(TWO_AT_A_TIME) $(ARGS)
 
-.PHONY: fuzz
-fuzz: $(STAMP) ## damaged files for every parser (MINUTES=60; docs/fuzzing.md)
-	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),60)
-
 .PHONY: reference
 reference: $(STAMP) ## build the reference environments and compare with them
 	bash tests/reference/build.sh

@@ -1,6 +1,0 @@
-"""The parsers, what damages files, and the run lie beside these tests."""
-
-import pathlib
-import sys
-
-sys.path.insert(0, str(pathlib.Path(__file__).parent))
