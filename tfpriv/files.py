@@ -6,8 +6,6 @@ import os
 import secrets
 import shutil
 import tempfile
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -92,19 +90,6 @@ def new_directory(path: str | os.PathLike):
         raise
 
 
-# NumPy reports damage by whatever its readers happen to raise.
-_DAMAGE = (
-    ValueError,
-    TypeError,
-    OSError,
-    EOFError,
-    KeyError,
-    MemoryError,  # shapes are whatever a file says they are
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
 def read_array(path: str | os.PathLike) -> np.ndarray:
     """Reads the array of an .npy file; Python objects, which may run code, never.
 
@@ -123,7 +108,7 @@ def read_array(path: str | os.PathLike) -> np.ndarray:
         if not isinstance(array, np.ndarray):
             array.close()
             raise ValueError("It is an archive of arrays, not an array.")
-        return array
+        return _readable(array)
 
 
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -148,7 +133,14 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         others = [n for n, array in arrays.items() if not isinstance(array, np.ndarray)]
         if others:  # which NumPy hands on as bytes
             raise ValueError(f"It holds other files: {others}.")
-        return arrays
+        return {name: _readable(array) for name, array in arrays.items()}
+
+
+def _readable(array):
+    """The array, if its texts are ones: their code points are whatever a file says."""
+    if array.dtype.kind == "U":
+        array.tolist()
+    return array
 
 
 @contextlib.contextmanager
@@ -158,11 +150,23 @@ def _numpy_errors(path):
         raise FileNotFoundError(f"There is no such file. Received: {path}")
     try:
         yield
-    except _DAMAGE as error:
+    except Exception as error:  # damage is whatever NumPy's readers happen to raise
         raise ValueError(
             "The arrays cannot be read: the file is damaged, or holds Python objects, "
             f"which may run code. Received: {path} ({error})"
         ) from error
+
+
+def parse_json(text: str):
+    """What a JSON text of whatever origin says.
+
+    Raises:
+        ValueError: It is no JSON, or nested more deeply than can be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("It is nested too deeply.") from error
 
 
 def read_json(path: str | os.PathLike) -> dict:
@@ -176,7 +180,7 @@ def read_json(path: str | os.PathLike) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"There is no such file. Received: {path}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"This is no JSON. Received: {path} ({error})") from error
     if not isinstance(found, dict):

@@ -145,7 +145,13 @@ class Journal:
                 raise self._damage(number)
             try:
                 self._replay_line(number, text)
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
+            except (
+                LookupError,
+                TypeError,
+                ValueError,
+                ArithmeticError,
+                RecursionError,
+            ) as error:
                 raise self._damage(number) from error
             self._chain = zlib.crc32(line)
             self._end += len(line) + 1

@@ -1,7 +1,6 @@
 """One picture through a network: its class, and what the layers make of it."""
 
 import dataclasses
-import json
 import os
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import keras
 import numpy as np
 
 from tfpriv import images
+from tfpriv.files import read_json
 from tfpriv.shuffling import codec
 from tfpriv.shuffling.experiments import MANIFEST_NAME
 from tfpriv.shuffling.keyed_model import keyed
@@ -80,7 +80,14 @@ def class_names(model_path: str | os.PathLike) -> list[str] | None:
         A name for each class, or `None` without a manifest.
     """
     manifest = Path(model_path).with_name(MANIFEST_NAME)
-    return json.loads(manifest.read_text())["classes"] if manifest.exists() else None
+    if not manifest.exists():
+        return None
+    names = read_json(manifest).get("classes")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"The manifest must hold the names of the classes. Received: {manifest}"
+        )
+    return names
 
 
 def classify(

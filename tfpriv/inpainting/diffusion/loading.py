@@ -166,14 +166,14 @@ def _weights_files(folder) -> list[Path]:
 def _shards(index: Path) -> list[Path]:
     """The files that an index names, all of its own folder."""
     parts = read_json(index).get("weight_map")
-    names = set(parts.values()) if isinstance(parts, dict) else {None}
+    names = list(parts.values()) if isinstance(parts, dict) else [None]
     wrong = [n for n in names if not isinstance(n, str) or Path(n).name != n]
     if wrong or not names:
         raise ValueError(
             "An index must name files of its folder for its weights. Received: "
             f"{wrong[:1] or parts} in {index}"
         )
-    return [index.parent / name for name in sorted(names)]
+    return [index.parent / name for name in sorted(set(names))]
 
 
 def _assign(expected: Iterator[Weight], paths: list[Path]) -> None:
