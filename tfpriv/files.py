@@ -143,6 +143,11 @@ def _readable(array):
     return array
 
 
+def is_plain_name(name: str) -> bool:
+    """Whether a file's name leads to no other folder than the one it is put behind."""
+    return Path(name).name == name and name not in ("", "..")
+
+
 @contextlib.contextmanager
 def _numpy_errors(path):
     """One error for a file that NumPy cannot read, and that names it."""

@@ -240,8 +240,11 @@ def _is_torn(rest: bytes, *, first: bool) -> bool:
 
 
 def _unseal(line: bytes, chain: int) -> str | None:
-    """The text of a line, or None if its checksum is wrong."""
+    """The text of a line, or None if its checksum is wrong, or it is no text."""
     body, blank, checksum = line.rpartition(b" ")
     if not blank or checksum != b"%08x" % zlib.crc32(body, chain):
         return None
-    return body.decode()
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfpriv import images
 from tfpriv.captioning.grammar import Scene
-from tfpriv.files import parse_json
+from tfpriv.files import is_plain_name, parse_json
 
 YEARS = ("2017", "2014")
 
@@ -164,7 +164,7 @@ def _picture_paths(folder, rows, file):
         name = _field(row, "file_name", str, file)
         if number in paths:
             raise ValueError(f"Picture id {number} appears twice. Received: {file}")
-        if Path(name).name != name:
+        if not is_plain_name(name):
             raise ValueError(
                 "A picture's `file_name` must be a plain name. "
                 f"Received: {name!r} in {file}"

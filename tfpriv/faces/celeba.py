@@ -10,7 +10,7 @@ import numpy as np
 from tfpriv import images
 from tfpriv.faces.drawing import draw, landmarks
 from tfpriv.faces.looks import ATTRIBUTES, SCENE, TRAITS, Faces, sample
-from tfpriv.files import atomic_path, new_directory
+from tfpriv.files import atomic_path, is_plain_name, new_directory
 
 PICTURES = "img_align_celeba"
 IDENTITIES = "identity_CelebA.txt"
@@ -364,7 +364,8 @@ def _read_rows(path: Path, width: int, header=None) -> dict[str, list[int]]:
         except ValueError:
             row = []
         fits = all(abs(value) < 2**63 for value in row)  # an int64
-        if not fits or len(row) != width or name in rows or Path(name).name != name:
+        plain = is_plain_name(name)
+        if not (fits and plain) or len(row) != width or name in rows:
             raise ValueError(
                 f"A line must hold a picture's plain name, once, and {width} whole "
                 f"number{'s' * (width > 1)}. Received: line {number} of {path}: "
