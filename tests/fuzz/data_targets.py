@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 from PIL import Image
-from target import Target, as_json, document, place, written
+from target import Target, as_json, document, is_inside, place, written
 
 from tfpriv import files, images
 from tfpriv.captioning.coco import load_coco
@@ -49,7 +49,7 @@ def _coco(kind, seed):
         found = load_coco(folder)
         assert len(found.ids) == len(found.captions) == len(found.pictures)
         inside = folder / "train2017"
-        assert all(path.parent == inside for path in found.pictures), "outside"
+        assert all(is_inside(path, inside) for path in found.pictures), "outside"
 
     return Target(f"COCO: {kind}", seed, read, (ValueError, FileNotFoundError))
 
@@ -83,6 +83,8 @@ def _celeba(name):
         columns = [found.identity, found.partition, found.landmarks()]
         assert all(c.dtype.kind == "i" for c in columns), "no whole numbers"
         assert found.attributes.shape == (len(found), 40)
+        inside = folder / celeba.PICTURES
+        assert all(is_inside(path, inside) for path in found.paths()), "outside"
 
     return Target(
         f"CelebA: {name}", lambda: [(_faces() / name).read_bytes()], read, (ValueError,)

@@ -52,6 +52,11 @@ def written(name: str, data: bytes) -> Path:
     return path
 
 
+def is_inside(path: Path, folder: Path) -> bool:
+    """Whether a path is that of something in a folder, not below it nor outside."""
+    return path.resolve().parent == folder.resolve()
+
+
 def document(data: bytes):
     """JSON, for targets that wrap what is in it; too deep a nesting is a bad input."""
     try:

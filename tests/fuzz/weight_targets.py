@@ -9,17 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
-from target import Target, as_json, document, place, written
+from target import Target, as_json, document, is_inside, place, written
 
 from tfpriv import weights
 from tfpriv.editing.boundary import Boundary
 from tfpriv.inpainting.diffusion import loading, schedulers
+from tfpriv.inpainting.diffusion.text_encoder import text_encoder
 from tfpriv.inpainting.diffusion.tokenizer import read_tokenizer
+from tfpriv.inpainting.diffusion.unet import UNet
+from tfpriv.inpainting.diffusion.vae import VAE
 from tfpriv.training import restore_state, save_state
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "editing" / "stylegan"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "inpainting" / "diffusion"))
 
 import foreign_files
+import tiny_inpainter
 
 _ARRAYS = {
     "a.weight": np.arange(6, dtype="f4").reshape(2, 3),
@@ -123,7 +128,7 @@ def _read_safetensors(data):
 def _read_index(data):
     path = written("weights/a.safetensors.index.json", data)
     for part in loading._shards(path):
-        assert part.parent == path.parent, "a file of another folder"
+        assert is_inside(part, path.parent), "a file of another folder"
 
 
 def _scheduler_configs():
@@ -140,6 +145,30 @@ def _read_scheduler(data):
     if not isinstance(config, dict):
         raise ValueError("read_json lets no other pass")
     schedulers.from_config(config)
+
+
+_SMALL = 64  # larger networks take too long to build
+
+
+def _network(name, kind, config):
+    """A target: the configuration of a network, which is built."""
+
+    def read(data):
+        found = document(data)
+        if not isinstance(found, dict):
+            raise ValueError("read_json lets no other pass")
+        if not all(abs(number) <= _SMALL for number in _numbers(found)):
+            raise ValueError("too large to be built here")
+        kind(found)
+
+    return Target(f"config of a {name}", lambda: [as_json(config)], read)
+
+
+def _numbers(content):
+    if isinstance(content, dict | list):
+        inner = content.values() if isinstance(content, dict) else content
+        return [number for value in inner for number in _numbers(value)]
+    return [content] if isinstance(content, int | float) else []
 
 
 _VOCABULARY = {
@@ -235,6 +264,9 @@ TARGETS = (
         _read_index,
     ),
     Target("scheduler's config", _scheduler_configs, _read_scheduler),
+    _network("UNet", UNet, tiny_inpainter.UNET),
+    _network("VAE", VAE, tiny_inpainter.VAE),
+    _network("text encoder", text_encoder, tiny_inpainter.TEXT),
     *(_tokenizer(name, content) for name, content in _TOKENIZER.items()),
     _tokenizer("tokenizer.json", as_json(_WHOLE)),
     Target("state of a training", _states, _read_state),
