@@ -150,6 +150,18 @@ def test_a_checksum_does_not_make_a_text_of_bytes(path):
         Journal(path)
 
 
+@pytest.mark.parametrize(
+    "line", [b"s 7 1 0", b"m 3", b"s 0 1 9" + b"9" * 30, b"m " + b"[" * 9999]
+)
+def test_a_checksum_does_not_make_nonsense_right(path, line):
+    fill(path)
+    last = path.read_bytes().splitlines()[-1]
+    with open(path, "ab") as file:
+        file.write(b"%s %08x\n" % (line, zlib.crc32(line, zlib.crc32(last))))
+    with pytest.raises(LedgerError, match="damaged in line 10"):
+        Journal(path)
+
+
 def test_one_writer_at_a_time(path):
     with Journal(path) as journal:
         with pytest.raises(LedgerError, match="open in another process"):

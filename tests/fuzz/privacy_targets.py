@@ -8,7 +8,7 @@ import json
 import numpy as np
 from target import Target, as_json, document, place, written
 
-from tfpriv.accounting import Journal, Ledger, LedgerError, serialization
+from tfpriv.accounting import Journal, Ledger, LedgerError, journal, serialization
 from tfpriv.accounting import mechanisms as m
 from tfpriv.shuffling import codec, datasets
 from tfpriv.shuffling.keys import Key
@@ -59,27 +59,44 @@ def _read_content(data):
     assert ledger.epsilon(1e-5) >= 0, "an epsilon below 0, or none"
 
 
-def _steps(journal):
+def _steps(opened):
     for noise, count in ((1.1, 5), (1.1, 2), (3.0, 1), (1.1, 40)):
         mechanism = m.poisson(0.01, noise)
-        journal.spend(mechanism, unit="image", purpose="training", count=count)
-        yield journal.ledger()
+        opened.spend(mechanism, unit="image", purpose="training", count=count)
+        yield opened.ledger()
 
 
 @functools.cache
 def _journal():
     """A journal's bytes, and the ledger after each of its steps."""
     path = place("seed.journal")
-    with Journal(path) as journal:
-        ledgers = [Ledger(), *_steps(journal)]
+    with Journal(path) as opened:
+        ledgers = [Ledger(), *_steps(opened)]
     return path.read_bytes(), ledgers
 
 
 def _read_journal(data):
     path = written("a.journal", data)
-    with Journal(path) as journal:
-        found = journal.ledger()
+    with Journal(path) as opened:
+        found = opened.ledger()
     assert found in _journal()[1], "neither what was spent nor a beginning of it"
+
+
+def _journal_texts():
+    lines = _journal()[0].splitlines()
+    return [b"\n".join(line.rpartition(b" ")[0] for line in lines)]
+
+
+def _read_journal_texts(data):
+    """As an attacker would write it: each line's checksum is right."""
+    content, chain = b"", 0
+    for text in data.decode("utf-8", "replace").split("\n"):
+        line, chain = journal._seal(text, chain)
+        content += line
+    with Journal(written("b.journal", content)) as opened:
+        found = opened.ledger()
+    assert all(entry.count > 0 for entry in found.entries), "a count below 1"
+    assert Ledger.from_bytes(found.to_bytes()) == found, "no ledger"
 
 
 @functools.cache
@@ -167,6 +184,7 @@ TARGETS = (
     Target("ledger", _ledgers, _read_ledger, (LedgerError,)),
     Target("ledger, sealed anew", _ledger_contents, _read_content),
     Target("journal", lambda: [_journal()[0]], _read_journal, (LedgerError,)),
+    Target("journal, sealed anew", _journal_texts, _read_journal_texts, (LedgerError,)),
     Target("key", _keys, _read_key),
     Target("protected picture", _pictures, _read_picture),
     Target("record of a picture", _records, _read_record),

@@ -171,6 +171,8 @@ class Journal:
         kind, _, content = text.partition(" ")
         if kind == "m":
             document: dict[str, Any] = json.loads(content)
+            if not isinstance(document, dict):
+                raise ValueError(text)
             unit, purpose = document.pop("unit"), document.pop("purpose")
             key = serialization.mechanism_from_json(document), unit, purpose
             self._ledger.check(key[0], unit=unit, purpose=purpose)
