@@ -15,7 +15,14 @@ import weight_targets
 from target import Target, document
 
 _COUNT = 100
-_SLOW = {"tokenizer": 10, "protected picture": 30, "mark of a data set": 30}
+_SLOW = {
+    "tokenizer": 10,
+    "config of a UNet": 10,
+    "config of a VAE": 10,
+    "config of a text encoder": 10,
+    "protected picture": 30,
+    "mark of a data set": 30,
+}
 
 
 def _count(name):
