@@ -159,7 +159,7 @@ def _network(name, kind, config):
             raise ValueError("read_json lets no other pass")
         if not all(abs(number) <= _SMALL for number in _numbers(found)):
             raise ValueError("too large to be built here")
-        kind(found)
+        kind(config | found)  # by default, networks are large
 
     return Target(f"config of a {name}", lambda: [as_json(config)], read)
 
