@@ -89,6 +89,11 @@ test-slow: $(STAMP) ## run the long tests: statistics, kills, packaging
 faults: $(STAMP) ## kill, fill the disk, damage files: what happens (docs/faults.md)
 	$(BIN)/python tests/faults/run.py $(TWO_AT_A_TIME) $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(STAMP) ## give parsers inputs that are almost right, for MINUTES=60 (docs/fuzzing.md)
+	@$(BIN)/python -m pip install -qq -e '.[fuzz]'
+	$(BIN)/python tests/fuzz/run.py --minutes $(or $(MINUTES),60) $(ARGS)
+
 .PHONY: reference
 reference: $(STAMP) ## build the reference environments and compare with them
 	bash tests/reference/build.sh

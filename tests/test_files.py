@@ -108,19 +108,48 @@ def test_objects_in_arrays_are_never_read(tmp_path):
         files.read_arrays(tmp_path / "a.npz")
 
 
-@pytest.mark.parametrize("order", "<>")
-def test_characters_that_do_not_exist_are_refused(tmp_path, order):
-    names = np.array(["ab", "c"], f"{order}U2")
-    np.savez(tmp_path / "a.npz", names=names)
-    np.testing.assert_array_equal(files.read_arrays(tmp_path / "a.npz")["names"], names)
-    names.view(f"{order}u4")[1] = 0x110000
-    np.savez(tmp_path / "a.npz", names=names)
-    with pytest.raises(ValueError, match="characters that do not exist"):
-        files.read_arrays(tmp_path / "a.npz")
+def npy(text):
+    """An .npy file with this instead of a header."""
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text
 
 
-@pytest.mark.parametrize("content", [b"[" * 5000, b"{", b"[1]", b"\xff"])
-def test_what_is_no_json_object(tmp_path, content):
-    (tmp_path / "a.json").write_bytes(content)
+@pytest.mark.parametrize(
+    "content",
+    [
+        npy(b"{'descr': '<f8', 'shape': (1: (1, 4), }   \n"),  # tokenize.TokenError
+        npy(b"{'descr': '<,f8', 'fortran_order': False, 'shape': (1,), }\n"),
+        npy(b"  {\n a\n  b\n"),  # IndentationError
+        npy(b"{'descr': '<U1', 'fortran_order': False, 'shape': (1,), }\n")
+        + b"\xff" * 4,
+    ],
+)
+def test_other_errors_of_numpys_readers(tmp_path, content):
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged.*Received: .*a\.npy"):
+        files.read_array(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(("offset", "value"), [(6, 1), (8, 99), (4, 250)])
+def test_archives_of_kinds_that_are_not_read(tmp_path, offset, value):
+    """Encrypted, compressed otherwise, of a later version."""
+    path = tmp_path / "a.npz"
+    np.savez(path, x=np.ones(3))
+    content = bytearray(path.read_bytes())
+    directory = content.index(b"PK\1\2")
+    content[offset] = content[directory + 2 + offset] = value
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged.*Received: .*a\.npz"):
+        files.read_arrays(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000])
+def test_what_is_no_json_object(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
     with pytest.raises(ValueError, match=r"Received: .*a\.json"):
         files.read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("name", ["", "..", ".", "/a", "a/b", "../a", "a/", "/"])
+def test_names_that_lead_elsewhere(name):
+    assert not files.is_plain_name(name)
+    assert files.is_plain_name("a.b..c")

@@ -72,7 +72,7 @@ def test_a_wheel_holds_the_op_and_fits_every_python(checkout):
     required = " ".join(metadata.get_all("Requires-Dist"))
     assert "tensorflow<2.22,>=2.20" in required
     assert "tensorflow-cpu" not in required
-    assert {"notebooks", "convert", "beam", "docs", "test"} == set(
+    assert {"notebooks", "convert", "beam", "fuzz", "docs", "test"} == set(
         metadata.get_all("Provides-Extra")
     )
 

@@ -109,7 +109,7 @@ def read_array(path: str | os.PathLike) -> np.ndarray:
         if not isinstance(array, np.ndarray):
             array.close()
             raise ValueError("It is an archive of arrays, not an array.")
-        return _of_real_characters(array)
+        return _readable(array)
 
 
 def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -134,16 +134,19 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
         others = [n for n, array in arrays.items() if not isinstance(array, np.ndarray)]
         if others:  # which NumPy hands on as bytes
             raise ValueError(f"It holds other files: {others}.")
-        return {name: _of_real_characters(array) for name, array in arrays.items()}
+        return {name: _readable(array) for name, array in arrays.items()}
 
 
-def _of_real_characters(array):
-    """An array whose texts, if it holds any, Python can make strings of."""
-    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
-        numbers = np.ascontiguousarray(array).view(f"{array.dtype.byteorder}u4")
-        if numbers.max() > sys.maxunicode:
-            raise ValueError("It holds characters that do not exist.")
+def _readable(array):
+    """The array, if its texts are ones: their code points are whatever a file says."""
+    if array.dtype.kind == "U":
+        array.tolist()
     return array
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a file's name leads to no other folder than the one it is put behind."""
+    return Path(name).name == name and name not in ("", "..")
 
 
 @contextlib.contextmanager
@@ -153,11 +156,23 @@ def _numpy_errors(path):
         raise FileNotFoundError(f"There is no such file. Received: {path}")
     try:
         yield
-    except Exception as error:  # NumPy raises what its parts happen to raise
+    except Exception as error:  # damage is whatever NumPy's readers happen to raise
         raise ValueError(
             "The arrays cannot be read: the file is damaged, or holds Python objects, "
             f"which may run code. Received: {path} ({error})"
         ) from error
+
+
+def parse_json(text: str):
+    """What a JSON text of whatever origin says.
+
+    Raises:
+        ValueError: It is no JSON, or nested more deeply than can be read.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("It is nested too deeply.") from error
 
 
 def read_json(path: str | os.PathLike) -> dict:
@@ -171,8 +186,8 @@ def read_json(path: str | os.PathLike) -> dict:
     if not path.is_file():
         raise FileNotFoundError(f"There is no such file. Received: {path}")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
         raise ValueError(f"This is no JSON. Received: {path} ({error})") from error
     if not isinstance(found, dict):
         raise ValueError(f"Expected a JSON object. Received: {path}")

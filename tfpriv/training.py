@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tfpriv import images
 from tfpriv.accounting.serialization import write_atomically
-from tfpriv.files import read_arrays
+from tfpriv.files import parse_json, read_arrays
 
 _LINE = "line"  # entry of the state that says whose it is
 
@@ -112,10 +112,10 @@ def restore_state(path: str | os.PathLike, variables: Sequence, owner: dict) -> 
         return 0
     try:
         arrays = read_arrays(path)
-        done = json.loads(arrays[_LINE].item())["done"]
+        done = parse_json(arrays[_LINE].item())["done"]
         same = arrays.pop(_LINE).item() == _line(owner, done)
         values = [arrays[str(number)] for number in range(len(variables))]
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"The checkpoint is damaged. Received: {path} ({error})"
         ) from error

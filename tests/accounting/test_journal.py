@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+import zlib
 
 import pytest
 
@@ -140,6 +141,25 @@ def test_another_file_is_left_alone(path):
             Journal(path)
         assert path.read_bytes() == content
         assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+def test_a_checksum_does_not_make_a_text_of_bytes(path):
+    body = b"m \xff"
+    path.write_bytes(b"%s %08x\n" % (body, zlib.crc32(body)))
+    with pytest.raises(LedgerError, match="damaged in line 1"):
+        Journal(path)
+
+
+@pytest.mark.parametrize(
+    "line", [b"s 7 1 0", b"m 3", b"s 0 1 9" + b"9" * 30, b"m " + b"[" * 9999]
+)
+def test_a_checksum_does_not_make_nonsense_right(path, line):
+    fill(path)
+    last = path.read_bytes().splitlines()[-1]
+    with open(path, "ab") as file:
+        file.write(b"%s %08x\n" % (line, zlib.crc32(line, zlib.crc32(last))))
+    with pytest.raises(LedgerError, match="damaged in line 10"):
+        Journal(path)
 
 
 def test_one_writer_at_a_time(path):

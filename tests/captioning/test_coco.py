@@ -87,6 +87,16 @@ DAMAGES = {
         ValueError,
         "plain name",
     ),
+    "nothing as a name": (
+        lambda d: d["images"][0].update(file_name=""),
+        ValueError,
+        "plain name",
+    ),
+    "a vocabulary that is no name": (
+        lambda d: d.update(info={"vocabulary": ["a"]}),
+        ValueError,
+        "vocabulary's name",
+    ),
     "missing picture": (
         lambda d: d["images"][0].update(file_name="gone.jpg"),
         FileNotFoundError,
@@ -103,7 +113,7 @@ def test_damage_is_named(folder, name):
         coco.load_coco(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1, 2]", '"captions"'])
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", '"captions"', "[" * 100_000])
 def test_malformed_json(folder, text):
     file = folder / "annotations" / "captions_train2017.json"
     file.write_text(text)
@@ -140,3 +150,11 @@ def test_a_damaged_picture_is_named_when_it_is_read(folder):
     picture.write_bytes(picture.read_bytes()[:200])
     with pytest.raises(ValueError, match=picture.name):
         coco.load_coco(folder).arrays(16)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "[" * 100_000])
+def test_a_malformed_file_of_scenes(folder, text):
+    file = folder / "annotations" / "scenes_train2017.json"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r"scenes_train2017\.json"):
+        coco.load_coco(folder)

@@ -111,6 +111,8 @@ def test_where_a_boundary_fits(boundary, recwarn):
         {"intercept": np.inf},
         {"truncation": 0.0},
         {"truncation": 1.5},
+        {"attribute": {"a": 1}},
+        {"generator": 0},
     ],
 )
 def test_bad_values(boundary, change):
@@ -135,6 +137,9 @@ def test_bad_files(boundary, tmp_path):
     whole = (tmp_path / "half.npz").read_bytes()
     (tmp_path / "half.npz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "empty.npy").touch()
-    for name in ("two.npy", "code.npy", "marks.npz", "half.npz", "empty.npy"):
+    for name, marks in (("list.npz", "[]"), ("deep.npz", "[" * 100_000)):
+        np.savez(tmp_path / name, normal=np.ones(8), marks=np.array(marks))
+    bad = ("two.npy", "code.npy", "marks.npz", "half.npz", "empty.npy")
+    for name in (*bad, "list.npz", "deep.npz"):
         with pytest.raises(ValueError, match=f"Received: .*{name}"):
             Boundary.load(tmp_path / name)

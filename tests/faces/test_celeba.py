@@ -72,6 +72,8 @@ def lists(folder, tmp_path):
         (celeba.IDENTITIES, ("000003.jpg", "000002.jpg"), "line 3 "),
         (celeba.IDENTITIES, ("000003.jpg", "../../003.jpg"), "line 3 "),
         (celeba.PARTITIONS, ("000003.jpg", "/etc/003.jpg"), "line 3 "),
+        (celeba.IDENTITIES, ("000003.jpg", ".."), "line 3 "),
+        (celeba.IDENTITIES, ("03.jpg 2", f"03.jpg {2**63}"), "line 3 "),
         (celeba.IDENTITIES, ("000003.jpg 2\n", ""), "000003.jpg in some only"),
         (celeba.PARTITIONS, ("000003.jpg 0", "000003.jpg"), "line 3 "),
         (celeba.PARTITIONS, ("000003.jpg 0\n", "\n"), "line 3 "),
@@ -103,6 +105,17 @@ def test_damaged_truth(folder, tmp_path):
     (tmp_path / celeba.TRUTH).write_text(text)
     with pytest.raises(ValueError, match="Received: "):
         faces.read_truth(tmp_path)
+    header, *rows = (folder / celeba.TRUTH).read_text().splitlines()
+    for line in ("a" * 200_000, rows[0].rpartition(",")[0] + ",nan"):
+        (tmp_path / celeba.TRUTH).write_text(f"{header}\n{line}\n")
+        with pytest.raises(ValueError, match="Received: "):
+            faces.read_truth(tmp_path)
+
+
+def test_an_empty_list_is_named(lists):
+    (lists / celeba.IDENTITIES).write_text("")
+    with pytest.raises(ValueError, match=f"no picture.*{celeba.IDENTITIES}"):
+        faces.CelebA.load(lists)
 
 
 # The split within persons.

@@ -59,6 +59,8 @@ def test_few_columns(tmp_path):
         ("a.json", '{"a.jpg": [[1, 2, 3, -4]]}'),
         ("a.json", '{"a.jpg": [[1, 2, 3, true]]}'),
         ("a.json", '{"a.jpg": 3}'),
+        ("a.json", "[" * 100_000),
+        ("a.csv", "picture,left,top,width,height\n" + "a" * 200_000),
         ("a.txt", "picture,left,top,width,height\n"),
     ],
 )

@@ -138,3 +138,22 @@ def test_a_huge_picture_in_an_archive_is_refused(tmp_path, archive, monkeypatch)
     monkeypatch.setattr(data.images, "MAX_PIXELS", 63)
     with pytest.raises(ValueError, match=r"too large.*Received: .*some\.npz"):
         data.load(tmp_path / "some.npz")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class_names": None},
+        {"train_labels": np.array([0, 1])},
+        {"train_labels": np.array([0.0, 1.0, np.nan])},
+        {"test_labels": np.array(1)},
+        {"train_offsets": np.array([0.0, 1.5])},
+        {"train_offsets": np.array(3)},
+        {"train_bytes": np.zeros(9)},
+    ],
+)
+def test_arrays_of_an_archive_that_do_not_fit(tmp_path, archive, change):
+    content = {k: v for k, v in (archive[1] | change).items() if v is not None}
+    np.savez(tmp_path / "a.npz", **content)
+    with pytest.raises(ValueError, match=r"a\.npz"):
+        data.load(tmp_path / "a.npz")

@@ -179,6 +179,7 @@ def test_files_that_are_no_data_sets(tmp_path, key):
     [
         {"tfpriv_shuffling": np.array("{")},
         {"tfpriv_shuffling": np.array("[]")},
+        {"tfpriv_shuffling": np.array("[" * 100_000)},
         {"tfpriv_shuffling": np.array('{"version": 2}')},
         {"tfpriv_shuffling": np.array('{"version": 1, "files": ["other"]}')},
         {"tfpriv_shuffling": np.arange(3)},

@@ -8,7 +8,16 @@ import pytest
 from PIL import Image
 
 from tfpriv import cli
-from tfpriv.shuffling import Key, data, experiments, networks, recipes, shuffle, train
+from tfpriv.shuffling import (
+    Key,
+    data,
+    experiments,
+    inference,
+    networks,
+    recipes,
+    shuffle,
+    train,
+)
 
 
 @pytest.fixture(scope="module")
@@ -282,3 +291,10 @@ def test_a_protected_picture_needs_its_key(trained, picture, key, tmp_path, caps
     model = ["--model", str(trained / experiments.MODEL_NAME)]
     assert cli.main(["shuffle", "infer", *model, str(protected)]) != 0
     assert "protected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"classes": 3}', '{"classes": [3]}'])
+def test_a_manifest_without_names_of_classes(tmp_path, text):
+    (tmp_path / experiments.MANIFEST_NAME).write_text(text)
+    with pytest.raises(ValueError, match="Received: "):
+        inference.class_names(tmp_path / experiments.MODEL_NAME)

@@ -145,7 +145,13 @@ class Journal:
                 raise self._damage(number)
             try:
                 self._replay_line(number, text)
-            except (KeyError, TypeError, ValueError, OverflowError) as error:
+            except (
+                LookupError,
+                TypeError,
+                ValueError,
+                ArithmeticError,
+                RecursionError,
+            ) as error:
                 raise self._damage(number) from error
             self._chain = zlib.crc32(line)
             self._end += len(line) + 1
@@ -165,6 +171,8 @@ class Journal:
         kind, _, content = text.partition(" ")
         if kind == "m":
             document: dict[str, Any] = json.loads(content)
+            if not isinstance(document, dict):
+                raise ValueError(text)
             unit, purpose = document.pop("unit"), document.pop("purpose")
             key = serialization.mechanism_from_json(document), unit, purpose
             self._ledger.check(key[0], unit=unit, purpose=purpose)
@@ -234,8 +242,11 @@ def _is_torn(rest: bytes, *, first: bool) -> bool:
 
 
 def _unseal(line: bytes, chain: int) -> str | None:
-    """The text of a line, or None if its checksum is wrong."""
+    """The text of a line, or None if its checksum is wrong, or it is no text."""
     body, blank, checksum = line.rpartition(b" ")
     if not blank or checksum != b"%08x" % zlib.crc32(body, chain):
         return None
-    return body.decode()
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None

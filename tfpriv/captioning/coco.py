@@ -12,7 +12,7 @@ import numpy as np
 
 from tfpriv import images
 from tfpriv.captioning.grammar import Scene
-from tfpriv.files import read_json
+from tfpriv.files import is_plain_name, parse_json
 
 YEARS = ("2017", "2014")
 
@@ -91,15 +91,24 @@ def load_coco(folder: str | Path, split: str = "train") -> CaptionSet:
     paths = _picture_paths(folder / name, document["images"], file)
     captions = _captions_by_picture(document["annotations"], paths, file)
     ids = tuple(sorted(paths))
-    info = document.get("info")
     return CaptionSet(
         name=f"{folder}:{name}",
         ids=ids,
         pictures=tuple(paths[i] for i in ids),
         captions=tuple(captions[i] for i in ids),
         scenes=_read_scenes(file.with_name(f"scenes_{name}.json"), ids),
-        vocabulary=info.get("vocabulary") if isinstance(info, dict) else None,
+        vocabulary=_vocabulary(document.get("info"), file),
     )
+
+
+def _vocabulary(info, file):
+    """The name of the data's vocabulary; most data sets do not say any."""
+    name = info.get("vocabulary") if isinstance(info, dict) else None
+    if name is not None and not isinstance(name, str):
+        raise ValueError(
+            f"The vocabulary's name must be a text. Received: {name!r} in {file}"
+        )
+    return name
 
 
 def _caption_file(folder, split):
@@ -123,7 +132,12 @@ def _caption_file(folder, split):
 
 
 def _read_document(file):
-    document = read_json(file)
+    try:
+        document = parse_json(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"The caption file is not valid JSON. Received: {file} ({error})"
+        ) from error
     for key in ("images", "annotations"):
         if not isinstance(document.get(key), list):
             raise ValueError(
@@ -150,7 +164,7 @@ def _picture_paths(folder, rows, file):
         name = _field(row, "file_name", str, file)
         if number in paths:
             raise ValueError(f"Picture id {number} appears twice. Received: {file}")
-        if Path(name).name != name:
+        if not is_plain_name(name):
             raise ValueError(
                 "A picture's `file_name` must be a plain name. "
                 f"Received: {name!r} in {file}"
@@ -191,10 +205,10 @@ def _read_scenes(file, ids):
     """What is really in generated pictures; other data sets have no such file."""
     if not file.is_file():
         return None
-    data = read_json(file)
     try:
+        data = parse_json(file.read_text(encoding="utf-8"))
         return tuple(Scene.from_json(data[str(i)]) for i in ids)
-    except (KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"The scene file does not fit the caption file. Received: {file} ({error})"
         ) from error

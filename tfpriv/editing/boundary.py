@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv.files import atomic_file, read_array, read_arrays
+from tfpriv.files import atomic_file, parse_json, read_array, read_arrays
 
 SPACES = ("z", "w")
 _MARKS = "marks"
@@ -31,7 +31,8 @@ class Boundary:
 
     Raises:
         ValueError: for a normal that is no finite vector, or a length of 0; an
-            intercept that is not finite; another space; a truncation out of range.
+            intercept that is not finite; another space; a name or fingerprint that is
+            no text; a truncation out of range.
 
     Reference: Y. Shen et al., "InterFaceGAN", arXiv:2005.09635.
     """
@@ -55,6 +56,13 @@ class Boundary:
             raise ValueError(
                 f"A boundary has a space in {SPACES} and a finite intercept. "
                 f"Received: space={self.space!r}, intercept={self.intercept}"
+            )
+        if not isinstance(self.attribute, str) or not isinstance(
+            self.generator, str | None
+        ):
+            raise ValueError(
+                "A boundary's attribute is a name, and its generator a fingerprint. "
+                f"Received: attribute={self.attribute!r}, generator={self.generator!r}"
             )
         if self.truncation is not None and not 0 < self.truncation <= 1:
             raise ValueError(
@@ -190,11 +198,17 @@ class Boundary:
                 vector = _vector(read_array(path))
                 return cls(vector, attribute or path.stem, space=space)
             content = read_arrays(path)
-            marks = json.loads(str(content[_MARKS]))
+            marks = parse_json(str(content[_MARKS]))
             if marks.pop("version") != _VERSION:
                 raise ValueError(f"It must be of version {_VERSION}.")
             return cls(content["normal"], **marks)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+        ) as error:
             raise ValueError(
                 f"The file is damaged, or holds no boundary. Received: {path} ({error})"
             ) from error

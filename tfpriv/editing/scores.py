@@ -137,8 +137,11 @@ def read_scores(path: str | os.PathLike, attribute: str) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no such table. Received: {path}")
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+    except csv.Error as error:
+        raise ValueError(f"This is no table. Received: {path} ({error})") from error
     if not rows or attribute not in rows[0]:
         raise ValueError(
             f"The table has no column {attribute!r}. Received: {path} with "

@@ -10,7 +10,7 @@ import numpy as np
 from tfpriv import images
 from tfpriv.faces.drawing import draw, landmarks
 from tfpriv.faces.looks import ATTRIBUTES, SCENE, TRAITS, Faces, sample
-from tfpriv.files import atomic_path, new_directory
+from tfpriv.files import atomic_path, is_plain_name, new_directory
 
 PICTURES = "img_align_celeba"
 IDENTITIES = "identity_CelebA.txt"
@@ -272,10 +272,15 @@ def read_truth(folder: str | Path) -> Faces:
     path = Path(folder) / TRUTH
     columns = ("image_id", "identity", *TRAITS, *ATTRIBUTES, *SCENE)
     with open(path, newline="", encoding="utf-8") as file:
-        header, *rows = csv.reader(file)
+        try:
+            header, *rows = csv.reader(file)
+        except (csv.Error, ValueError) as error:
+            raise ValueError(f"This is no table. Received: {path} ({error})") from error
     if tuple(header) != columns or any(len(row) != len(columns) for row in rows):
         raise ValueError(f"The columns must be {', '.join(columns)}. Received: {path}")
-    numbers = np.array([row[1:] for row in rows], float)
+    numbers = np.array([row[1:] for row in rows], float).reshape(-1, len(columns) - 1)
+    if not np.isfinite(numbers).all():
+        raise ValueError(f"The numbers must be finite. Received: {path}")
     edges = np.cumsum([1, len(TRAITS), len(ATTRIBUTES)])
     identity, traits, attributes, scene = np.split(numbers, edges, 1)
     return Faces(identity[:, 0].astype(int) - 1, traits, attributes, scene)
@@ -358,11 +363,15 @@ def _read_rows(path: Path, width: int, header=None) -> dict[str, list[int]]:
             row = [int(value) for value in values]
         except ValueError:
             row = []
-        if len(row) != width or name in rows or Path(name).name != name:
+        fits = all(abs(value) < 2**63 for value in row)  # an int64
+        plain = is_plain_name(name)
+        if not (fits and plain) or len(row) != width or name in rows:
             raise ValueError(
                 f"A line must hold a picture's plain name, once, and {width} whole "
                 f"number{'s' * (width > 1)}. Received: line {number} of {path}: "
                 f"{line!r}"
             )
         rows[name] = row
+    if not rows:
+        raise ValueError(f"The list holds no picture. Received: {path}")
     return rows

@@ -2,11 +2,12 @@
 
 import csv
 import io
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from tfpriv.files import parse_json
 
 COLUMNS = (
     "picture",
@@ -87,14 +88,14 @@ def from_csv(text: str, name: str | os.PathLike) -> dict[str, list[Box]]:
     Raises:
         ValueError: as for `read`.
     """
-    rows = csv.reader(io.StringIO(text))
-    header, found = next(rows, []), {}
+    rows = _numbered_rows(text, name)
+    (_, header), found = next(rows, (1, [])), {}
     if tuple(header[:5]) != _NEEDED or not set(header) <= set(COLUMNS):
         raise ValueError(
             f"The columns must be {', '.join(_NEEDED)} and, if known, "
             f"{', '.join(COLUMNS[5:])}. Received: {header} in {name}"
         )
-    for row in rows:
+    for number, row in rows:
         if row in ([], header):
             continue
         try:
@@ -106,9 +107,18 @@ def from_csv(text: str, name: str | os.PathLike) -> dict[str, list[Box]]:
             raise ValueError(
                 "A line must hold a picture's name and whole numbers left, top, width "
                 "and height, the latter two positive. Received: line "
-                f"{rows.line_num} of {name}: {row} ({error})"
+                f"{number} of {name}: {row} ({error})"
             ) from error
     return found
+
+
+def _numbered_rows(text, name):
+    rows = csv.reader(io.StringIO(text, newline=""))
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise ValueError(f"This is no table. Received: {name} ({error})") from error
 
 
 def to_csv(faces: Mapping[str, Iterable[Box]], *, header: bool = True) -> str:
@@ -146,7 +156,7 @@ def _from_row(values):
 
 def _from_json(text, path):
     try:
-        found = json.loads(text)
+        found = parse_json(text)
         if not isinstance(found, dict):
             raise ValueError("no object")
         return {

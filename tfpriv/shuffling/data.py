@@ -79,7 +79,7 @@ def _from_archive(path: Path) -> Dataset:
         for split in ("train", "test")
         for part in _ARCHIVE_PARTS
         if f"{split}_{part}" not in archive
-    ]
+    ] + ["class_names"] * ("class_names" not in archive)
     if missing:
         raise ValueError(f"{path} is no archive of pictures: it lacks {missing}")
     if "class_names" not in archive:
@@ -87,14 +87,26 @@ def _from_archive(path: Path) -> Dataset:
     splits = [
         (
             _decoded(archive[f"{split}_bytes"], archive[f"{split}_offsets"], path),
-            _labels(archive[f"{split}_labels"], archive[f"{split}_offsets"], path),
+            archive[f"{split}_labels"],
         )
         for split in ("train", "test")
     ]
-    names = tuple(map(str, np.atleast_1d(archive["class_names"])))
+    for pictures, labels in splits:
+        if labels.dtype.kind not in "iu" or labels.shape != (len(pictures),):
+            raise ValueError(
+                f"Every picture must have one label, a whole number. Received: "
+                f"{labels.dtype} of shape {labels.shape} for {len(pictures)} pictures "
+                f"in {path}"
+            )
+    names = tuple(map(str, archive["class_names"].ravel()))
     (train_images, train_labels), (test_images, test_labels) = splits
     return Dataset(
-        path.stem, train_images, train_labels, test_images, test_labels, names
+        path.stem,
+        train_images,
+        train_labels.astype(np.int64),
+        test_images,
+        test_labels.astype(np.int64),
+        names,
     )
 
 
@@ -109,16 +121,10 @@ def _labels(labels: np.ndarray, offsets: np.ndarray, path: Path) -> np.ndarray:
 
 
 def _decoded(data: np.ndarray, offsets: np.ndarray, path: Path) -> np.ndarray:
-    if (
-        (data.dtype, data.ndim) != (np.uint8, 1)
-        or offsets.dtype.kind not in "iu"
-        or offsets.ndim != 1
-        or len(offsets) < 2
-    ):
+    if data.dtype != np.uint8 or offsets.ndim != 1 or offsets.dtype.kind not in "iu":
         raise ValueError(
-            f"{path} is damaged: expected pictures as uint8 bytes and whole numbers as "
-            f"their bounds. Received: {data.dtype} of shape {data.shape}, "
-            f"{offsets.dtype} of shape {offsets.shape}"
+            "The pictures must be bytes, with whole numbers as their bounds. Received: "
+            f"{data.dtype} and {offsets.dtype} of shape {offsets.shape} in {path}"
         )
     pictures = []
     for i, (begin, end) in enumerate(itertools.pairwise(offsets)):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv.files import atomic_file, read_arrays
+from tfpriv.files import atomic_file, parse_json, read_arrays
 from tfpriv.shuffling import codec, pipeline
 from tfpriv.shuffling.keys import CHECK_BYTES, Key
 from tfpriv.shuffling.pictures import new_nonces, shuffle, unshuffle
@@ -225,7 +225,7 @@ def _mark(arrays, source) -> dict:
     if MARK not in arrays:
         raise ValueError(f"The data set is not protected. Received: {source}")
     try:
-        mark = json.loads(str(arrays[MARK]))
+        mark = parse_json(str(arrays[MARK]))
         if mark["version"] != _VERSION:
             raise ValueError(f"version {mark['version']} is not {_VERSION}")
         if len(bytes.fromhex(mark.get("check", "00" * CHECK_BYTES))) != CHECK_BYTES:

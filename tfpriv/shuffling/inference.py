@@ -80,7 +80,14 @@ def class_names(model_path: str | os.PathLike) -> list[str] | None:
         A name for each class, or `None` without a manifest.
     """
     manifest = Path(model_path).with_name(MANIFEST_NAME)
-    return read_json(manifest)["classes"] if manifest.exists() else None
+    if not manifest.exists():
+        return None
+    names = read_json(manifest).get("classes")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            f"The manifest must hold the names of the classes. Received: {manifest}"
+        )
+    return names
 
 
 def classify(

@@ -78,7 +78,8 @@ def test_wrong_indices(folder, change_json):
     change_json(index, weight_map={"conv_in.bias": "one.safetensors"})
     with pytest.raises(ValueError, match="lacks"):
         loading.read_unet(folder / "unet")
-    for wrong in ({"a": "../one.safetensors"}, {"a": 1}, {}, None, [1]):
+    names = [{"a": name} for name in ("../one.safetensors", "..", "", 1, {}, ["b"])]
+    for wrong in (*names, {}, None, [1]):
         change_json(index, weight_map=wrong)
         with pytest.raises(ValueError, match="must name files of its folder"):
             loading.read_unet(folder / "unet")
@@ -206,6 +207,16 @@ def test_files_that_are_missing_or_damaged_are_named(folder, change_json):
         ("unet", {"unheard_of": 1}),
         ("vae", {"up_block_types": ["UpDecoderBlock2D", "AttnUpDecoderBlock2D"]}),
         ("vae", {"shift_factor": 0.1}),
+        ("vae", {"norm_num_groups": [4]}),
+        ("vae", {"norm_num_groups": 0}),
+        ("vae", {"block_out_channels": 8}),
+        ("vae", {"block_out_channels": []}),
+        ("vae", {"scaling_factor": "1"}),
+        ("unet", {"layers_per_block": 2**31}),
+        ("unet", {"attention_head_dim": []}),
+        ("unet", {"down_block_types": "DownBlock2D"}),
+        ("text_encoder", {"num_hidden_layers": 10**9}),
+        ("text_encoder", {"hidden_size": None}),
         ("text_encoder", {"hidden_act": "relu"}),
         ("text_encoder", {"layer_norm_eps": 1e-3}),
     ],
@@ -234,3 +245,38 @@ def test_a_pad_token_must_be_known(folder, change_json):
     (folder / "tokenizer" / "merges.txt").unlink()
     with pytest.raises(FileNotFoundError, match=r"merges\.txt"):
         tokenizer.read_tokenizer(folder / "tokenizer")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("tokenizer_config.json", {"pad_token": {"text": "a"}}),
+        ("tokenizer_config.json", {"pad_token": {"content": []}}),
+        ("tokenizer_config.json", {"model_max_length": None}),
+        ("tokenizer_config.json", {"model_max_length": "77"}),
+        ("tokenizer_config.json", {"model_max_length": float("nan")}),
+        ("vocab.json", {"a": 0}),
+        ("vocab.json", {"a": 0, "<|endoftext|>": 0}),
+        ("vocab.json", {"a": -1, "<|endoftext|>": 0}),
+        ("vocab.json", {"a": "1", "<|endoftext|>": 0}),
+        ("tokenizer.json", {"model": 1}),
+        ("tokenizer.json", {"model": {"vocab": 1}}),
+        ("tokenizer.json", {"model": {"vocab": {"a": 0}, "merges": [3]}}),
+        ("tokenizer.json", {"model": {"vocab": {"a": 0}, "merges": 3}}),
+    ],
+)
+def test_damaged_tokenizers(folder, name, content):
+    place = folder / "tokenizer"
+    if name == "tokenizer.json":
+        (place / "vocab.json").unlink()
+    (place / name).write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="Received"):
+        tokenizer.read_tokenizer(place)
+
+
+@pytest.mark.parametrize("merges", ["", "a\n", "a b c\n", "a nothing\n", "twice"])
+def test_damaged_merges(folder, merges):
+    path = folder / "tokenizer" / "merges.txt"
+    path.write_text(2 * path.read_text() if merges == "twice" else merges)
+    with pytest.raises(ValueError, match="Merges must be pairs"):
+        tokenizer.read_tokenizer(path.parent)

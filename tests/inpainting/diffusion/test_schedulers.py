@@ -163,6 +163,13 @@ def test_configurations_are_read_as_written(kind):
         {"_class_name": "DDIMScheduler", "beta_schedule": "steep"},
         {"_class_name": "DDIMScheduler", "trained_betas": [0.1, 0.2]},
         {"_class_name": "DDIMScheduler", "beta_end": 1.5},
+        {"_class_name": []},
+        {"_class_name": "DDIMScheduler", "beta_end": "0.02"},
+        {"_class_name": "DDIMScheduler", "beta_end": {}},
+        {"_class_name": "DDIMScheduler", "beta_end": 10**400},
+        {"_class_name": "DDIMScheduler", "num_train_timesteps": 2**40},
+        {"_class_name": "DDIMScheduler", "num_train_timesteps": 1000.0},
+        {"_class_name": "DDIMScheduler", "steps_offset": "1"},
     ],
 )
 def test_what_is_not_built_is_refused(config):

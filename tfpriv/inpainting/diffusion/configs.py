@@ -7,7 +7,9 @@ that no file is read into the wrong one.
 import math
 from collections.abc import Mapping
 
-LARGEST = 1 << 20  # channels, layers, tokens: no network has more
+_LARGEST = 1 << 16  # of sizes; Stable Diffusion's vocabulary has 49,408 words
+_MOST = 100  # layers, levels
+_PER_LEVEL = {"attention_head_dim"}  # one number, or one for each level
 
 
 def checked(
@@ -22,7 +24,8 @@ def checked(
         fixed: Other fields, with the values under which nothing changes, in a tuple.
 
     Raises:
-        ValueError: A field is unknown, or has a value that is not built here.
+        ValueError: A field is unknown, of another kind than its default or out of all
+            proportion, or has a value that is not built here.
     """
     for name, value in config.items():
         if name.startswith("_") or name in defaults:
@@ -33,13 +36,36 @@ def checked(
                 f"{kind} is not built with `{name}` other than "
                 f"{' or '.join(map(repr, allowed))}. Received: {name}={value!r}"
             )
-    for name, default in defaults.items():
-        if name in config and not _is_like(config[name], default):
+    found = {name: config.get(name, value) for name, value in defaults.items()}
+    for name, value in found.items():
+        most = _MOST if "layers" in name else _LARGEST
+        each = value if name in _PER_LEVEL and isinstance(value, list) else [value]
+        if not each or not all(_is_like(v, defaults[name], most) for v in each):
             raise ValueError(
-                f"{kind}: `{name}` must be like {default!r}. Received: "
-                f"{name}={config[name]!r}"
+                f"{kind} needs a `{name}` like {defaults[name]!r}, with numbers up to "
+                f"{most}. Received: {name}={str(value)[:100]}"
             )
-    return {name: config.get(name, value) for name, value in defaults.items()}
+    return found
+
+
+def _is_like(value, default, most) -> bool:
+    """Whether a value is of its default's kind.
+
+    Sizes are whole numbers from 1, or from 0 where that is the default.
+    """
+    if isinstance(default, tuple):
+        return (
+            isinstance(value, list | tuple)
+            and 0 < len(value) <= _MOST
+            and all(_is_like(v, default[0], most) for v in value)
+        )
+    if isinstance(default, str | bool):
+        return isinstance(value, type(default))
+    if isinstance(default, int):
+        return type(value) is int and min(default, 1) <= value <= most
+    if isinstance(default, float):
+        return type(value) in (int, float) and math.isfinite(value)
+    return True
 
 
 def _is_like(value, default):

@@ -12,7 +12,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from tfpriv.files import atomic_path, new_directory, read_json, write_json
+from tfpriv.files import (
+    atomic_path,
+    is_plain_name,
+    new_directory,
+    read_json,
+    write_json,
+)
 from tfpriv.inpainting.diffusion import schedulers
 from tfpriv.inpainting.diffusion.names import Weight, weights
 from tfpriv.inpainting.diffusion.text_encoder import text_encoder, text_weights
@@ -166,14 +172,14 @@ def _weights_files(folder) -> list[Path]:
 def _shards(index: Path) -> list[Path]:
     """The files that an index names, all of its own folder."""
     parts = read_json(index).get("weight_map")
-    names = set(parts.values()) if isinstance(parts, dict) else {None}
-    wrong = [n for n in names if not isinstance(n, str) or Path(n).name != n]
+    names = list(parts.values()) if isinstance(parts, dict) else [None]
+    wrong = [n for n in names if not isinstance(n, str) or not is_plain_name(n)]
     if wrong or not names:
         raise ValueError(
             "An index must name files of its folder for its weights. Received: "
             f"{wrong[:1] or parts} in {index}"
         )
-    return [index.parent / name for name in sorted(names)]
+    return [index.parent / name for name in sorted(set(names))]
 
 
 def _assign(expected: Iterator[Weight], paths: list[Path]) -> None:

@@ -12,6 +12,7 @@ VOCABULARY, MERGES, WHOLE = "vocab.json", "merges.txt", "tokenizer.json"
 SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")
 LENGTH = 77  # of CLIP's prompts
 _END = "<|endoftext|>"
+_SHOWN = 100  # characters of what is wrong
 
 
 class Tokenizer:
@@ -24,7 +25,8 @@ class Tokenizer:
         pad_token: Fills what is shorter.
 
     Raises:
-        ValueError: The pad token is not in the vocabulary.
+        ValueError: Tokens have no numbers of their own, a pair or what it is joined to
+            is not in the vocabulary, or the pad token is not.
     """
 
     def __init__(
@@ -34,7 +36,8 @@ class Tokenizer:
         length: int = LENGTH,
         pad_token: str = _END,
     ):
-        if pad_token not in vocabulary:
+        _check(vocabulary, merges)
+        if not isinstance(pad_token, str) or pad_token not in vocabulary:
             raise ValueError(
                 f"The pad token must be in the vocabulary. Received: {pad_token!r}"
             )
@@ -87,31 +90,51 @@ def read_tokenizer(folder: str | os.PathLike) -> Tokenizer:
     pad = settings.get("pad_token") or _END
     if isinstance(pad, dict):  # a token with its properties
         pad = pad.get("content")
-    length = settings.get("model_max_length", LENGTH)  # 1e30 where there is no limit
-    if not isinstance(pad, str) or not isinstance(length, int | float) or length < 2:
+    length = settings.get("model_max_length", LENGTH)
+    if not isinstance(length, int | float) or not length >= 2:
         raise ValueError(
-            "Expected a token to fill with and a length of 2 or more. Received: "
-            f"pad_token={pad!r}, model_max_length={length!r} in {folder}"
+            "`model_max_length` must be a number from 2, for a start and an end mark. "
+            f"Received: {length!r} in {folder}"
         )
-    try:
-        return Tokenizer(*_vocabulary(folder), int(min(length, LENGTH)), pad)
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # KerasHub raises what its parts happen to raise
+    return Tokenizer(*_vocabulary(folder), int(min(length, LENGTH)), pad)
+
+
+def _check(vocabulary, merges):
+    """Refuses what KerasHub and TensorFlow have all kinds of errors for."""
+    numbers = list(vocabulary.values()) if isinstance(vocabulary, dict) else [None]
+    if not all(type(n) is int and 0 <= n < 2**31 for n in numbers) or (
+        len(set(numbers)) < len(numbers)
+    ):
         raise ValueError(
-            f"The tokenizer's files are damaged. Received: {folder} "
-            f"({type(error).__name__}: {error})"
-        ) from error
+            "A vocabulary gives each token a whole number of its own, from 0. "
+            f"Received: {str(vocabulary)[:_SHOWN]}"
+        )
+    wrong = [pair for pair in merges if not _is_pair(pair, vocabulary)]
+    if wrong or not merges or len(set(merges)) < len(merges):
+        raise ValueError(
+            "Merges must be pairs of tokens of the vocabulary that make another, each "
+            f"once and at least one. Received: {str(wrong[:1] or merges)[:_SHOWN]}"
+        )
+
+
+def _is_pair(pair, vocabulary):
+    parts = pair.split(" ")
+    return len(parts) == 2 and {*parts, "".join(parts)} <= vocabulary.keys()
 
 
 def _vocabulary(folder):
     """Token to number, and the pairs, from either form of the files."""
     if not (folder / VOCABULARY).is_file() and (folder / WHOLE).is_file():
         model = read_json(folder / WHOLE).get("model", {})
-        pairs = model.get("merges", [])
-        return model.get("vocab", {}), [
-            pair if isinstance(pair, str) else " ".join(pair) for pair in pairs
-        ]
+        try:
+            return model.get("vocab", {}), [
+                pair if isinstance(pair, str) else " ".join(pair)
+                for pair in model.get("merges", [])
+            ]
+        except (AttributeError, TypeError) as error:
+            raise ValueError(
+                f"The file holds no tokenizer ({error}). Received: {folder / WHOLE}"
+            ) from error
     vocabulary = read_json(folder / VOCABULARY)
     if not all(type(number) is int for number in vocabulary.values()):
         raise ValueError("A token's number must be a whole number.")

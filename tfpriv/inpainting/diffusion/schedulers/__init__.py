@@ -32,7 +32,7 @@ def from_config(config: dict) -> Scheduler:
         ValueError: For another class, or a field set to what is not built here.
     """
     name = config.get("_class_name")
-    if name not in _CLASSES:
+    if not isinstance(name, str) or name not in _CLASSES:
         raise ValueError(
             f"`_class_name` must be one of {sorted(_CLASSES)}. Received: {name!r}"
         )

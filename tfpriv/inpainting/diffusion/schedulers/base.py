@@ -12,6 +12,7 @@ import numpy as np
 
 SPACINGS = ("leading", "linspace", "trailing")
 PREDICTIONS = ("epsilon", "sample", "v_prediction")
+MAX_TIMES = 100_000  # of training; a hundred times as many as there ever were
 
 
 def betas(
@@ -54,7 +55,7 @@ class Scheduler:
     """Base of the schedulers.
 
     Args:
-        num_train_timesteps: Time steps in training.
+        num_train_timesteps: Time steps in training, 1 to `MAX_TIMES`.
         beta_start: The first beta.
         beta_end: The last beta.
         beta_schedule: As in `betas`.
@@ -99,6 +100,17 @@ class Scheduler:
                 f"timestep_spacing={timestep_spacing!r}, "
                 f"prediction_type={prediction_type!r}"
             )
+        if (
+            type(num_train_timesteps) is not int
+            or not 1 <= num_train_timesteps <= MAX_TIMES
+            or type(steps_offset) is not int
+        ):
+            raise ValueError(
+                f"`num_train_timesteps` must be a whole number from 1 to {MAX_TIMES}, "
+                "and `steps_offset` a whole number. Received: "
+                f"num_train_timesteps={num_train_timesteps!r}, "
+                f"steps_offset={steps_offset!r}"
+            )
         found = betas(
             beta_schedule, num_train_timesteps, beta_start, beta_end, trained_betas
         )
@@ -128,7 +140,12 @@ class Scheduler:
                     f"{config[name]!r}"
                 )
         known = cls._fields()
-        return cls(**{k: v for k, v in config.items() if k in known})
+        try:
+            return cls(**{k: v for k, v in config.items() if k in known})
+        except (TypeError, OverflowError) as error:
+            raise ValueError(
+                f"A field has a value of the wrong kind ({error}). Received: {config}"
+            ) from error
 
     @classmethod
     def _fields(cls):

@@ -1,0 +1,38 @@
+"""States of trainings that are in one file."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tfpriv.training import restore_state, save_state
+
+
+class Variable:
+    """Holds what it was given."""
+
+    value = None
+
+    def assign(self, value):
+        self.value = value
+
+
+def test_a_state_is_taken_up(tmp_path):
+    save_state(tmp_path / "a.npz", [np.arange(3.0)], {"recipe": 1}, 7)
+    variable = Variable()
+    assert restore_state(tmp_path / "a.npz", [variable], {"recipe": 1}) == 7
+    np.testing.assert_array_equal(variable.value, np.arange(3.0))
+    assert restore_state(tmp_path / "none.npz", [variable], {"recipe": 1}) == 0
+
+
+@pytest.mark.parametrize("line", ["[]", "3", '"a"', "{}", "{", "[" * 100_000, 7])
+def test_a_damaged_line_is_a_clear_error(tmp_path, line):
+    path = tmp_path / "a.npz"
+    save_state(path, [np.arange(3.0)], {"recipe": 1}, 7)
+    with np.load(path) as arrays:
+        content = dict(arrays)
+    (name,) = [name for name in content if name != "0"]
+    assert json.loads(content[name].item())["done"] == 7
+    np.savez(path, **(content | {name: np.array(line)}))
+    with pytest.raises(ValueError, match=r"damaged. Received: .*a\.npz"):
+        restore_state(path, [Variable()], {"recipe": 1})
