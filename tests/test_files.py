@@ -153,3 +153,14 @@ def test_what_is_no_json_object(tmp_path, text):
 def test_names_that_lead_elsewhere(name):
     assert not files.is_plain_name(name)
     assert files.is_plain_name("a.b..c")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_characters_that_do_not_exist_are_refused(tmp_path, order):
+    names = np.array(["ab", "c"], f"{order}U2")
+    np.savez(tmp_path / "a.npz", names=names)
+    np.testing.assert_array_equal(files.read_arrays(tmp_path / "a.npz")["names"], names)
+    names.view(f"{order}u4")[1] = 0x110000
+    np.savez(tmp_path / "a.npz", names=names)
+    with pytest.raises(ValueError, match=r"damaged.*a\.npz"):
+        files.read_arrays(tmp_path / "a.npz")

@@ -139,7 +139,7 @@ def _read_document(file):
             f"The caption file is not valid JSON. Received: {file} ({error})"
         ) from error
     for key in ("images", "annotations"):
-        if not isinstance(document.get(key), list):
+        if not isinstance(document, dict) or not isinstance(document.get(key), list):
             raise ValueError(
                 "The caption file must hold a JSON object with the lists 'images' and "
                 f"'annotations'; {key!r} is missing. Received: {file}"

@@ -163,7 +163,7 @@ def _from_json(text, path):
             picture: [Box(_checked(place)) for place in places]
             for picture, places in found.items()
         }
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(
             "The file must hold an object with a list of [left, top, width, height], "
             "whole numbers, the latter two positive, for each picture. Received: "

@@ -82,8 +82,6 @@ def _from_archive(path: Path) -> Dataset:
     ] + ["class_names"] * ("class_names" not in archive)
     if missing:
         raise ValueError(f"{path} is no archive of pictures: it lacks {missing}")
-    if "class_names" not in archive:
-        raise ValueError(f"{path} is no archive of pictures: it lacks class_names")
     splits = [
         (
             _decoded(archive[f"{split}_bytes"], archive[f"{split}_offsets"], path),
@@ -110,16 +108,6 @@ def _from_archive(path: Path) -> Dataset:
     )
 
 
-def _labels(labels: np.ndarray, offsets: np.ndarray, path: Path) -> np.ndarray:
-    if labels.dtype.kind not in "iu" or labels.shape != (len(offsets) - 1,):
-        raise ValueError(
-            f"{path} is damaged: expected a whole number as label for each of "
-            f"{len(offsets) - 1} pictures. Received: {labels.dtype} of shape "
-            f"{labels.shape}"
-        )
-    return labels.astype(np.int64)
-
-
 def _decoded(data: np.ndarray, offsets: np.ndarray, path: Path) -> np.ndarray:
     if data.dtype != np.uint8 or offsets.ndim != 1 or offsets.dtype.kind not in "iu":
         raise ValueError(
@@ -131,8 +119,6 @@ def _decoded(data: np.ndarray, offsets: np.ndarray, path: Path) -> np.ndarray:
         content = io.BytesIO(data[begin:end].tobytes())
         with images.opened(content, f"picture {i} of {path}") as picture:
             pictures.append(np.asarray(picture.convert("RGB")))
-    if len({picture.shape for picture in pictures}) > 1:
-        raise ValueError(f"{path} is damaged: its pictures are of several sizes")
     return np.stack(pictures)
 
 

@@ -237,13 +237,7 @@ def _mark(arrays, source) -> dict:
         missing = set(needed) - set(arrays)
         if missing or not all(_is_pictures(arrays[name]) for name in mark["arrays"]):
             raise ValueError(f"missing or changed: {missing or mark['arrays']}")
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        RecursionError,
-    ) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             "What is stored with the data set for the key's owner is damaged or of a "
             f"later version. Received: {source} ({error})"

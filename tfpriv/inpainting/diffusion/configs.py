@@ -68,20 +68,6 @@ def _is_like(value, default, most) -> bool:
     return True
 
 
-def _is_like(value, default):
-    """Whether a value is of the default's kind, and of a size that can be."""
-    if default is None:
-        return True
-    if isinstance(value, list | tuple) and not isinstance(default, bool | str | float):
-        inner = default[0] if isinstance(default, tuple) else default
-        return 0 < len(value) <= LARGEST and all(_is_like(v, inner) for v in value)
-    if isinstance(default, float):
-        return type(value) in (int, float) and 0 < value < math.inf
-    if isinstance(default, int) and not isinstance(default, bool):
-        return type(value) is int and min(default, 1) <= value <= LARGEST
-    return type(value) is type(default)
-
-
 def per_level(value, levels: int) -> list:
     """One value for each level: those of a list, or one for all.
 

@@ -136,8 +136,6 @@ def _vocabulary(folder):
                 f"The file holds no tokenizer ({error}). Received: {folder / WHOLE}"
             ) from error
     vocabulary = read_json(folder / VOCABULARY)
-    if not all(type(number) is int for number in vocabulary.values()):
-        raise ValueError("A token's number must be a whole number.")
     if not (folder / MERGES).is_file():
         raise FileNotFoundError(f"There is no such file. Received: {folder / MERGES}")
     lines = (folder / MERGES).read_text(encoding="utf-8").splitlines()
