@@ -31,7 +31,11 @@ def find_python(version: str) -> str | None:
     code = "import sys; print(sys.executable)"
     for switch in ({}, {"PYENV_VERSION": version}):
         try:
-            found = run([f"python{version}", "-c", code], env=os.environ | switch)
+            found = run(
+                [f"python{version}", "-c", code],
+                env=os.environ | switch,
+                stderr=subprocess.DEVNULL,
+            )
         except (OSError, subprocess.CalledProcessError):
             continue
         return found.strip()

@@ -7,6 +7,7 @@ the folder off the path). The last line that it prints is JSON; anything wrong e
 with a traceback and exit code 1.
 """
 
+import importlib
 import json
 import math
 import os
@@ -83,8 +84,8 @@ def saved_and_exported(model: keras.Model) -> None:
     np.testing.assert_allclose(again(x), expected, atol=1e-6)
     assert again.privacy.epsilon(delta=1e-5) == model.privacy.epsilon(delta=1e-5)
     model.export("served", verbose=False)
-    served = tf.saved_model.load("served").serve(x)
-    np.testing.assert_allclose(served, expected, atol=1e-5)
+    served = tf.saved_model.load("served")
+    np.testing.assert_allclose(served.serve(x), expected, atol=1e-5)
 
 
 def shuffled_and_back() -> None:
@@ -124,6 +125,7 @@ def weights_found() -> None:
     """The weights that come with tfpriv lie in the environment, and load."""
     path = checkpoints.folder("shuffling_cifar10")
     assert path.is_relative_to(sysconfig.get_path("data"))
+    importlib.import_module("tfpriv.shuffling.networks")  # its initializer's name
     network = models.load_model(path / "model.keras")
     assert network(np.zeros((1, *network.input_shape[1:]), "float32")).shape == (1, 10)
 
