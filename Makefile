@@ -144,6 +144,10 @@ notebooks: $(STAMP) ## run the notebooks from top to bottom
 bench: $(STAMP) ## measure speed (benchmarks/README.md explains the figures)
 	@for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
 
+.PHONY: release
+release: $(STAMP) ## build sdist and wheel, try them in fresh environments (docs/releasing.md)
+	$(BIN)/python tests/release/run.py $(ARGS)
+
 .PHONY: clean
 clean: ## remove what was built; the environments stay
 	rm -rf build dist tfpriv.egg-info $(NATIVE) demo_output

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -75,6 +76,46 @@ def test_a_wheel_holds_the_op_and_fits_every_python(checkout):
     assert {"notebooks", "convert", "beam", "fuzz", "docs", "test"} == set(
         metadata.get_all("Provides-Extra")
     )
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_an_sdist_holds_what_the_repository_does_and_builds_the_op(tmp_path):
+    """All that git follows, nothing that was built; and the wheel comes from that."""
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("no clone of the repository")
+    followed = {name for name in listed.stdout.splitlines() if name[0] != "."}
+    copy = tmp_path / "checkout"
+    for name in followed:
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, copy / name)
+    strays = ("tfpriv/ops/_native.so", "tests/x.pyc", "build/x.py", "docs/.x.md.swp")
+    for stray in strays:
+        (copy / stray).parent.mkdir(parents=True, exist_ok=True)
+        (copy / stray).write_text("planted")
+    tools = tmp_path / "tools"
+    install = [sys.executable, "-m", "pip", "install", "-q", "--target", tools]
+    subprocess.run([*install, "setuptools>=77"], check=True)
+    code = "from setuptools import build_meta; build_meta.build_sdist('dist')"
+    alone = os.environ | {"PYTHONPATH": str(tools)}
+    subprocess.run([sys.executable, "-c", code], cwd=copy, check=True, env=alone)
+    (sdist,) = (copy / "dist").glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    (unpacked,) = (tmp_path / "unpacked").iterdir()
+    found = {
+        str(path.relative_to(unpacked))
+        for path in unpacked.rglob("*")
+        if path.is_file()
+    }
+    made = {name for name in found if "egg-info/" in name} | {"PKG-INFO"}
+    assert found - made == followed
+    wheel, contents = build(unpacked)
+    assert "-py3-none-linux_" in wheel.name
+    assert contents.getinfo("tfpriv/ops/_native.so").file_size > 100_000
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """The native library may be missing, broken or switched off; the twin takes over."""
 
+import shutil
+import struct
 import subprocess
 import sys
 import warnings
@@ -9,6 +11,8 @@ import pytest
 import tensorflow as tf
 
 from tfpriv.ops import gaussian_noise, loader, native_available, why_not_native
+
+BUILT = loader.LIBRARY
 
 
 @pytest.fixture
@@ -42,6 +46,52 @@ def test_a_broken_library_is_explained(library, content):
     library.write_bytes(content)
     assert not native_available()
     assert "does not load" in why_not_native()
+
+
+def foreign(path, kind):
+    """A library for another TensorFlow, or for another machine."""
+    if kind == "another machine":
+        content = bytearray(BUILT.read_bytes())
+        content[18:20] = struct.pack("<H", 243)  # ELF's e_machine: RISC-V
+        path.write_bytes(content)
+        return
+    source = path.with_suffix(".cc")
+    source.write_text(
+        'extern "C" void TF_Future(); extern "C" void TF_InitKernel() { TF_Future(); }'
+    )
+    command = ["g++", "-shared", "-fPIC", source, "-o", path]
+    if kind == "another major version":
+        stub = path.with_name("libtensorflow_framework.so.9")
+        soname = f"-Wl,-soname,{stub.name}"
+        empty = ["-x", "c++", "/dev/null"]
+        subprocess.run(
+            ["g++", "-shared", "-fPIC", *empty, soname, "-o", stub], check=True
+        )
+        command += ["-Wl,--no-as-needed", stub]
+    subprocess.run(command, check=True)
+    if kind == "another major version":
+        stub.unlink()
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("a function that this TensorFlow lacks", "undefined symbol: TF_Future"),
+        ("another major version", "libtensorflow_framework.so.9: cannot open"),
+        ("another machine", "does not load"),
+    ],
+)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_a_library_for_another_tensorflow_is_explained_in_one_line(
+    native, library, key, kind, reason
+):
+    expected = native.tfpriv_gaussian_noise(key=key, shape=[100], stream=0)
+    foreign(library, kind)
+    assert not native_available()
+    assert reason in why_not_native()
+    assert "\n" not in why_not_native()
+    with pytest.warns(RuntimeWarning, match="without its native ops"):
+        np.testing.assert_array_equal(gaussian_noise(key, [100]), expected)
 
 
 def test_a_library_of_another_build_is_explained(library, monkeypatch):
