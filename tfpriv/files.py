@@ -138,6 +138,8 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def _readable(array):
     """The array, if its texts are ones: their code points are whatever a file says."""
+    if array.size and not array.dtype.itemsize:  # any number of them is in no bytes
+        raise ValueError(f"It holds {array.size} elements of no size.")
     if array.dtype.kind == "U":
         array.tolist()
     return array
