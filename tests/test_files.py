@@ -119,6 +119,7 @@ def npy(text):
         npy(b"{'descr': '<f8', 'shape': (1: (1, 4), }   \n"),  # tokenize.TokenError
         npy(b"{'descr': '<,f8', 'fortran_order': False, 'shape': (1,), }\n"),
         npy(b"  {\n a\n  b\n"),  # IndentationError
+        npy(b"{'descr': '<U0', 'fortran_order': False, 'shape': (2147483648,), }\n"),
         npy(b"{'descr': '<U1', 'fortran_order': False, 'shape': (1,), }\n")
         + b"\xff" * 4,
     ],

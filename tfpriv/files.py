@@ -139,7 +139,9 @@ def read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 def _readable(array):
     """The array, if its texts are ones: their code points are whatever a file says."""
-    if array.dtype.kind == "U" and array.size and array.dtype.itemsize:
+    if array.size and not array.dtype.itemsize:  # any number of them is in no bytes
+        raise ValueError(f"It holds {array.size} elements of no size.")
+    if array.dtype.kind == "U" and array.size:
         numbers = np.ascontiguousarray(array).view(f"{array.dtype.byteorder}u4")
         if numbers.max() > sys.maxunicode:
             raise ValueError("It holds characters that do not exist.")

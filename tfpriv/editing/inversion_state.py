@@ -92,6 +92,7 @@ class State:
             ) from error
         slots = self._optimizer.variables
         names = [f"slot_{i}" for i in range(len(slots))]
+        names += ["history", "best_latents", "best", "mark", "since"]
         if kept.get("latents", np.empty(0)).shape != self._latents.shape or any(
             name not in kept for name in names
         ):
@@ -100,7 +101,7 @@ class State:
                 f"Received: {self._path}"
             )
         self._latents.assign(kept["latents"])
-        for slot, name in zip(slots, names, strict=True):
+        for slot, name in zip(slots, names, strict=False):
             slot.assign(kept[name])
         self.history = list(kept["history"])
         self.best_latents = kept["best_latents"]
