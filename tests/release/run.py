@@ -74,11 +74,15 @@ def build() -> Path:
 def install(python: Path, wheel: Path, tensorflow: str) -> None:
     """Installs the wheel with a TensorFlow.
 
-    A release candidate is outside what the wheel asks for, and tensorflow-text has
-    none for it: it is put in TensorFlow's place alone.
+    A release candidate is outside what the wheel asks for: it is put in TensorFlow's
+    place alone. tensorflow-text has none for it, does not load, and has to go.
     """
     wanted = f"tensorflow=={tensorflow}"
-    pip(python, *(["--no-deps", wanted] if "rc" in tensorflow else [wheel, wanted]))
+    if "rc" not in tensorflow:
+        pip(python, wheel, wanted)
+        return
+    pip(python, "--no-deps", wanted)
+    run([python, "-m", "pip", "uninstall", "-qq", "-y", "tensorflow-text"])
 
 
 def smoke(python: Path, ops: str) -> dict[str, str]:
