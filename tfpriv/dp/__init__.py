@@ -42,6 +42,7 @@ from tfpriv.dp.sampling import (
     Sampler,
     Stream,
 )
+from tfpriv.dp.workers import fit_on_workers
 
 __all__ = [
     "DPSGD",
@@ -70,6 +71,7 @@ __all__ = [
     "Stream",
     "TensorBoard",
     "clipped_gradients",
+    "fit_on_workers",
     "make_private",
     "per_example",
     "register_clipping_rule",

@@ -36,15 +36,11 @@ def make_dataset(sampler, pay, randomness, steps, strategy, failures):
             size = len(tf.nest.flatten(batch)[0])
             divisor = sampler.divisor or float(max(size, 1))
             for replica in range(replicas):
-                yield {
-                    BATCH: _share(batch, replica, replicas),
-                    TICKET: ticket,
-                    DIVISOR: divisor,
-                }
+                yield element(_share(batch, replica, replicas), ticket, divisor)
 
     def build(_=None):
         dataset = tf.data.Dataset.from_generator(
-            elements, output_signature=_signature(sampler)
+            elements, output_signature=signature(sampler)
         )
         options = tf.data.Options()
         options.autotune.enabled = False
@@ -64,15 +60,17 @@ def _share(batch, replica, replicas):
 
 def own_batch(batch, ticket):
     """An element for a batch that the user composed; its size is public."""
-    size = len(tf.nest.flatten(batch["x"])[0])
-    return {
-        BATCH: batch,
-        TICKET: tf.constant(ticket, tf.int64),
-        DIVISOR: tf.constant(max(size, 1), tf.float32),
-    }
+    size = tf.constant(max(len(tf.nest.flatten(batch["x"])[0]), 1), tf.float32)
+    return element(batch, tf.constant(ticket, tf.int64), size)
 
 
-def _signature(sampler):
+def element(batch, ticket, divisor):
+    """What `train_step` takes for a paid batch, or a replica's share of it."""
+    return {BATCH: batch, TICKET: ticket, DIVISOR: divisor}
+
+
+def signature(sampler):
+    """The `tf.TensorSpec` of an element."""
     axes = [None, sampler.group_size] if sampler.groups_units else [None]
     batch = tf.nest.map_structure(
         lambda s: tf.TensorSpec(tf.TensorShape(axes).concatenate(s.shape), s.dtype),

@@ -35,14 +35,14 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     """See `PrivateModel.fit`."""
     model._assert_compile_called("fit")
     strategy = model.distribute_strategy
-    check_strategy(strategy)
+    _check_strategy(strategy)
     _check_fit_arguments(kwargs)
     sampler = _sampler_for(x, y, batch_size, kwargs)
-    _check_units(model, sampler)
+    check_units(model, sampler)
     callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
     _check_callbacks(callbacks)
     validation_data = _public(kwargs.pop("validation_data", None))
-    mechanism = _mechanism(model, sampler)
+    mechanism = mechanism_of(model, sampler)
     model.privacy.check(mechanism)
     model._prepare(sampler.element_spec())
     own_noise = model.optimizer.noise_multiplier
@@ -75,7 +75,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     return history
 
 
-def _mechanism(model, sampler):
+def mechanism_of(model, sampler):
     """What one step costs, with what the user declares of the unit noted."""
     mechanism = step_mechanism(model, sampler.mechanism)
     unit = model.privacy.unit
@@ -113,17 +113,23 @@ def check_compile(model, optimizer, steps_per_execution, jit_compile):
             "Noise keys come from the operating system, which XLA cannot call. "
             "Expected jit_compile=False or 'auto'. Received: True"
         )
-    check_strategy(model.distribute_strategy)
+    strategy = model.distribute_strategy
+    if isinstance(strategy, tf.distribute.experimental.ParameterServerStrategy):
+        raise ValueError(
+            "Parameter servers apply parts of a batch as they come; private noise "
+            "belongs to a whole one. Use `tf.distribute.MirroredStrategy`, or "
+            "`tf.distribute.MultiWorkerMirroredStrategy` with `dp.fit_on_workers`. "
+            f"Received: {type(strategy).__name__}"
+        )
 
 
-def check_strategy(strategy):
-    """Raises `ValueError` for strategies under which noise would be wrong."""
-    multi_worker = tf.distribute.MultiWorkerMirroredStrategy
-    parameter_server = tf.distribute.experimental.ParameterServerStrategy
-    if isinstance(strategy, (multi_worker, parameter_server)):
+def _check_strategy(strategy):
+    """Raises `ValueError` for the strategy that Keras' `fit` does not know."""
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise ValueError(
             "Keras 3 does not train with this strategy in `fit` (keras issue 20585). "
-            "Use `tf.distribute.MirroredStrategy`. "
+            "Use `dp.fit_on_workers`, or on one machine "
+            "`tf.distribute.MirroredStrategy`. "
             f"Received: {type(strategy).__name__}"
         )
 
@@ -204,7 +210,8 @@ def _sampler_for(x, y, batch_size, kwargs):
     return PoissonSampler(data, batch_size, steps_per_epoch=steps_per_epoch)
 
 
-def _check_units(model, sampler):
+def check_units(model, sampler):
+    """Raises `ValueError` where groups are drawn and the ledger has no word for one."""
     if sampler.groups_units and model.privacy.unit == "example":
         raise ValueError(
             "The sampler draws groups; say what a group is, so that the statement "

@@ -240,6 +240,14 @@ class Privacy:
         if not _covers(self._ledger, ledger):
             self.add(ledger)
 
+    def catch_up(self, ledger):
+        """Adds the steps that another account of this training has beyond this one."""
+        known = {entry.key: entry.count for entry in self._ledger.entries}
+        for entry in ledger.entries:
+            count = entry.count - known.get(entry.key, 0)
+            if count > 0:
+                self._write(entry.mechanism, entry.purpose, count, entry.unit)
+
     def add(self, ledger):
         """Adds what was spent elsewhere, under the units that it names."""
         self._write_all(ledger.entries)
