@@ -89,7 +89,7 @@ def test_finetune_as_published(finetuned):
 def test_other_files_are_no_classifiers(facenets, tmp_path):
     with pytest.raises(FileNotFoundError, match="no model"):
         load_classifier(tmp_path / "none.keras")
-    with pytest.raises(ValueError, match="not a classifier over persons"):
+    with pytest.raises(ValueError, match="Expected a classifier over persons"):
         load_classifier(facenets[0])
 
 
