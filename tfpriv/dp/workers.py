@@ -180,6 +180,15 @@ def _make_pay(model, strategy, mechanism):
     one cannot write, none goes on.
     """
     noise_multiplier = model.optimizer.noise_multiplier
+    workers = strategy.num_replicas_in_sync
+
+    @tf.function(input_signature=[tf.TensorSpec([], tf.float32)], autograph=False)
+    def total(value):
+        def added_up():
+            context = tf.distribute.get_replica_context()
+            return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
+
+        return strategy.run(added_up)
 
     def pay():
         paid = False
@@ -187,12 +196,12 @@ def _make_pay(model, strategy, mechanism):
             ticket = model.privacy.pay(mechanism, noise_multiplier)
             paid = True
         finally:
-            ready = _gather(strategy, paid)
-        if not all(ready):
+            ready = int(total(float(paid)))
+        if ready < workers:
             raise RuntimeError(
                 "Another worker could not write the step down; its error says why. "
                 "Nothing was drawn. Expected all workers to begin the step. Received: "
-                f"{sum(ready)} of {len(ready)}"
+                f"{ready} of {workers}"
             )
         return ticket
 
