@@ -1,12 +1,14 @@
 """Results appear whole or not at all."""
 
 import contextlib
+import csv
 import json
 import os
 import secrets
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -167,7 +169,25 @@ def _numpy_errors(path):
         ) from error
 
 
-def parse_json(text: str):
+def read_csv(lines: Iterable[str], name: str | os.PathLike):
+    """The rows of a table of whatever origin, each with the number of its line.
+
+    Args:
+        lines: Of the table, or a file opened with `newline=""`.
+        name: What it is called in errors.
+
+    Raises:
+        ValueError: It is no table.
+    """
+    rows = csv.reader(lines)
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"This is no table. Received: {name} ({error})") from error
+
+
+def parse_json(text: str | bytes):
     """What a JSON text of whatever origin says.
 
     Raises:

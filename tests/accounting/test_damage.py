@@ -2,7 +2,9 @@
 
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import dp_accounting as dpa
 import numpy as np
@@ -13,17 +15,14 @@ from hypothesis import strategies as st
 from tfpriv.accounting import Ledger, LedgerError, serialization
 from tfpriv.accounting import mechanisms as m
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+import spent
+
 
 @pytest.fixture(scope="module")
 def ledger():
-    ledger = Ledger()
-    train = m.poisson(0.01, 1.1, population=60_000, notes=(m.PUBLIC_SIZE, "ä"))
-    ledger.record(train, unit="image", purpose="training", count=1000)
-    ledger.record(m.poisson(0.5, 3.0), unit="image", purpose="metrics", count=3)
-    ledger.record(m.non_private("a vocabulary"), unit="image", purpose="words")
-    ledger.mark_not_for_release("seeded noise")
-    ledger.speak_for("abc")
-    return ledger
+    return spent.ledger_of_all_kinds()
 
 
 def test_round_trip(ledger, tmp_path):

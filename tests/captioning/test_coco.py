@@ -113,11 +113,18 @@ def test_damage_is_named(folder, name):
         coco.load_coco(folder)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1, 2]", '"captions"', "[" * 100_000])
-def test_malformed_json(folder, text):
-    file = folder / "annotations" / "captions_train2017.json"
-    file.write_text(text)
-    with pytest.raises(ValueError, match=r"captions_train2017\.json"):
+MALFORMED = {
+    "captions": ["", "{", "[1, 2]", '"captions"', "[" * 100_000],
+    "scenes": ["", "{", "[]", "{}", "[" * 100_000],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [(kind, text) for kind in MALFORMED for text in MALFORMED[kind]]
+)
+def test_malformed_json(folder, kind, text):
+    (folder / "annotations" / f"{kind}_train2017.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"{kind}_train2017\.json"):
         coco.load_coco(folder)
 
 
@@ -150,11 +157,3 @@ def test_a_damaged_picture_is_named_when_it_is_read(folder):
     picture.write_bytes(picture.read_bytes()[:200])
     with pytest.raises(ValueError, match=picture.name):
         coco.load_coco(folder).arrays(16)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "[" * 100_000])
-def test_a_malformed_file_of_scenes(folder, text):
-    file = folder / "annotations" / "scenes_train2017.json"
-    file.write_text(text)
-    with pytest.raises(ValueError, match=r"scenes_train2017\.json"):
-        coco.load_coco(folder)

@@ -6,13 +6,14 @@ import shutil
 
 import numpy as np
 from PIL import Image
-from target import Target, as_json, document, is_inside, place, written
+from target import Target, as_json, is_inside, place, written
 
 from tfpriv import files, images
 from tfpriv.captioning.coco import load_coco
 from tfpriv.captioning.vocabulary import load_vocabulary
 from tfpriv.editing.scores import read_scores, write_scores
 from tfpriv.faces import celeba
+from tfpriv.files import parse_json
 from tfpriv.inpainting import boxes
 from tfpriv.shuffling import data as labelled
 
@@ -55,7 +56,7 @@ def _coco(kind, seed):
 
 
 def _scene_seed():
-    content = document(_scenes())
+    content = parse_json(_scenes())
     return [as_json({str(n): next(iter(content.values())) for n in (3, 5)})]
 
 

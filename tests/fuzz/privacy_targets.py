@@ -4,36 +4,32 @@ import contextlib
 import functools
 import io
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
-from target import Target, as_json, document, place, written
+from target import Target, as_json, place, written
 
 from tfpriv.accounting import Journal, Ledger, LedgerError, journal, serialization
 from tfpriv.accounting import mechanisms as m
+from tfpriv.files import parse_json
 from tfpriv.shuffling import codec, datasets
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.record import Record
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "accounting"))
+
+import spent
+
 KEY = Key(bytes(range(32)))
-
-
-@functools.cache
-def _ledger():
-    ledger = Ledger()
-    train = m.poisson(0.01, 1.1, population=60_000, notes=(m.PUBLIC_SIZE, "ä"))
-    ledger.record(train, unit="image", purpose="training", count=1000)
-    ledger.record(m.poisson(0.5, 3.0), unit="image", purpose="metrics", count=3)
-    ledger.record(m.non_private("a vocabulary"), unit="image", purpose="words")
-    ledger.mark_not_for_release("seeded noise")
-    ledger.speak_for("abc")
-    return ledger
 
 
 @functools.cache
 def _ledgers():
     small = Ledger()
     small.record(m.gaussian_release(2.0), unit="person", purpose="release")
-    return [_ledger().to_bytes(), small.to_bytes(), Ledger().to_bytes()]
+    ledgers = spent.ledger_of_all_kinds(), small, Ledger()
+    return [ledger.to_bytes() for ledger in ledgers]
 
 
 def _read_ledger(data):
@@ -47,7 +43,7 @@ def _ledger_contents():
 
 def _read_content(data):
     """As an attacker would write it: the checksum is right."""
-    content = document(data)
+    content = parse_json(data)
     try:
         sealed = serialization.seal("tfpriv-ledger", 1, content)
     except RecursionError as error:
@@ -141,7 +137,7 @@ def _records():
 
 
 def _read_record(data):
-    content = document(data)
+    content = parse_json(data)
     if not isinstance(content, dict):
         raise ValueError("a picture has texts by keyword")
     texts = {key: str(value) for key, value in content.items()}

@@ -57,14 +57,6 @@ def is_inside(path: Path, folder: Path) -> bool:
     return path.resolve().parent == folder.resolve()
 
 
-def document(data: bytes):
-    """JSON, for targets that wrap what is in it; too deep a nesting is a bad input."""
-    try:
-        return json.loads(data)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
 def as_json(content) -> bytes:
     """The bytes of a JSON document."""
     return json.dumps(content).encode()

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import safetensors.numpy
-from target import Target, as_json, document, is_inside, place, written
+from target import Target, as_json, is_inside, place, written
 
 from tfpriv import weights
 from tfpriv.editing.boundary import Boundary
+from tfpriv.files import parse_json
 from tfpriv.inpainting.diffusion import loading, schedulers
 from tfpriv.inpainting.diffusion.text_encoder import text_encoder
 from tfpriv.inpainting.diffusion.tokenizer import read_tokenizer
@@ -141,7 +142,7 @@ def _scheduler_configs():
 
 
 def _read_scheduler(data):
-    config = document(data)
+    config = parse_json(data)
     if not isinstance(config, dict):
         raise ValueError("read_json lets no other pass")
     schedulers.from_config(config)
@@ -154,7 +155,7 @@ def _network(name, kind, config):
     """A target: the configuration of a network, which is built."""
 
     def read(data):
-        found = document(data)
+        found = parse_json(data)
         if not isinstance(found, dict):
             raise ValueError("read_json lets no other pass")
         if not all(abs(number) <= _SMALL for number in _numbers(found)):

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfpriv import images
 from tfpriv.captioning.grammar import Scene
-from tfpriv.files import is_plain_name, parse_json
+from tfpriv.files import is_plain_name, read_json
 
 YEARS = ("2017", "2014")
 
@@ -132,14 +132,9 @@ def _caption_file(folder, split):
 
 
 def _read_document(file):
-    try:
-        document = parse_json(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"The caption file is not valid JSON. Received: {file} ({error})"
-        ) from error
+    document = read_json(file)
     for key in ("images", "annotations"):
-        if not isinstance(document, dict) or not isinstance(document.get(key), list):
+        if not isinstance(document.get(key), list):
             raise ValueError(
                 "The caption file must hold a JSON object with the lists 'images' and "
                 f"'annotations'; {key!r} is missing. Received: {file}"
@@ -206,7 +201,7 @@ def _read_scenes(file, ids):
     if not file.is_file():
         return None
     try:
-        data = parse_json(file.read_text(encoding="utf-8"))
+        data = read_json(file)
         return tuple(Scene.from_json(data[str(i)]) for i in ids)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

@@ -92,16 +92,16 @@ class State:
             ) from error
         slots = self._optimizer.variables
         names = [f"slot_{i}" for i in range(len(slots))]
-        names += ["history", "best_latents", "best", "mark", "since"]
+        others = ["history", "best_latents", "best", "mark", "since"]
         if kept.get("latents", np.empty(0)).shape != self._latents.shape or any(
-            name not in kept for name in names
+            name not in kept for name in names + others
         ):
             raise ValueError(
                 "The state belongs to another inversion; delete it to begin anew. "
                 f"Received: {self._path}"
             )
         self._latents.assign(kept["latents"])
-        for slot, name in zip(slots, names, strict=False):
+        for slot, name in zip(slots, names, strict=True):
             slot.assign(kept[name])
         self.history = list(kept["history"])
         self.best_latents = kept["best_latents"]

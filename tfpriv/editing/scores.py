@@ -1,6 +1,5 @@
 """Latents with the scores of their pictures, from which boundaries are trained."""
 
-import csv
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from tfpriv import images
 from tfpriv.faces import reader
 from tfpriv.faces.looks import ATTRIBUTES
-from tfpriv.files import atomic_file
+from tfpriv.files import atomic_file, read_csv
 
 LATENTS, SCORES, SHEET = "latents.npy", "scores.csv", "samples.png"
 _SHOWN = 32  # pictures on the sheet
@@ -137,11 +136,8 @@ def read_scores(path: str | os.PathLike, attribute: str) -> np.ndarray:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no such table. Received: {path}")
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.reader(file))
-    except csv.Error as error:
-        raise ValueError(f"This is no table. Received: {path} ({error})") from error
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = [row for _, row in read_csv(file, path)]
     if not rows or attribute not in rows[0]:
         raise ValueError(
             f"The table has no column {attribute!r}. Received: {path} with "

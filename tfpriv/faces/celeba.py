@@ -10,7 +10,7 @@ import numpy as np
 from tfpriv import images
 from tfpriv.faces.drawing import draw, landmarks
 from tfpriv.faces.looks import ATTRIBUTES, SCENE, TRAITS, Faces, sample
-from tfpriv.files import atomic_path, is_plain_name, new_directory
+from tfpriv.files import atomic_path, is_plain_name, new_directory, read_csv
 
 PICTURES = "img_align_celeba"
 IDENTITIES = "identity_CelebA.txt"
@@ -272,10 +272,7 @@ def read_truth(folder: str | Path) -> Faces:
     path = Path(folder) / TRUTH
     columns = ("image_id", "identity", *TRAITS, *ATTRIBUTES, *SCENE)
     with open(path, newline="", encoding="utf-8") as file:
-        try:
-            header, *rows = csv.reader(file)
-        except (csv.Error, ValueError) as error:
-            raise ValueError(f"This is no table. Received: {path} ({error})") from error
+        header, *rows = [row for _, row in read_csv(file, path)] or [()]
     if tuple(header) != columns or any(len(row) != len(columns) for row in rows):
         raise ValueError(f"The columns must be {', '.join(columns)}. Received: {path}")
     numbers = np.array([row[1:] for row in rows], float).reshape(-1, len(columns) - 1)

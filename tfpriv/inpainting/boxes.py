@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tfpriv.files import parse_json
+from tfpriv.files import parse_json, read_csv
 
 COLUMNS = (
     "picture",
@@ -88,7 +88,7 @@ def from_csv(text: str, name: str | os.PathLike) -> dict[str, list[Box]]:
     Raises:
         ValueError: as for `read`.
     """
-    rows = _numbered_rows(text, name)
+    rows = read_csv(io.StringIO(text, newline=""), name)
     (_, header), found = next(rows, (1, [])), {}
     if tuple(header[:5]) != _NEEDED or not set(header) <= set(COLUMNS):
         raise ValueError(
@@ -110,15 +110,6 @@ def from_csv(text: str, name: str | os.PathLike) -> dict[str, list[Box]]:
                 f"{number} of {name}: {row} ({error})"
             ) from error
     return found
-
-
-def _numbered_rows(text, name):
-    rows = csv.reader(io.StringIO(text, newline=""))
-    try:
-        for row in rows:
-            yield rows.line_num, row
-    except csv.Error as error:
-        raise ValueError(f"This is no table. Received: {name} ({error})") from error
 
 
 def to_csv(faces: Mapping[str, Iterable[Box]], *, header: bool = True) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 
 from tfpriv import images
 from tfpriv.files import read_arrays
+from tfpriv.shuffling.datasets import checked_files
 
 SIDE = 32
 _ARCHIVE_PARTS = ("bytes", "offsets", "labels")
@@ -84,7 +85,7 @@ def _from_archive(path: Path) -> Dataset:
         raise ValueError(f"{path} is no archive of pictures: it lacks {missing}")
     splits = [
         (
-            _decoded(archive[f"{split}_bytes"], archive[f"{split}_offsets"], path),
+            _decoded(*checked_files(archive, split, path), path),
             archive[f"{split}_labels"],
         )
         for split in ("train", "test")
@@ -109,11 +110,6 @@ def _from_archive(path: Path) -> Dataset:
 
 
 def _decoded(data: np.ndarray, offsets: np.ndarray, path: Path) -> np.ndarray:
-    if data.dtype != np.uint8 or offsets.ndim != 1 or offsets.dtype.kind not in "iu":
-        raise ValueError(
-            "The pictures must be bytes, with whole numbers as their bounds. Received: "
-            f"{data.dtype} and {offsets.dtype} of shape {offsets.shape} in {path}"
-        )
     pictures = []
     for i, (begin, end) in enumerate(itertools.pairwise(offsets)):
         content = io.BytesIO(data[begin:end].tobytes())

@@ -180,7 +180,7 @@ def _moved(move: Callable, array, key, nonces, progress) -> np.ndarray:
 
 def _convert_files(arrays, name, source, read, convert, failures, progress) -> int:
     """Replaces picture files by others, in place; returns how many there are now."""
-    content, offsets = _checked_files(arrays, name, source)
+    content, offsets = checked_files(arrays, name, source)
     results: list[bytes | None] = [None] * (len(offsets) - 1)
 
     def read_file(i):
@@ -201,7 +201,20 @@ def _convert_files(arrays, name, source, read, convert, failures, progress) -> i
     return len(written)
 
 
-def _checked_files(arrays, name, source):
+def checked_files(arrays: dict[str, np.ndarray], name: str, source):
+    """The bytes and the bounds of files that lie end to end in an archive.
+
+    Args:
+        arrays: Of the archive; `{name}_bytes` and `{name}_offsets` are among them.
+        name: Of the files.
+        source: What the archive is called in errors.
+
+    Returns:
+        uint8 `(bytes,)`, and ascending whole numbers `(files + 1,)`.
+
+    Raises:
+        ValueError: They are anything else.
+    """
     content, offsets = arrays[name + _BYTES], arrays[name + _OFFSETS]
     valid = (
         content.dtype == np.uint8
