@@ -6,11 +6,13 @@ And, for those that ask: a disk that is full, a folder in which nothing can be w
 import contextlib
 import os
 import resource
+import secrets
 import tempfile
 import zlib
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 
 # Before any test module imports TensorFlow, which reads these while it loads.
@@ -26,9 +28,12 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 hypothesis.settings.register_profile("same", derandomize=True)
 
 
+def _searches(config):
+    return config.getoption("markexpr") == "slow"
+
+
 def pytest_configure(config):
-    slow = config.getoption("markexpr") == "slow"
-    hypothesis.settings.load_profile("default" if slow else "same")
+    hypothesis.settings.load_profile("default" if _searches(config) else "same")
 
 
 def _seed(name: str) -> None:
@@ -52,6 +57,17 @@ def seeded(request, seeded_module):
     The noise of privacy mechanisms comes from the operating system: it is not seeded.
     """
     _seed(request.node.nodeid)
+
+
+@pytest.fixture
+def rng(request):
+    """A test's random inputs: the same in every run, but new ones in the long tests."""
+    name = request.node.nodeid
+    seed = (
+        secrets.randbits(32) if _searches(request.config) else zlib.crc32(name.encode())
+    )
+    print(f"random inputs of this run: seed {seed}")
+    return np.random.default_rng(seed)
 
 
 @pytest.fixture(params=["native", "twin"])

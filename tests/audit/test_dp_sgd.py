@@ -162,7 +162,7 @@ def classifier():
 def canary_training(noise_multiplier, canaries):
     """A classifier that trains on data and on canaries with labels drawn by lot."""
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    random = np.random.default_rng()
+    random = np.random.default_rng(0)
     x = random.normal(size=(200, 400)).astype("float32")
     y = (x[:, 0] > 0).astype("int32")
     odd_x = random.normal(size=(canaries, 400)).astype("float32")

@@ -4,7 +4,6 @@ Inputs are other ones each time, and a failing one is printed: `make fuzz` searc
 """
 
 import json
-import os
 import pickle
 
 import engine
@@ -33,10 +32,10 @@ def _count(name):
 
 @pytest.mark.parametrize("name", parsers.TARGETS)
 def test_only_documented_errors(name):
-    target, seed = parsers.TARGETS[name], int.from_bytes(os.urandom(4))
+    """The same inputs in every run: `make fuzz` is for new ones."""
     with engine.bounded_memory():
-        found = engine.plain_run(target, _count(name), seed)
-    assert not found, f"{name}, seed {seed}: {found}"
+        found = engine.plain_run(parsers.TARGETS[name], _count(name), seed=0)
+    assert not found, f"{name}: {found}"
 
 
 @pytest.mark.parametrize("name", parsers.TARGETS)

@@ -1,17 +1,9 @@
-"""Where randomness comes from; helpers, and files as PyTorch writes them."""
+"""Helpers, and files as PyTorch writes them."""
 
 import pathlib
 import sys
-
-import numpy as np
-import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "editing" / "stylegan"))
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "diffusion"))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "report"))  # reads pages
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()

@@ -3,7 +3,6 @@
 import pathlib
 import sys
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,11 +17,6 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "ops"), str(HERE.parent / "report")
 @pytest.fixture
 def key():
     return Key.generate()
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng()
 
 
 @pytest.fixture
