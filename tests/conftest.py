@@ -66,7 +66,7 @@ def rng(request):
     seed = (
         secrets.randbits(32) if _searches(request.config) else zlib.crc32(name.encode())
     )
-    print(f"random inputs of this run: seed {seed}")
+    request.node.add_report_section("setup", "rng", f"random inputs of seed {seed}")
     return np.random.default_rng(seed)
 
 

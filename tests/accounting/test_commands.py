@@ -59,10 +59,28 @@ def test_samplers(run):
     assert tight["accountant"] == "pld"
 
 
+@pytest.mark.parametrize("sampler", ["poisson", "fixed", "stream"])
+def test_epochs(run, sampler):
+    plan = ["--population", 1001, "--batch-size", 10, "--noise-multiplier", 20]
+    plan += ["--sampler", sampler]
+    assert run("epsilon", *plan, "--epochs", 2) == run("epsilon", *plan, "--steps", 202)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["epsilon", "--steps", 1, "--noise-multiplier", 1], "--population is needed"),
+        (
+            ["epsilon", "--steps", 1, "--noise-multiplier", 1],
+            "these are needed too: --population, --batch-size.",
+        ),
+        (
+            ["epsilon", "--epochs", 1, "--noise-multiplier", 1, "--sampler", "stream"],
+            "With --sampler stream and --epochs these are needed too: --population",
+        ),
+        (
+            ["epsilon", *PLAN, "--epochs", 1, "--noise-multiplier", 1],
+            "not allowed with argument --steps",
+        ),
         (
             ["noise", "--epsilon", 0, *PLAN],
             "0 < epsilon. Received: epsilon=0.0",

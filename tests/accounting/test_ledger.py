@@ -4,11 +4,13 @@ import json
 import math
 import warnings
 
+import dp_accounting
 import pytest
 
 from tfpriv.accounting import Ledger, LedgerError
 from tfpriv.accounting import mechanisms as m
 
+REPLACE = dp_accounting.NeighboringRelation.REPLACE_ONE
 TRAIN = m.poisson(0.01, 1.1, population=60_000, notes=(m.PUBLIC_SIZE,))
 
 
@@ -174,7 +176,8 @@ def test_statement_in_words(ledger):
         "one image added or taken away",
         "training: 1000 x Gaussian noise, 1.1 of the sensitivity",
         "Poisson sampling, q = 0.01",
-        "Without amplification by sampling: epsilon = 5",
+        "is right with a chance of at most 87.9 %",
+        "nobody knowing who was in which batch: to somebody who does, epsilon is 5",
         "Accountant: rdp",
         "data set size treated as public",
         "NOT FOR RELEASE: noise from a fixed seed",
@@ -182,6 +185,26 @@ def test_statement_in_words(ledger):
     ):
         assert part in text, part
     assert "WARNING: delta=0.1" in ledger.statement(0.1)
+
+
+def test_an_example_is_explained():
+    for unit, explained in (("example", True), ("person", False)):
+        ledger = Ledger()
+        ledger.record(TRAIN, unit=unit, purpose="training")
+        assert ("An example is one item" in ledger.statement(1e-6)) is explained
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(0.01, 0.0), (1.0, 0.1), (8.0, 1e-5)])
+def test_the_chance_of_a_right_guess_is_that_of_the_best(epsilon, delta):
+    """That of a release that tells all with chance delta, and else lies sometimes."""
+    ledger = Ledger()
+    ledger.record(
+        m.approximate(epsilon, delta, REPLACE), unit="image", purpose="release"
+    )
+    best = delta + (1 - delta) * math.exp(epsilon) / (1 + math.exp(epsilon))
+    said = " ".join(ledger.statement(delta).split())
+    shown = float(said.split("a chance of at most ")[1].split()[0])
+    assert 100 * best <= shown < 100 * best + 0.1
 
 
 def test_statement_never_rounds_down(ledger):

@@ -1,6 +1,7 @@
 """`fit` of a private model: what it takes, what it refuses, what it shows."""
 
 import re
+import warnings
 
 import keras
 import numpy as np
@@ -114,12 +115,48 @@ def one_at_a_time():
     yield from zip(*small.data(8), strict=True)
 
 
+def test_public_data_in_the_training_arrays_is_noticed():
+    x, y = small.data(12)
+    with pytest.warns(UserWarning, match="lies in the arrays that are trained on"):
+        small.private().fit(x, y, validation_data=dp.Public((x[:4], y[:4])), verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        public = dp.Public((x[:4], y[:4]))
+        small.private().fit(x[4:], y[4:], validation_data=public, verbose=0)
+
+
+def test_a_compile_before_make_private_is_no_more():
+    plain = small.plain()
+    plain.compile("sgd", "mse")
+    model = dp.make_private(plain)
+    for train in (model.fit, model.train_on_batch):
+        with pytest.raises(ValueError, match="Compile the private model with a DP"):
+            train(*small.data(4))
+
+
+def test_what_a_layer_was_adapted_to_is_named():
+    x, y = small.data(12)
+    layer = keras.layers.Normalization(name="scaling")
+    layer.adapt(x)
+    for train in ("fit", "train_on_batch"):
+        model = keras.Sequential([keras.Input((3,)), layer, keras.layers.Dense(1)])
+        model = small.compiled(dp.make_private(model, max_occurrences=1))
+        getattr(model, train)(x, y)
+        said = " ".join(model.privacy.statement().split())
+        assert "Note: what `adapt` left in scaling is treated as public." in said
+    constants = keras.layers.Normalization(mean=0.0, variance=1.0)
+    model = keras.Sequential([keras.Input((3,)), constants, keras.layers.Dense(1)])
+    model = small.compiled(dp.make_private(model))
+    model.fit(x, y, verbose=0)
+    assert "adapt" not in model.privacy.statement()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (arrays(validation_split=0.2), "validation_split.*dp.Public"),
         (arrays(shuffle=False), "shuffle=False"),
-        (arrays(validation_data=small.data(4)), "dp.Public"),
+        (arrays(validation_data=small.data(4)), "dp.Public.*private_metrics"),
         (arrays(batch_size=9), "batch_size"),
         (
             arrays(sample_weight=np.ones(8), class_weight={0: 1.0}),
@@ -330,7 +367,8 @@ def budgeted(epsilon=2.0, **options):
 def test_training_stops_before_the_budget_is_passed():
     model = budgeted()
     x, y = small.data(40)
-    model.fit(x, y, batch_size=10, epochs=10, verbose=0)
+    with pytest.warns(UserWarning, match="pays for 10 of the 40 steps to come"):
+        model.fit(x, y, batch_size=10, epochs=10, verbose=0)
     assert len(model.privacy.ledger) == 10 == int(model.optimizer.iterations)
     assert 1.9 < model.privacy.epsilon(1e-5) <= 2.0
     weights = model.get_weights()
@@ -338,6 +376,34 @@ def test_training_stops_before_the_budget_is_passed():
         model.fit(x, y, batch_size=10, verbose=0)
     np.testing.assert_equal(model.get_weights(), weights)
     assert len(model.privacy.ledger) == 10
+
+
+def test_a_stop_in_the_middle_is_said(capsys):
+    model = budgeted()
+    with pytest.warns(UserWarning, match=r"q = 0\.25"):
+        model.fit(*small.data(40), batch_size=10, epochs=5, verbose=2)
+    shown = capsys.readouterr().out
+    assert "Stopped in epoch 3 of 5, after 2 of 4 steps" in shown
+    assert "one more would pass epsilon = 2 at delta = 1e-05" in shown
+
+
+def test_a_budget_for_epochs(capsys):
+    """As many steps as `fit` makes of them, of which none is too much."""
+    sizes = {"population": 41, "batch_size": 10}
+    by_epochs = dp.DPSGD.for_budget(2.0, 1e-5, **sizes, epochs=2)
+    by_steps = dp.DPSGD.for_budget(2.0, 1e-5, **sizes, steps=10)
+    assert by_epochs.noise_multiplier == by_steps.noise_multiplier
+    model = small.private(by_epochs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(*small.data(41), batch_size=10, epochs=2, verbose=2)
+    assert len(model.privacy.ledger) == 10
+    assert "Stopped" not in capsys.readouterr().out
+    for length in ({}, {"epochs": 1, "steps": 1}):
+        with pytest.raises(ValueError, match="one of `epochs` and `steps`"):
+            dp.DPSGD.for_budget(2.0, 1e-5, **sizes, **length)
+    with pytest.raises(ValueError, match="batch_size=50, population=41"):
+        dp.DPSGD.for_budget(2.0, 1e-5, population=41, batch_size=50, epochs=1)
 
 
 def test_a_budget_by_pld_pays_for_all_its_steps(capsys):

@@ -152,10 +152,13 @@ def test_saved_in_the_middle_of_training(tmp_path):
     assert statement["weights_digest"] == loaded.privacy.ledger.weights_digest
 
 
-def test_saved_model(tmp_path):
+def test_saved_model(tmp_path, capfd):
     model = trained()
-    model.export(tmp_path / "exported", verbose=False)
+    model.export(tmp_path / "exported")
     extra = tmp_path / "exported" / "assets.extra"
+    shown = capfd.readouterr().out
+    assert str(extra / "privacy_ledger.json") in shown
+    assert str(tmp_path / "tmp") not in shown  # the folder that was moved away
     assert Ledger.load(extra / "privacy_ledger.json") == model.privacy.ledger
     statement = json.loads((extra / "privacy_statement.json").read_text())
     assert statement["epsilon"] == model.privacy.epsilon()

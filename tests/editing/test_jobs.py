@@ -101,6 +101,7 @@ def test_an_encoder_guesses_the_start(run, tmp_path):
         *("--steps", 2, "--output", tmp_path / "encoder.keras"),
     )
     assert (code, "Written: " in out) == (0, True)
+    assert "Protected is Nothing" in read(tmp_path / "encoder.html").words
     how = ("--encoder", tmp_path / "encoder.keras", "--output", tmp_path / "out")
     code, out, _err = run("invert", "faces", *INVERT[:-1], 1, *how)
     assert (code, "Faces inverted: 3" in out) == (0, True)

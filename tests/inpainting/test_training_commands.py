@@ -145,6 +145,9 @@ def test_train_facenet(tmp_path, monkeypatch, capsys):
     assert (given["recipe"].people, given["recipe"].seed) == (9, 4)
     assert given["recipe"].steps == facenet_training.Recipe().steps
     assert "rank_one" in capsys.readouterr().out
+    page = read(tmp_path / "report.html").words
+    assert "FaceNet, trained without differential privacy" in page
+    assert "rank_one 1.0000" in page
 
 
 def test_evaluate(data, facenets, finetuned, tmp_path, capsys):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from reading import read
 
 from tfpriv import cli
 from tfpriv.shuffling import averaging, data, experiments
@@ -72,3 +73,6 @@ def test_command(saved, tmp_path, capsys):
     again = experiments.load_network(output / experiments.MODEL_NAME)
     assert again.count_params() == next(iter(saved.values())).count_params()
     assert (output / experiments.MANIFEST_NAME).is_file()
+    page = read(output / "report.html").words
+    assert "trained without differential privacy" in page
+    assert "of nobody" in page  # the shapes are drawn

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tfpriv.accounting import mechanisms, statement
-from tfpriv.accounting.calibration import calibrate_noise
+from tfpriv.accounting.calibration import calibrate_noise, steps_per_epoch
 from tfpriv.accounting.epsilon import ACCOUNTANTS
 from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.ledger import Ledger
@@ -57,7 +57,11 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=int, help="units in a batch; the expected number (poisson)"
     )
-    parser.add_argument("--steps", type=int, required=True)
+    length = parser.add_mutually_exclusive_group(required=True)
+    length.add_argument("--steps", type=int, help="training steps")
+    length.add_argument(
+        "--epochs", type=int, help="of population / batch size steps each, rounded up"
+    )
     parser.add_argument(
         "--sampler",
         choices=("poisson", "fixed", "stream"),
@@ -76,18 +80,10 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 def _plan(args: argparse.Namespace) -> Callable[[float], Mechanism]:
     """The mechanism of one step as a function of its noise multiplier."""
+    if args.sampler != "stream" or args.epochs is not None:
+        _check_sizes(args)
     if args.sampler == "stream":
         return lambda z: mechanisms.stream(z, max_occurrences=args.max_occurrences)
-    for name in ("population", "batch_size"):
-        if getattr(args, name) is None:
-            raise ValueError(
-                f"--{name.replace('_', '-')} is needed with --sampler {args.sampler}."
-            )
-    if not 1 <= args.batch_size <= args.population:
-        raise ValueError(
-            "--batch-size must lie between 1 and --population. Received: "
-            f"--batch-size {args.batch_size} --population {args.population}"
-        )
     if args.sampler == "fixed":
         return lambda z: mechanisms.fixed_size(args.population, args.batch_size, z)
     return lambda z: mechanisms.poisson(
@@ -98,9 +94,30 @@ def _plan(args: argparse.Namespace) -> Callable[[float], Mechanism]:
     )
 
 
+def _check_sizes(args: argparse.Namespace) -> None:
+    needed = {"--population": args.population, "--batch-size": args.batch_size}
+    missing = [name for name, value in needed.items() if value is None]
+    if missing:
+        raise ValueError(
+            f"With --sampler {args.sampler}{' and --epochs' if args.epochs else ''} "
+            f"these are needed too: {', '.join(missing)}."
+        )
+    if not 1 <= args.batch_size <= args.population:
+        raise ValueError(
+            "--batch-size must lie between 1 and --population. Received: "
+            f"--batch-size {args.batch_size} --population {args.population}"
+        )
+
+
+def _steps(args: argparse.Namespace) -> int:
+    if args.steps is not None:
+        return args.steps
+    return args.epochs * steps_per_epoch(args.population, args.batch_size)
+
+
 def _print_plan(args: argparse.Namespace, noise: float, mechanism: Mechanism) -> int:
     ledger = Ledger()
-    ledger.record(mechanism, unit=args.unit, purpose="planned", count=args.steps)
+    ledger.record(mechanism, unit=args.unit, purpose="planned", count=_steps(args))
     if args.format == "json":
         document = statement.describe(ledger, args.delta, args.accountant)
         print(json.dumps({"noise_multiplier": noise, **document}, indent=1))
@@ -121,7 +138,7 @@ def _noise(args: argparse.Namespace) -> int:
         args.epsilon,
         args.delta,
         mechanism=plan,
-        steps=args.steps,
+        steps=_steps(args),
         accountant=args.accountant,
     )
     return _print_plan(args, noise, plan(noise))

@@ -114,21 +114,54 @@ def _text(document: dict[str, Any]) -> str:
     if not document["steps"]:
         return "Nothing private was used so far: epsilon = 0.\n"
     lines = [_headline(document)]
+    if document["unit"] == "example":
+        lines.append("An example is one item of the data, such as one row of an array.")
     if document["relation_in_words"]:
         lines.append(f"Compared are {document['relation_in_words']}.")
-    lines.append("")
-    lines += [f"- {line}" for line in what_was_done(document)]
-    plain = float(document["epsilon_without_amplification"])
-    lines += [
-        "",
-        f"Without amplification by sampling: epsilon = {rounded_up(plain)}.",
-        f"Accountant: {document['accountant']}.",
-    ]
-    lines += [f"Note: {note}." for note in document["notes"]]
+    lines += in_plain_words(document)
     lines += [f"WARNING: {warning}" for warning in document["warnings"]]
     lines += [f"NOT FOR RELEASE: {why}." for why in document["not_for_release"]]
     lines += [f"Not covered by epsilon: {what}." for what in document["not_covered"]]
+    lines += [f"Note: {note}." for note in document["notes"]]
+    lines += ["", f"Accountant: {document['accountant']}. Counted are"]
+    lines += [f"- {line}" for line in what_was_done(document)]
     return "\n".join(_wrapped(line) for line in lines) + "\n"
+
+
+def in_plain_words(document: dict[str, Any]) -> list[str]:
+    """What the epsilon of a statement means; nothing if it is infinite.
+
+    Args:
+        document: what `describe` returned.
+    """
+    epsilon, delta = float(document["epsilon"]), document["delta"]
+    if math.isinf(epsilon):
+        return []
+    lines = [
+        "Whoever guesses, at even odds, which of the two was used is right with a "
+        f"chance of at most {_percent(_best_guess(epsilon, delta))} %."
+    ]
+    plain = float(document["epsilon_without_amplification"])
+    if plain > epsilon:
+        lines.append(
+            "This rests on nobody knowing who was in which batch: to somebody who "
+            f"does, epsilon is {rounded_up(plain)}."
+        )
+    return lines
+
+
+def _best_guess(epsilon: float, delta: float) -> float:
+    """The largest chance of a right guess between two neighbours, at even odds.
+
+    Kairouz, Oh and Viswanath, "The Composition Theorem for Differential Privacy",
+    ICML 2015: the sum of both errors is at least 2 (1 - delta) / (1 + e^epsilon).
+    """
+    return 1 - (1 - delta) / (1 + math.exp(min(epsilon, 700.0)))
+
+
+def _percent(share: float) -> str:
+    """One digit after the point, never below the truth."""
+    return f"{min(math.ceil(1000 * share) / 10, 100):g}"
 
 
 def _headline(document: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import keras
 
 from tfpriv import checkpoints, images
+from tfpriv.accounting.statement import rounded_up
 from tfpriv.captioning import coco, pages, scenes, store
 from tfpriv.captioning.evaluate import as_table, evaluate
 from tfpriv.captioning.train import Protection, Recipe, prepare, train
@@ -106,6 +107,10 @@ def _say(result, captions, output):
         print(f"  - {text}")
     print(f"Report with pictures: {output / PAGE}")
     print(
-        f"epsilon = {result['epsilon']:.3g} at delta = {result['delta']:g}, for each "
-        "picture with all its captions"
+        "Caption a picture of your own: tfpriv caption generate photo.jpg "
+        f"--model {output / 'run'}"
+    )
+    print(
+        f"epsilon = {rounded_up(result['epsilon'])} at delta = {result['delta']:g}, "
+        "for each picture with all its captions"
     )

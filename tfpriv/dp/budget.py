@@ -1,5 +1,7 @@
 """How many steps a privacy budget still pays for."""
 
+import warnings
+
 from tfpriv.accounting import LedgerError
 
 MOST_STEPS = 1 << 40
@@ -70,6 +72,31 @@ def refuse_spent_budget(budget, mechanism, ledger):
             f"epsilon <= {epsilon} at delta={delta}. Received: a ledger with "
             f"epsilon={spent:.4g} after {len(ledger)} steps"
         )
+
+
+def warn_of_early_stop(budget, mechanism, left, planned):
+    """Warns before the first step, while a plan that does not fit costs nothing yet.
+
+    Args:
+        budget: As `checked` returns it.
+        mechanism: `Mechanism` of one step.
+        left: How many steps the budget pays for.
+        planned: How many are to come.
+    """
+    if left >= planned:
+        return
+    warnings.warn(
+        f"The budget, {in_words(budget)}, pays for {left} of the {planned} steps to "
+        "come: training will stop there. For all of them calibrate the noise with "
+        "this data set's size, batch size and epochs: `for_budget(population=..., "
+        f"batch_size=..., epochs=...)`. A step here is: {mechanism.sampler}.",
+        stacklevel=3,
+    )
+
+
+def in_words(budget):
+    """A budget, as `checked` returns it, for people."""
+    return f"epsilon = {budget[0]:g} at delta = {budget[1]:g}"
 
 
 def _planned(mechanism, ledger, steps):

@@ -8,7 +8,12 @@ import keras
 import tensorflow as tf
 
 from tfpriv.accounting.statement import rounded_up
-from tfpriv.dp.budget import refuse_spent_budget, steps_within_budget
+from tfpriv.dp.budget import (
+    in_words,
+    refuse_spent_budget,
+    steps_within_budget,
+    warn_of_early_stop,
+)
 
 NOT_COVERED = "not covered by epsilon"
 
@@ -39,6 +44,8 @@ class PrivacyLogger(keras.callbacks.Callback):
         self._next_update = 0.0
         self._shown = None
         self._steps_left = None
+        self._too_long = False  # more steps were asked for than the budget pays for
+        self._epoch = self._batch = 0
         self.not_covered = ()
 
     def refuse_spent_budget(self):
@@ -54,12 +61,17 @@ class PrivacyLogger(keras.callbacks.Callback):
             self._steps_left = steps_within_budget(
                 *self._budget, mechanism=self._mechanism, ledger=self._privacy.ledger
             )
+            planned = (self.params["epochs"] - epoch) * self.params["steps"]
+            self._too_long = planned > self._steps_left
+            warn_of_early_stop(self._budget, self._mechanism, self._steps_left, planned)
+        self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
         if self._steps_left is not None:
             self._steps_left -= 1
             if self._steps_left < 1:
                 self.model.stop_training = True
+        self._batch = batch
         now = time.monotonic()
         if now >= self._next_update:
             self._update()
@@ -82,7 +94,15 @@ class PrivacyLogger(keras.callbacks.Callback):
         logs["epsilon"] = self._shown
 
     def on_train_end(self, logs=None):
-        if self.not_covered and self.params.get("verbose"):
+        if not self.params.get("verbose"):
+            return
+        if self._too_long and self._steps_left < 1:
+            print(
+                f"Stopped in epoch {self._epoch + 1} of {self.params['epochs']}, after "
+                f"{self._batch + 1} of {self.params['steps']} steps: one more would "
+                f"pass {in_words(self._budget)}."
+            )
+        if self.not_covered:
             print(
                 f"epsilon = {rounded_up(self._shown)} at delta = "
                 f"{self._privacy.delta:g}, for the weights; "

@@ -39,7 +39,7 @@ def save(keras_save, filepath, overwrite, **kwargs):
         fresh.unlink(missing_ok=True)
 
 
-def export(keras_export, ledger, delta, filepath, *args, **kwargs):
+def export(keras_export, ledger, delta, filepath, verbose=None, **kwargs):
     """Exports by Keras into a folder beside, adds the ledger, then moves it there.
 
     Args:
@@ -47,21 +47,26 @@ def export(keras_export, ledger, delta, filepath, *args, **kwargs):
         ledger: `Ledger` that speaks for the weights.
         delta: Float for the statement.
         filepath: Where the artifact must be.
+        verbose: As in Keras, whose own message would name a folder that is moved away.
+        **kwargs: As in Keras.
     """
     target = pathlib.Path(filepath)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         fresh = pathlib.Path(folder) / target.name
-        keras_export(str(fresh), *args, **kwargs)
-        if not fresh.is_dir():  # a format of one file: the ledger lies beside it
-            ledger.save(target.with_name(target.name + "." + LEDGER_NAME))
-            fresh.replace(target)
-            return
-        extra = fresh / "assets.extra"  # where SavedModel keeps users' own files
-        extra.mkdir(exist_ok=True)
-        ledger.save(extra / LEDGER_NAME)
-        statement = ledger.statement(delta=delta, format="json")
-        (extra / STATEMENT_NAME).write_text(statement)
+        keras_export(str(fresh), verbose=False, **kwargs)
+        if fresh.is_dir():
+            extra = fresh / "assets.extra"  # where SavedModel keeps users' own files
+            extra.mkdir(exist_ok=True)
+            ledger.save(extra / LEDGER_NAME)
+            statement = ledger.statement(delta=delta, format="json")
+            (extra / STATEMENT_NAME).write_text(statement)
+            place = target / extra.name / LEDGER_NAME
+        else:  # a format of one file: the ledger lies beside it
+            place = target.with_name(f"{target.name}.{LEDGER_NAME}")
+            ledger.save(place)
         if target.is_dir():
             shutil.rmtree(target)
         fresh.replace(target)
+    if verbose is not False:
+        print(f"Exported to {target}; its privacy ledger is {place}")

@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import pathlib
+import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import callbacks as dp_callbacks
-from tfpriv.dp import feeding, keras_internals
+from tfpriv.dp import feeding, keras_internals, validate
 from tfpriv.dp.noise import add_noise, key_from
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
@@ -42,6 +44,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
     _check_callbacks(callbacks)
     validation_data = _public(kwargs.pop("validation_data", None))
+    _warn_if_trained_on(validation_data, x)
     mechanism = mechanism_of(model, sampler)
     model.privacy.check(mechanism)
     model._prepare(sampler.element_spec())
@@ -166,10 +169,27 @@ def _public(validation_data):
     if not isinstance(validation_data, Public):
         raise ValueError(
             "Validation metrics are exact functions of the validation data. If that "
-            "data is public, say so: `validation_data=dp.Public((x_val, y_val))`. "
+            "data is public, say so: `validation_data=dp.Public((x_val, y_val))`. If "
+            "it is private, train on it too and watch `private_loss`, which epsilon "
+            "covers: `make_private(model, private_metrics=True)`. "
             f"Received: validation_data of type {type(validation_data).__name__}"
         )
     return validation_data.data
+
+
+def _warn_if_trained_on(validation_data, x):
+    """One array may be a view of the other: then "public" was said by mistake."""
+    public, private = (
+        [a for a in tf.nest.flatten(data) if isinstance(a, np.ndarray)]
+        for data in (validation_data, x)
+    )
+    if any(np.may_share_memory(a, b) for a in public for b in private):
+        warnings.warn(
+            "The validation data that `dp.Public` declares public lies in the arrays "
+            "that are trained on: its metrics are exact functions of private data. "
+            "Validate on other, public data.",
+            stacklevel=4,
+        )
 
 
 def _sampler_for(x, y, batch_size, kwargs):
@@ -231,13 +251,18 @@ def _check_callbacks(callbacks):
         if isinstance(callback, keras.callbacks.ModelCheckpoint):
             chooses = callback.save_best_only
         public = str(monitor).startswith(("val_", "private_", "epsilon"))
-        if isinstance(callback, keras.callbacks.TerminateOnNaN) or (
-            chooses and not public
-        ):
+        if isinstance(callback, keras.callbacks.TerminateOnNaN):
+            raise ValueError(
+                "`TerminateOnNaN` acts on the training loss, which epsilon does not "
+                "cover, and is not needed: an example whose gradient is not finite "
+                "contributes nothing. Look for such examples before training."
+            )
+        if chooses and not public:
             raise ValueError(
                 "A callback that acts on the training loss or metrics makes a choice "
                 "that epsilon does not cover. Monitor 'val_...' of public validation "
-                "data, or 'private_loss' (`private_metrics=True`). Received: "
+                "data, or 'private_loss' with mode='min' (`make_private(model, "
+                "private_metrics=True)`). Received: "
                 f"{type(callback).__name__}(monitor={monitor!r})"
             )
 
@@ -329,7 +354,12 @@ def step_mechanism(model, sampler):
         model: Private model, compiled.
         sampler: Function from a noise multiplier to the `Mechanism` of a step.
     """
-    return model.optimizer.clipping.mechanism(sampler, step_noise_multiplier(model))
+    step = model.optimizer.clipping.mechanism(sampler, step_noise_multiplier(model))
+    layers = validate.layers_with_statistics(model)
+    if not layers:
+        return step
+    note = f"what `adapt` left in {', '.join(layers)} is treated as public"
+    return dataclasses.replace(step, notes=(*step.notes, note))
 
 
 def step_noise_multiplier(model):

@@ -140,6 +140,15 @@ class PrivateModel:
         self.privacy.start_from_here()
         self._forget_plan()
 
+    def _assert_compile_called(self, method_name=None):
+        if not self.compiled:
+            raise ValueError(
+                "Compile the private model with a DP optimizer first, for instance "
+                "`model.compile(dp.DPAdam(1e-3, l2_norm_clip=1.0, "
+                "noise_multiplier=1.1), loss=...)`; what it was compiled with before "
+                f"`make_private` adds no noise. Received: a call of `{method_name}`"
+            )
+
     def _forget_plan(self):
         self._private_problem = None
         self._private_plan = None
@@ -353,12 +362,18 @@ class PrivateModel:
         state = super().__reduce__()[1]
         return keras_internals.unpickle_model, state
 
-    def export(self, filepath, *args, **kwargs):
+    def export(self, filepath, format="tf_saved_model", verbose=None, **kwargs):
         """As in Keras; the ledger and its statement lie beside the SavedModel."""
         self.privacy.check_weights()
         ledger = self.privacy.ledger_to_save()
         exporting.export(
-            super().export, ledger, self.privacy.delta, filepath, *args, **kwargs
+            super().export,
+            ledger,
+            self.privacy.delta,
+            filepath,
+            verbose,
+            format=format,
+            **kwargs,
         )
 
 

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from tfpriv.accounting import calibrate_noise, mechanisms
+from tfpriv.accounting.calibration import steps_per_epoch
 from tfpriv.dp import budget as budgets
 from tfpriv.dp import noise
 from tfpriv.dp.clipping import check_l2_norm_clip, styles, tags
@@ -242,7 +243,8 @@ class PrivateOptimizer:
         *,
         population,
         batch_size,
-        steps,
+        epochs=None,
+        steps=None,
         l2_norm_clip=1.0,
         clipping="flat",
         accountant="rdp",
@@ -256,7 +258,9 @@ class PrivateOptimizer:
             delta: The delta at which it is kept, a positive float.
             population: Int, number of units in the data set, treated as public.
             batch_size: Int, expected size of a Poisson batch.
-            steps: Int, training steps planned.
+            epochs: Int, epochs planned, as `fit` of arrays counts them: each has
+                `population / batch_size` steps, rounded up.
+            steps: Int, training steps planned, in place of `epochs`.
             l2_norm_clip: Positive float.
             clipping: As for the class; the noise found is that on the gradients, with
                 which the whole step, indicators included, keeps to the budget.
@@ -266,8 +270,21 @@ class PrivateOptimizer:
             **kwargs: For the Keras optimizer, `learning_rate` among them.
 
         Raises:
-            ValueError: If the budget cannot be met.
+            ValueError: If the budget cannot be met, or of `epochs` and `steps` not
+                just one is given.
         """
+        if (epochs is None) == (steps is None):
+            raise ValueError(
+                "Say how long training will be, by one of `epochs` and `steps`. "
+                f"Received: epochs={epochs}, steps={steps}"
+            )
+        if not 0 < batch_size <= population:
+            raise ValueError(
+                "`batch_size` must be positive and at most the number of units. "
+                f"Received: batch_size={batch_size}, population={population}"
+            )
+        if steps is None:
+            steps = epochs * steps_per_epoch(population, batch_size)
         probability = batch_size / population
         style = styles.get(clipping)
         noise_multiplier = calibrate_noise(

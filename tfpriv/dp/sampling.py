@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.accounting import mechanisms
+from tfpriv.accounting import calibration, mechanisms
 from tfpriv.dp.sources import as_source, name_parts
 
 SIZE_FROM_DATA = "data set size treated as public"
@@ -59,7 +59,7 @@ class _RandomAccessSampler(Sampler):
             )
         self.divisor = float(batch_size)
         self.steps_per_epoch = int(
-            steps_per_epoch or -(-self.population // max(1, int(batch_size)))
+            steps_per_epoch or calibration.steps_per_epoch(self.population, batch_size)
         )
 
     def batches(self, pay, randomness):

@@ -19,9 +19,9 @@ def check_layers(model):
         if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
             raise ValueError(
                 "BatchNormalization mixes the examples of a batch and stores their "
-                "statistics, so that no bound per example holds. Use "
-                "`tfpriv.dp.replace_batchnorm(model)` to put GroupNormalization "
-                "there, or freeze it with `layer.trainable = False`. "
+                "statistics, so that no bound per example holds. Take a copy with "
+                "GroupNormalization there, `model = dp.replace_batchnorm(model)`, and "
+                "make that one private; or freeze it with `layer.trainable = False`. "
                 f"Received: layer '{layer.name}' in model '{model.name}'"
             )
         if isinstance(layer, keras.layers.SpectralNormalization):
@@ -36,6 +36,15 @@ def check_layers(model):
                 "next. Build it with `stateful=False`. "
                 f"Received: layer '{layer.name}' in model '{model.name}'"
             )
+
+
+def layers_with_statistics(model):
+    """Names of the layers that hold what `adapt` took from data, or may have."""
+    return [
+        layer.name
+        for layer in keras_internals.flatten_layers(model)
+        if hasattr(layer, "adapt") and layer.weights
+    ]
 
 
 def check_no_state_updates(model, traced):

@@ -13,7 +13,11 @@ import tensorflow as tf
 
 from tfpriv.accounting import Ledger
 from tfpriv.dp import feeding, fitting
-from tfpriv.dp.budget import refuse_spent_budget, steps_within_budget
+from tfpriv.dp.budget import (
+    refuse_spent_budget,
+    steps_within_budget,
+    warn_of_early_stop,
+)
 from tfpriv.dp.sampling import SIZE_FROM_DATA, PoissonSampler
 from tfpriv.weights import digest_of
 
@@ -114,6 +118,7 @@ def _affordable(model, mechanism, steps):
     if budget is None:
         return steps
     left = steps_within_budget(*budget, mechanism=mechanism, ledger=ledger)
+    warn_of_early_stop(budget, mechanism, left, steps)
     return min(steps, left)
 
 

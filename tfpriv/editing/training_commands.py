@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from tfpriv.editing.arguments import add_generator, add_output, generator_of
-from tfpriv.terminal import progress
+from tfpriv.terminal import command_line, progress
 
 
 def add_parsers(actions) -> None:
@@ -151,6 +151,7 @@ def make_data(options: argparse.Namespace) -> None:
 
 
 def train_reader(options: argparse.Namespace) -> None:
+    from tfpriv import report
     from tfpriv.faces import reader_training
     from tfpriv.files import atomic_path
 
@@ -163,13 +164,16 @@ def train_reader(options: argparse.Namespace) -> None:
     with atomic_path(options.output) as partial:
         model.save(partial)
     found = reader_training.figures(model, reader_training.faces_for_testing())
-    for name, figure in found.items():
-        print(f"{name:24} {figure:.4f}")
+    figures = {name: f"{figure:.4f}" for name, figure in found.items()}
+    for name, figure in figures.items():
+        print(f"{name:24} {figure}")
+    page = options.output.with_suffix(".html")
+    report.plain_training(page, "A face reader", command_line(), figures, drawn=True)
     print(f"Written: {options.output}")
 
 
 def train(options: argparse.Namespace) -> None:
-    from tfpriv import faces, images
+    from tfpriv import faces, images, report
     from tfpriv.editing import pictures
     from tfpriv.editing.stylegan import train as training
 
@@ -187,11 +191,18 @@ def train(options: argparse.Namespace) -> None:
     training.train(
         data, options.output, generator, recipe, progress=progress("training")
     )
+    report.plain_training(
+        options.output / report.PAGE,
+        "A StyleGAN",
+        command_line(),
+        {},
+        drawn=options.data == "faces",
+    )
     print(f"Written: {options.output / training.GENERATOR}")
 
 
 def fit(options: argparse.Namespace) -> None:
-
+    from tfpriv import report
     from tfpriv.editing.stylegan import fitting
     from tfpriv.models import load_model
 
@@ -203,11 +214,13 @@ def fit(options: argparse.Namespace) -> None:
         seed=options.seed,
         progress=progress("fitting"),
     )
+    page = options.output / report.PAGE
+    report.plain_training(page, "A StyleGAN", command_line(), {}, drawn=True)
     print(f"Written: {options.output / fitting.GENERATOR}")
 
 
 def train_encoder(options: argparse.Namespace) -> None:
-    from tfpriv import editing
+    from tfpriv import editing, report
     from tfpriv.files import atomic_path
 
     model = editing.train_encoder(
@@ -218,6 +231,9 @@ def train_encoder(options: argparse.Namespace) -> None:
     )
     with atomic_path(options.output) as partial:
         model.save(partial)
+    # Of the generator's own pictures, whoever they may resemble.
+    page, title = options.output.with_suffix(".html"), "An encoder of faces"
+    report.plain_training(page, title, command_line(), {}, drawn=False)
     print(f"Written: {options.output}")
 
 

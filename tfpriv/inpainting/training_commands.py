@@ -223,6 +223,7 @@ def _export_tfds(options):
 def train_facenet(options: argparse.Namespace) -> None:
     import keras
 
+    from tfpriv import report
     from tfpriv.inpainting import FaceNet, facenet_training
 
     keras.utils.set_random_seed(options.seed)  # of the weights to begin with
@@ -234,8 +235,12 @@ def train_facenet(options: argparse.Namespace) -> None:
         facenet_training.Recipe(seed=options.seed, **given),
         progress=progress("training"),
     )
-    for name, figure in facenet_training.figures(network).items():
-        print(f"{name:24} {figure:.4f}")
+    found = facenet_training.figures(network)
+    figures = {name: f"{figure:.4f}" for name, figure in found.items()}
+    for name, figure in figures.items():
+        print(f"{name:24} {figure}")
+    page = options.output / report.PAGE
+    report.plain_training(page, "FaceNet", command_line(), figures, drawn=True)
     print(f"Written: {options.output / facenet_training.NETWORK}")
 
 
@@ -265,7 +270,7 @@ def finetune(options: argparse.Namespace) -> None:
 
 
 def train_inpainter(options: argparse.Namespace) -> None:
-    from tfpriv import faces
+    from tfpriv import faces, report
     from tfpriv.inpainting import facenet_training
     from tfpriv.inpainting.diffusion import small, train
     from tfpriv.inpainting.diffusion.training import Recipe
@@ -286,6 +291,13 @@ def train_inpainter(options: argparse.Namespace) -> None:
         small.small_inpainter(options.size, options.seed),
         Recipe(seed=options.seed, **steps),
         progress=progress("training"),
+    )
+    report.plain_training(
+        options.output / report.PAGE,
+        "A latent diffusion inpainter",
+        command_line(),
+        {},
+        drawn=options.data == "faces",
     )
     print(f"Written: {options.output / train.INPAINTER}")
 

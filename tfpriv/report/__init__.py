@@ -23,6 +23,7 @@ from tfpriv.report.pieces import (
     warning,
 )
 from tfpriv.report.protection import of_weights, protection, without_epsilon
+from tfpriv.report.trainings import plain_training
 
 __all__ = [
     "PAGE",
@@ -36,6 +37,7 @@ __all__ = [
     "gallery",
     "html",
     "of_weights",
+    "plain_training",
     "protection",
     "section",
     "strips",

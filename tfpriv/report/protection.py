@@ -7,6 +7,7 @@ from tfpriv.accounting import Ledger
 from tfpriv.accounting.statement import (
     NOT_COVERED,
     describe,
+    in_plain_words,
     rounded_up,
     what_was_done,
 )
@@ -142,19 +143,12 @@ def _strength(said, claims) -> list[str]:
     claim = f"epsilon = {rounded_up(epsilon)} at delta = {said['delta']:g}."
     if not claims:
         return [claim]
-    lines = [
+    return [
         f"{claim} Delta aside, nothing that comes out is more than {_times(epsilon)} "
-        "times as likely on the one data set as on the other; and who guesses between "
-        "the two, at even odds before, is right with a chance of at most "
-        f"{_percent(1 / (1 + math.exp(-epsilon)))} % after."
+        "times as likely on the one data set as on the other.",
+        *in_plain_words(said),
+        *(f"Mind: {warned}" for warned in said["warnings"]),
     ]
-    plain = float(said["epsilon_without_amplification"])
-    if plain > epsilon:
-        lines.append(
-            "This rests on batches being drawn at random as stated below. Without "
-            f"that, epsilon = {rounded_up(plain)}."
-        )
-    return lines + [f"Mind: {warned}" for warned in said["warnings"]]
 
 
 def _left(said, unit, leaves) -> list[str]:
@@ -166,11 +160,6 @@ def _times(epsilon: float) -> str:
     return (
         rounded_up(math.exp(epsilon)) if epsilon < 100 else f"e^{rounded_up(epsilon)}"
     )
-
-
-def _percent(share: float) -> str:
-    """One digit after the point, never below the truth."""
-    return f"{math.ceil(1000 * share) / 10:g}"
 
 
 def _lines(text: str) -> Piece:

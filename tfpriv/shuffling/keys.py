@@ -138,7 +138,12 @@ class Key:
 def _read_private(path: Path) -> bytes:
     """The bytes of a file that is the user's own and nobody else's to read."""
     # A pipe without a writer would otherwise block here.
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"There is no key file {path}; `tfpriv shuffle keygen {path}` makes one."
+        ) from None
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

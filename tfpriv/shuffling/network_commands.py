@@ -148,13 +148,22 @@ def train(options: argparse.Namespace) -> None:
         weights=options.weights,
         command=command_line(),
     )
-    _say_right(manifest, options.output)
+    _report(manifest, options)
 
 
-def _say_right(manifest, output) -> None:
-    right, count = manifest["test_right"], manifest["test_pictures"]
-    print(f"Right: {right} of {count} test pictures")
-    print(f"Written: {output}")
+def _report(manifest, options) -> None:
+    from tfpriv import report
+
+    right = f"{manifest['test_right']} of {manifest['test_pictures']} test pictures"
+    report.plain_training(
+        options.output / report.PAGE,
+        "A classifier of pictures",
+        command_line(),
+        {"right": right},
+        drawn=options.data == "shapes",
+    )
+    print(f"Right: {right}")
+    print(f"Written: {options.output}")
 
 
 def average(options: argparse.Namespace) -> None:
@@ -171,7 +180,7 @@ def average(options: argparse.Namespace) -> None:
         key=None,
         seed=options.seed,
     )
-    _say_right(manifest, options.output)
+    _report(manifest, options)
 
 
 def test(options: argparse.Namespace) -> None:
