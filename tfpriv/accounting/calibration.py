@@ -81,14 +81,20 @@ def calibrate_noise(
     if noise is None:
         raise ValueError(
             f"No noise keeps {steps} steps to this budget: even a noise multiplier of "
-            f"{_MOST_NOISE:g} passes it. Take fewer steps, or a larger epsilon or "
-            f"delta. Received: epsilon={epsilon}, delta={delta}"
+            f"{_MOST_NOISE:g} passes it. {_remedy(delta)} Received: "
+            f"epsilon={epsilon}, delta={delta}"
         )
     planned = plan(noise)
     bound = bounds.epsilon(planned.steps(), delta, accountant)
     for caution in planned.cautions(delta, bound):
         warnings.warn(caution, UserWarning, stacklevel=2)
     return noise
+
+
+def _remedy(delta: float) -> str:
+    if delta == 0:
+        return "Gaussian noise needs a delta above 0: take one well below 1/n."
+    return "Take fewer steps, or a larger epsilon or delta."
 
 
 def _check_room(spent: Ledger, epsilon: float, delta: float, accountant: str) -> None:
