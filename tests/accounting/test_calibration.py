@@ -83,7 +83,7 @@ def test_budgets_out_of_range(epsilon):
 
 
 def test_budgets_out_of_reach():
-    with pytest.raises(ValueError, match="No noise keeps.*a delta above 0"):
+    with pytest.raises(ValueError, match=r"No noise keeps.*a delta above 0"):
         calibrate_noise(1.0, 0.0, mechanism=m.stream)
     with pytest.raises(ValueError, match="No noise keeps"):
         calibrate_noise(1.0, 1e-6, mechanism=lambda z: m.non_private("x"))

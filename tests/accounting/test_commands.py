@@ -71,11 +71,19 @@ def test_epochs(run, sampler):
     [
         (
             ["epsilon", "--steps", 1, "--noise-multiplier", 1],
-            "these are needed too: --population, --batch-size.",
+            "These are needed too: --population, --batch-size.",
         ),
         (
             ["epsilon", "--epochs", 1, "--noise-multiplier", 1, "--sampler", "stream"],
-            "With --sampler stream and --epochs these are needed too: --population",
+            "These are needed too: --population, --batch-size.",
+        ),
+        (
+            ["noise", "--epsilon", 1],
+            "These are needed too: --steps or --epochs, --population, --batch-size.",
+        ),
+        (
+            ["noise", "--epsilon", 1, "--sampler", "stream"],
+            "These are needed too: --steps or --epochs.",
         ),
         (
             ["epsilon", *PLAN, "--epochs", 1, "--noise-multiplier", 1],

@@ -57,7 +57,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--batch-size", type=int, help="units in a batch; the expected number (poisson)"
     )
-    length = parser.add_mutually_exclusive_group(required=True)
+    length = parser.add_mutually_exclusive_group()  # asked for with all that is missing
     length.add_argument("--steps", type=int, help="training steps")
     length.add_argument(
         "--epochs", type=int, help="of population / batch size steps each, rounded up"
@@ -80,8 +80,7 @@ def _add_plan(parser: argparse.ArgumentParser) -> None:
 
 def _plan(args: argparse.Namespace) -> Callable[[float], Mechanism]:
     """The mechanism of one step as a function of its noise multiplier."""
-    if args.sampler != "stream" or args.epochs is not None:
-        _check_sizes(args)
+    _check_plan(args)
     if args.sampler == "stream":
         return lambda z: mechanisms.stream(z, max_occurrences=args.max_occurrences)
     if args.sampler == "fixed":
@@ -94,15 +93,15 @@ def _plan(args: argparse.Namespace) -> Callable[[float], Mechanism]:
     )
 
 
-def _check_sizes(args: argparse.Namespace) -> None:
-    needed = {"--population": args.population, "--batch-size": args.batch_size}
+def _check_plan(args: argparse.Namespace) -> None:
+    needed = {"--steps or --epochs": args.epochs if args.steps is None else args.steps}
+    has_sizes = args.sampler != "stream" or args.epochs is not None
+    if has_sizes:
+        needed |= {"--population": args.population, "--batch-size": args.batch_size}
     missing = [name for name, value in needed.items() if value is None]
     if missing:
-        raise ValueError(
-            f"With --sampler {args.sampler}{' and --epochs' if args.epochs else ''} "
-            f"these are needed too: {', '.join(missing)}."
-        )
-    if not 1 <= args.batch_size <= args.population:
+        raise ValueError(f"These are needed too: {', '.join(missing)}.")
+    if has_sizes and not 1 <= args.batch_size <= args.population:
         raise ValueError(
             "--batch-size must lie between 1 and --population. Received: "
             f"--batch-size {args.batch_size} --population {args.population}"
