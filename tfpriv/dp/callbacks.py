@@ -96,7 +96,7 @@ class PrivacyLogger(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if not self.params.get("verbose"):
             return
-        if self._too_long and self._steps_left < 1:
+        if self._too_long and self._steps_left == 0:
             print(
                 f"Stopped in epoch {self._epoch + 1} of {self.params['epochs']}, after "
                 f"{self._batch + 1} of {self.params['steps']} steps: one more would "
