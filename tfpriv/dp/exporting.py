@@ -39,22 +39,23 @@ def save(keras_save, filepath, overwrite, **kwargs):
         fresh.unlink(missing_ok=True)
 
 
-def export(keras_export, ledger, delta, filepath, verbose=None, **kwargs):
-    """Exports by Keras into a folder beside, adds the ledger, then moves it there.
+def export(export_to, ledger, delta, filepath):
+    """Exports into a folder beside, adds the ledger, then moves it there.
 
     Args:
-        keras_export: `Model.export` of the plain class.
+        export_to: Function that exports to the path that it is given.
         ledger: `Ledger` that speaks for the weights.
         delta: Float for the statement.
         filepath: Where the artifact must be.
-        verbose: As in Keras, whose own message would name a folder that is moved away.
-        **kwargs: As in Keras.
+
+    Returns:
+        Where the ledger is.
     """
     target = pathlib.Path(filepath)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         fresh = pathlib.Path(folder) / target.name
-        keras_export(str(fresh), verbose=False, **kwargs)
+        export_to(str(fresh))
         if fresh.is_dir():
             extra = fresh / "assets.extra"  # where SavedModel keeps users' own files
             extra.mkdir(exist_ok=True)
@@ -68,5 +69,4 @@ def export(keras_export, ledger, delta, filepath, verbose=None, **kwargs):
         if target.is_dir():
             shutil.rmtree(target)
         fresh.replace(target)
-    if verbose is not False:
-        print(f"Exported to {target}; its privacy ledger is {place}")
+    return place

@@ -1,5 +1,6 @@
 """`make_private`: any Keras model, trained by DP-SGD through `fit`."""
 
+import functools
 import json
 import pathlib
 from typing import Any
@@ -366,15 +367,13 @@ class PrivateModel:
         """As in Keras; the ledger and its statement lie beside the SavedModel."""
         self.privacy.check_weights()
         ledger = self.privacy.ledger_to_save()
-        exporting.export(
-            super().export,
-            ledger,
-            self.privacy.delta,
-            filepath,
-            verbose,
-            format=format,
-            **kwargs,
+        # Keras' own message would name a folder that is moved away.
+        export_to = functools.partial(
+            super().export, format=format, verbose=False, **kwargs
         )
+        place = exporting.export(export_to, ledger, self.privacy.delta, filepath)
+        if verbose is not False:
+            print(f"Exported to {filepath}; its privacy ledger is {place}")
 
 
 def _read(data):
