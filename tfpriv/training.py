@@ -5,6 +5,7 @@ order of the pictures follows from a seed, and the state is one file, whole or n
 all.
 """
 
+import hashlib
 import io
 import itertools
 import json
@@ -77,6 +78,20 @@ def _scaled(pictures):
     return pictures.astype(np.float32)
 
 
+def mark_of(data) -> str:
+    """Tells data sets apart, by their first picture and, of an array, their number.
+
+    Args:
+        data: As for `batches`.
+    """
+    if isinstance(data, tf.data.Dataset):
+        first, count = next(iter(data.take(1))).numpy(), None
+    else:
+        first, count = np.asarray(data[0]), len(data)
+    digest = hashlib.sha256(np.ascontiguousarray(first).tobytes()).hexdigest()
+    return f"{count} pictures, {first.shape}, {digest}"
+
+
 def save_state(
     path: str | os.PathLike, variables: Sequence, owner: dict, done: int
 ) -> None:
@@ -121,8 +136,8 @@ def restore_state(path: str | os.PathLike, variables: Sequence, owner: dict) -> 
         ) from error
     if not same:
         raise ValueError(
-            "The checkpoint is of a training with another recipe or network; choose "
-            f"another folder. Received: {path}"
+            "The checkpoint is of a training with another recipe, network or data; "
+            f"choose another folder. Received: {path}"
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)

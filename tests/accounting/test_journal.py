@@ -151,7 +151,15 @@ def test_a_checksum_does_not_make_a_text_of_bytes(path):
 
 
 @pytest.mark.parametrize(
-    "line", [b"s 7 1 0", b"m 3", b"s 0 1 9" + b"9" * 30, b"m " + b"[" * 9999]
+    "line",
+    [
+        b"s 7 1 0",
+        b"s 0 1 179577151795771500",  # more seconds than the system's calendar has
+        b"s 0 1 -99999999999",
+        b"s 0 1 9" + b"9" * 30,
+        b"m 3",
+        b"m " + b"[" * 9999,
+    ],
 )
 def test_a_checksum_does_not_make_nonsense_right(path, line):
     fill(path)

@@ -72,7 +72,6 @@ def slow_factors(style, norms, layer_names, bound):
 @pytest.mark.parametrize("style", FIXED)
 @pytest.mark.parametrize("engine", ["auto", "vectorized"])
 @pytest.mark.parametrize("make", [dense_network, attention])
-@pytest.mark.usefixtures("rng")
 def test_clipped_sums_are_those_of_the_slow_loop(make, engine, style):
     model, x = make()
     y = np.random.default_rng(0).normal(size=(6, 2)).astype("float32")

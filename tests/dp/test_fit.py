@@ -1,5 +1,6 @@
 """`fit` of a private model: what it takes, what it refuses, what it shows."""
 
+import json
 import re
 import warnings
 
@@ -119,10 +120,18 @@ def test_public_data_in_the_training_arrays_is_noticed():
     x, y = small.data(12)
     with pytest.warns(UserWarning, match="lies in the arrays that are trained on"):
         small.private().fit(x, y, validation_data=dp.Public((x[:4], y[:4])), verbose=0)
+    for data in ({"x": x, "y": y + 1}, {"x": dp.PoissonSampler((x + 1, y), 4)}):
+        with pytest.warns(UserWarning, match="lies in the arrays"):
+            small.private().fit(
+                **data, validation_data=dp.Public((x[:4], y[:4])), verbose=0
+            )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        public = dp.Public((x[:4], y[:4]))
-        small.private().fit(x[4:], y[4:], validation_data=public, verbose=0)
+        for part in (slice(0, 12, 2), slice(1, 12, 2)), (slice(4), slice(4, 12)):
+            public = dp.Public((x[part[0]], y[part[0]]))
+            small.private().fit(
+                x[part[1]], y[part[1]], validation_data=public, verbose=0
+            )
 
 
 def test_a_compile_before_make_private_is_no_more():
@@ -134,19 +143,35 @@ def test_a_compile_before_make_private_is_no_more():
             train(*small.data(4))
 
 
-def test_what_a_layer_was_adapted_to_is_named():
-    x, y = small.data(12)
-    layer = keras.layers.Normalization(name="scaling")
+ADAPTED = {
+    "Normalization": ({}, {"mean": 0.0, "variance": 1.0}, small.data(12)[0]),
+    "IntegerLookup": ({}, {"vocabulary": [1, 2]}, np.array([[1], [2], [5]] * 4)),
+    "Discretization": ({"num_bins": 3}, {"bin_boundaries": [0.0]}, small.data(12)[0]),
+}
+
+
+@pytest.mark.parametrize("kind", ADAPTED)
+def test_what_a_layer_was_adapted_to_is_named(kind):
+    adapted, constant, x = ADAPTED[kind]
+    y = small.data(12)[1]
+    make = getattr(keras.layers, kind)
+    layer = make(**adapted, name="scaling")
     layer.adapt(x)
+
+    def network(layer):
+        inputs = keras.Input(
+            x.shape[1:], dtype=x.dtype if x.dtype != "<U5" else "string"
+        )
+        outputs = keras.ops.cast(layer(inputs), "float32")
+        return keras.Model(inputs, keras.layers.Dense(1)(outputs))
+
     for train in ("fit", "train_on_batch"):
-        model = keras.Sequential([keras.Input((3,)), layer, keras.layers.Dense(1)])
+        model = network(layer)
         model = small.compiled(dp.make_private(model, max_occurrences=1))
         getattr(model, train)(x, y)
         said = " ".join(model.privacy.statement().split())
         assert "Note: what `adapt` left in scaling is treated as public." in said
-    constants = keras.layers.Normalization(mean=0.0, variance=1.0)
-    model = keras.Sequential([keras.Input((3,)), constants, keras.layers.Dense(1)])
-    model = small.compiled(dp.make_private(model))
+    model = small.compiled(dp.make_private(network(make(**constant))))
     model.fit(x, y, verbose=0)
     assert "adapt" not in model.privacy.statement()
 
@@ -171,6 +196,7 @@ def test_what_a_layer_was_adapted_to_is_named():
         ),
         ({"x": one_at_a_time()}, "dp.Stream"),
         ({"x": iter([1, 2])}, "dp.Stream"),
+        ({"x": np.array(["a", "b"]), "y": np.ones(2)}, "takes numbers"),
         ({"x": 3.0, "y": 4.0}, "one row per example"),
         (arrays(callbacks=[keras.callbacks.EarlyStopping("loss")]), "EarlyStopping"),
         (
@@ -399,11 +425,32 @@ def test_a_budget_for_epochs(capsys):
         model.fit(*small.data(41), batch_size=10, epochs=2, verbose=2)
     assert len(model.privacy.ledger) == 10
     assert "Stopped" not in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"epochs=1\.5"):
+        dp.DPSGD.for_budget(2.0, 1e-5, **sizes, epochs=1.5)
     for length in ({}, {"epochs": 1, "steps": 1}):
         with pytest.raises(ValueError, match="one of `epochs` and `steps`"):
             dp.DPSGD.for_budget(2.0, 1e-5, **sizes, **length)
     with pytest.raises(ValueError, match="batch_size=50, population=41"):
         dp.DPSGD.for_budget(2.0, 1e-5, population=41, batch_size=50, epochs=1)
+
+
+def test_a_budget_pays_for_a_private_loss_too():
+    sizes = {"population": 40, "batch_size": 10, "epochs": 5}
+    optimizer = dp.DPSGD.for_budget(2.0, 1e-5, **sizes, private_metrics=True)
+    model = small.private(optimizer, private_metrics=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(*small.data(40), batch_size=10, epochs=5, verbose=0)
+    assert len(model.privacy.ledger) == 20
+    assert 1.99 < model.privacy.epsilon(1e-5) <= 2.0
+
+
+def test_what_was_done_before_is_named_where_a_budget_ends_early():
+    model = budgeted()
+    model.fit(*small.data(40), batch_size=10, epochs=2, verbose=0)
+    with pytest.warns(UserWarning, match="with the ledger of the 8 steps done before"):
+        model.fit(*small.data(40), batch_size=10, epochs=2, verbose=0)
+    assert len(model.privacy.ledger) == 10
 
 
 def test_a_budget_by_pld_pays_for_all_its_steps(capsys):
@@ -415,8 +462,10 @@ def test_a_budget_by_pld_pays_for_all_its_steps(capsys):
     x, y = small.data(40)
     model.fit(x, y, batch_size=10, epochs=10, verbose=2)
     assert len(model.privacy.ledger) == 10 == int(model.optimizer.iterations)
-    assert 1.9 < model.privacy.epsilon(1e-5, accountant="pld") <= 2.0
-    assert model.privacy.epsilon(1e-5) > 2.0
+    assert model.privacy.epsilon(1e-5, accountant="rdp") > 2.0
+    assert 1.9 < model.privacy.epsilon(1e-5) <= 2.0  # by the budget's
+    statement = json.loads(model.privacy.statement(1e-5, format="json"))
+    assert (statement["accountant"], statement["epsilon"] <= 2.0) == ("pld", True)
     shown = float(re.findall(r"epsilon = ([\d.]+) at", capsys.readouterr().out)[-1])
     assert 1.9 < shown <= 2.0
     with pytest.raises(LedgerError, match="budget is spent"):

@@ -8,7 +8,7 @@ import tensorflow as tf
 from scipy import stats
 
 import tfpriv.dp as dp
-from tfpriv.dp import fitting
+from tfpriv.dp import fitting, private_loss
 
 Z = 2.0
 
@@ -92,7 +92,7 @@ def test_noise_on_the_loss_is_what_the_event_says():
 @pytest.fixture
 def without_noise(monkeypatch):
     """Shows the exact sum below the noise."""
-    monkeypatch.setattr(fitting, "LOSS_NOISE_RATIO", 0.0)
+    monkeypatch.setattr(private_loss, "LOSS_NOISE_RATIO", 0.0)
     monkeypatch.setattr(fitting, "step_noise_multiplier", lambda model: Z)
 
 

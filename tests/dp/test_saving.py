@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, LedgerError, mechanisms
+from tfpriv.dp import exporting
 from tfpriv.dp.model import LEDGER_KEY
 from tfpriv.randomness import Randomness
 
@@ -162,6 +164,8 @@ def test_saved_model(tmp_path, capfd):
     assert Ledger.load(extra / "privacy_ledger.json") == model.privacy.ledger
     statement = json.loads((extra / "privacy_statement.json").read_text())
     assert statement["epsilon"] == model.privacy.epsilon()
+    model.export(tmp_path / "exported", "tf_saved_model", 0)
+    assert "Exported" not in capfd.readouterr().out
     served = tf.saved_model.load(tmp_path / "exported")
     x = small.data(5)[0]
     np.testing.assert_allclose(served.serve(x), model.predict(x, verbose=0), rtol=1e-5)
@@ -172,6 +176,20 @@ assert "tfpriv" not in sys.modules
 print(loaded.serve(tf.ones([1, 3])).shape)
 """
     assert "(1, 1)" in small.run_script(script, tmp_path / "exported")
+
+
+def test_an_export_of_one_file_takes_no_folders_place(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "mine").touch()
+    ledger = trained().privacy.ledger
+    with pytest.raises(OSError, match="results"):
+        exporting.export(
+            lambda path: Path(path).write_bytes(b"one file"),
+            ledger,
+            1e-5,
+            tmp_path / "results",
+        )
+    assert (tmp_path / "results" / "mine").is_file()
 
 
 # Nothing secret.

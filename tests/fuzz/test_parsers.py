@@ -1,6 +1,6 @@
 """Each parser takes some hundred inputs that are almost right; the long run is apart.
 
-Inputs are other ones each time, and a failing one is printed: `make fuzz` searches on.
+Inputs are the same each time, and a failing one is printed: `make fuzz` searches on.
 """
 
 import json

@@ -78,7 +78,7 @@ def test_an_interrupted_training_comes_to_the_same_weights(tmp_path):
     assert seen == list(range(31, 41))
     for a, b in zip(whole.weights, parts.weights, strict=True):
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="another recipe or network"):
+    with pytest.raises(ValueError, match="another recipe, network or data"):
         train_facenet(tmp_path / "two", small(), dataclasses.replace(RECIPE, scale=8.0))
 
 

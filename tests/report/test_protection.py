@@ -59,7 +59,7 @@ def test_figures_are_never_below_the_truth(mechanism, accountant):
 
 
 def test_what_rests_on_sampling_is_said_and_only_where_it_does():
-    rests = "rests on nobody knowing who was in which batch"
+    rests = "rests on the batches being secret"
     assert rests in words(report.of_weights(spent(POISSON), 1e-5))
     assert rests not in words(report.of_weights(spent(RELEASE), 1e-5))
 

@@ -17,13 +17,13 @@ _DIGITS = 5
 
 
 def steps_per_epoch(population: int, batch_size: float) -> int:
-    """How many batches of an expected size make an epoch: n / batch_size, rounded up.
+    """How many batches make an epoch: n / batch_size, rounded up.
 
     Args:
         population: number of units n.
         batch_size: expected number of units in a batch, greater than 0.
     """
-    return -(-population // max(1, int(batch_size)))
+    return math.ceil(population / batch_size)
 
 
 def calibrate_noise(

@@ -7,7 +7,7 @@ import re
 import time
 import weakref
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from tfpriv.accounting.mechanisms import Mechanism
 
 _TORN = rb"m.*|s( \d*){0,3}( [0-9a-f]{0,7})?|"
 _HEADER = '{"format":"tfpriv-journal","version":1}'
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 class Journal:
@@ -108,7 +109,8 @@ class Journal:
         self.close()
 
     def _count(self, key: tuple[Mechanism, str, str], count: int, seconds: int) -> None:
-        when = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+        # An ArithmeticError at all that no calendar has; `fromtimestamp` has others.
+        when = (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="seconds")
         self._ledger.add(Entry(*key, count, when, when))
 
     def _append(self, lines: list[str]) -> None:

@@ -144,8 +144,9 @@ def in_plain_words(document: dict[str, Any]) -> list[str]:
     plain = float(document["epsilon_without_amplification"])
     if plain > epsilon:
         lines.append(
-            "This rests on nobody knowing who was in which batch: to somebody who "
-            f"does, epsilon is {rounded_up(plain)}."
+            f"This rests on the batches being secret: to somebody who knows in which "
+            f"of them one {document['unit']} would be, epsilon is at most "
+            f"{rounded_up(plain)}."
         )
     return lines
 

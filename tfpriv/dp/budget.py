@@ -63,7 +63,8 @@ def refuse_spent_budget(budget, mechanism, ledger):
     """
     if budget is None:
         return
-    epsilon, delta, accountant = (*budget, "rdp")[:3]
+    epsilon, delta = budget[:2]
+    accountant = accountant_of(budget)
     planned = _planned(mechanism, ledger, 1).epsilon(delta, accountant=accountant)
     if planned > epsilon:
         spent = ledger.epsilon(delta, accountant=accountant)
@@ -74,7 +75,12 @@ def refuse_spent_budget(budget, mechanism, ledger):
         )
 
 
-def warn_of_early_stop(budget, mechanism, left, planned):
+def accountant_of(budget):
+    """By whose figure a budget is kept; RDP's where there is none."""
+    return (*(budget or (0, 0)), "rdp")[2]
+
+
+def warn_of_early_stop(budget, mechanism, left, planned, ledger):
     """Warns before the first step, while a plan that does not fit costs nothing yet.
 
     Args:
@@ -82,15 +88,18 @@ def warn_of_early_stop(budget, mechanism, left, planned):
         mechanism: `Mechanism` of one step.
         left: How many steps the budget pays for.
         planned: How many are to come.
+        ledger: What was spent before.
     """
     if left >= planned:
         return
+    advice = "with this data set's size, batch size and epochs"
+    if len(ledger):
+        advice += f", and with the ledger of the {len(ledger)} steps done before"
     warnings.warn(
         f"The budget, {in_words(budget)}, pays for {left} of the {planned} steps to "
-        "come: training will stop there. For all of them calibrate the noise with "
-        "this data set's size, batch size and epochs: `for_budget(population=..., "
-        f"batch_size=..., epochs=...)`. A step here is: {mechanism.sampler}.",
-        stacklevel=3,
+        "come: training will stop there. For all of them calibrate the noise by "
+        f"`for_budget`, {advice}. A step here is: {mechanism.sampler}.",
+        stacklevel=4,
     )
 
 

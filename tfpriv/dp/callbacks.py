@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfpriv.accounting.statement import rounded_up
 from tfpriv.dp.budget import (
+    accountant_of,
     in_words,
     refuse_spent_budget,
     steps_within_budget,
@@ -40,7 +41,7 @@ class PrivacyLogger(keras.callbacks.Callback):
         self._private_loss = model._private_loss
         self._mechanism = mechanism
         self._budget = budget
-        self._accountant = (*(budget or (0, 0)), "rdp")[2]
+        self._accountant = accountant_of(budget)
         self._next_update = 0.0
         self._shown = None
         self._steps_left = None
@@ -63,7 +64,13 @@ class PrivacyLogger(keras.callbacks.Callback):
             )
             planned = (self.params["epochs"] - epoch) * self.params["steps"]
             self._too_long = planned > self._steps_left
-            warn_of_early_stop(self._budget, self._mechanism, self._steps_left, planned)
+            warn_of_early_stop(
+                self._budget,
+                self._mechanism,
+                self._steps_left,
+                planned,
+                self._privacy.ledger,
+            )
         self._epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):

@@ -39,7 +39,7 @@ def save(keras_save, filepath, overwrite, **kwargs):
         fresh.unlink(missing_ok=True)
 
 
-def export(export_to, ledger, delta, filepath):
+def export(export_to, ledger, delta, filepath, accountant="rdp"):
     """Exports into a folder beside, adds the ledger, then moves it there.
 
     Args:
@@ -47,6 +47,7 @@ def export(export_to, ledger, delta, filepath):
         ledger: `Ledger` that speaks for the weights.
         delta: Float for the statement.
         filepath: Where the artifact must be.
+        accountant: Of the statement, too.
 
     Returns:
         Where the ledger is.
@@ -60,13 +61,13 @@ def export(export_to, ledger, delta, filepath):
             extra = fresh / "assets.extra"  # where SavedModel keeps users' own files
             extra.mkdir(exist_ok=True)
             ledger.save(extra / LEDGER_NAME)
-            statement = ledger.statement(delta=delta, format="json")
+            statement = ledger.statement(delta, "json", accountant)
             (extra / STATEMENT_NAME).write_text(statement)
             place = target / extra.name / LEDGER_NAME
         else:  # a format of one file: the ledger lies beside it
             place = target.with_name(f"{target.name}.{LEDGER_NAME}")
             ledger.save(place)
-        if target.is_dir():
+        if fresh.is_dir() and target.is_dir():
             shutil.rmtree(target)
         fresh.replace(target)
     return place

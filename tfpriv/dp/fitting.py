@@ -10,16 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import callbacks as dp_callbacks
-from tfpriv.dp import feeding, keras_internals, validate
-from tfpriv.dp.noise import add_noise, key_from
+from tfpriv.dp import feeding, keras_internals, private_loss, validate
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
 from tfpriv.dp.sources import as_source
 from tfpriv.weights import digest_of
 
 JOURNAL_NAME = "privacy_journal.jsonl"
-LOSS_BOUND = 10.0  # per-example losses are cut here before a private release
-LOSS_NOISE_RATIO = 10.0  # noise on the loss, relative to that on the gradients
 
 
 class Public:
@@ -44,7 +41,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
     _check_callbacks(callbacks)
     validation_data = _public(kwargs.pop("validation_data", None))
-    _warn_if_trained_on(validation_data, x)
+    _warn_if_trained_on(validation_data, sampler)
     mechanism = mechanism_of(model, sampler)
     model.privacy.check(mechanism)
     model._prepare(sampler.element_spec())
@@ -177,19 +174,28 @@ def _public(validation_data):
     return validation_data.data
 
 
-def _warn_if_trained_on(validation_data, x):
+def _warn_if_trained_on(validation_data, sampler):
     """One array may be a view of the other: then "public" was said by mistake."""
-    public, private = (
-        [a for a in tf.nest.flatten(data) if isinstance(a, np.ndarray)]
-        for data in (validation_data, x)
-    )
-    if any(np.may_share_memory(a, b) for a in public for b in private):
+    public = _arrays(validation_data)
+    private = _arrays(sampler.arrays())
+    if any(_overlap(a, b) for a in public for b in private):
         warnings.warn(
             "The validation data that `dp.Public` declares public lies in the arrays "
             "that are trained on: its metrics are exact functions of private data. "
             "Validate on other, public data.",
             stacklevel=4,
         )
+
+
+def _arrays(data):
+    return [a for a in keras.tree.flatten(data) if isinstance(a, np.ndarray)]
+
+
+def _overlap(a, b):
+    try:
+        return np.shares_memory(a, b, max_work=1000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:  # interleaved in a way that is not understood
+        return False
 
 
 def _sampler_for(x, y, batch_size, kwargs):
@@ -340,13 +346,6 @@ def update_loss_tracker(model, losses):
     keras_internals.loss_tracker(model).update_state(safe, sample_weight=weights)
 
 
-def private_loss_metric(model):
-    """The metric behind `private_loss`, or `None`."""
-    if not model._private_options["private_metrics"]:
-        return None
-    return keras.metrics.Mean(name="private_loss")
-
-
 def step_mechanism(model, sampler):
     """What one step costs, all that it releases included.
 
@@ -363,42 +362,11 @@ def step_mechanism(model, sampler):
 
 
 def step_noise_multiplier(model):
-    """The noise on gradients and private loss as the accountant sees it.
-
-    A private loss is released from the same batch: gradient and loss together are
-    one Gaussian with z = (z1**-2 + z2**-2) ** -0.5.
-    """
+    """The noise on gradients and private loss as the accountant sees it."""
     z = model.optimizer.noise_multiplier
-    if not model._private_options["private_metrics"] or z == 0:
+    if not model._private_options["private_metrics"]:
         return z
-    return (z**-2 + (LOSS_NOISE_RATIO * z) ** -2) ** -0.5
-
-
-def update_private_loss(model, losses, batch, divisor):
-    """Releases the sum of bounded losses with noise; returns the running mean."""
-    bounded = tf.where(
-        tf.math.is_finite(losses), tf.clip_by_value(losses, 0.0, LOSS_BOUND), 0.0
-    )
-    total = tf.reduce_sum(_per_unit(bounded, batch.get("present")))
-    stddev = LOSS_NOISE_RATIO * model.optimizer.noise_multiplier * LOSS_BOUND
-
-    def draw_key():
-        return key_from(lambda _: model.privacy.side_key(), tf.constant(0, tf.int64))
-
-    total = add_noise([total], stddev, draw_key)[0]
-    # Each replica has a part of the sum, and Keras averages over replicas.
-    replicas = model.distribute_strategy.num_replicas_in_sync
-    metric = model._private_loss
-    metric.update_state(replicas * total / tf.cast(divisor, total.dtype))
-    return {"private_loss": metric.result()}
-
-
-def _per_unit(losses, present):
-    """A group's loss is the mean over its examples: one bound for each unit."""
-    if present is None:
-        return losses
-    groups = tf.where(present)[:, 0]
-    return tf.math.unsorted_segment_mean(losses, groups, tf.shape(present)[0])
+    return private_loss.joint_noise_multiplier(z)
 
 
 def moments(model):

@@ -10,7 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.accounting import Ledger, LedgerError
-from tfpriv.dp import clipping, exporting, feeding, fitting, keras_internals, validate
+from tfpriv.dp import (
+    clipping,
+    exporting,
+    feeding,
+    fitting,
+    keras_internals,
+    private_loss,
+    validate,
+)
 from tfpriv.dp.clipping import tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks, units_present
 from tfpriv.dp.privacy import Privacy
@@ -158,6 +166,7 @@ class PrivateModel:
 
     def _prepare(self, spec):
         """Probes the model for data of this shape, once per `compile`."""
+        validate.check_numbers(spec)
         validate.check_layers(self)  # one may have been unfrozen since
         if self._private_plan is not None and self._private_spec == self._key_of(spec):
             return
@@ -177,7 +186,7 @@ class PrivateModel:
         with self.distribute_strategy.scope():
             fitting.build_metrics(self, spec)
             # Past Keras' tracking: it is no metric of `evaluate`.
-            vars(self)["_private_loss"] = fitting.private_loss_metric(self)
+            vars(self)["_private_loss"] = private_loss.metric(self)
             if not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
         self.train_function = None
@@ -270,7 +279,7 @@ class PrivateModel:
         tags.mark(sums, proof)
         optimizer.apply(sums, self.trainable_variables)
         if private:
-            return fitting.update_private_loss(self, losses, batch, divisor)
+            return private_loss.update(self, losses, batch, divisor)
         fitting.update_loss_tracker(self, losses)
         return self.get_metrics_result()
 
@@ -284,7 +293,9 @@ class PrivateModel:
         return {
             "model": self._plain_config(),
             "privacy": self._private_options,
-            "privacy_statement": self.privacy.statement(format="json"),
+            "privacy_statement": self.privacy.statement(
+                format="json", accountant="rdp"
+            ),
         }
 
     def _plain_config(self):
@@ -363,16 +374,29 @@ class PrivateModel:
         state = super().__reduce__()[1]
         return keras_internals.unpickle_model, state
 
-    def export(self, filepath, format="tf_saved_model", verbose=None, **kwargs):
+    def export(
+        self,
+        filepath,
+        format="tf_saved_model",
+        verbose=None,
+        input_signature=None,
+        **kwargs,
+    ):
         """As in Keras; the ledger and its statement lie beside the SavedModel."""
         self.privacy.check_weights()
         ledger = self.privacy.ledger_to_save()
         # Keras' own message would name a folder that is moved away.
         export_to = functools.partial(
-            super().export, format=format, verbose=False, **kwargs
+            super().export,
+            format=format,
+            verbose=False,
+            input_signature=input_signature,
+            **kwargs,
         )
-        place = exporting.export(export_to, ledger, self.privacy.delta, filepath)
-        if verbose is not False:
+        place = exporting.export(
+            export_to, ledger, self.privacy.delta, filepath, self.privacy.accountant
+        )
+        if verbose is None or verbose:
             print(f"Exported to {filepath}; its privacy ledger is {place}")
 
 

@@ -12,13 +12,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import calibrate_noise, mechanisms
+from tfpriv.accounting import calibrate_noise, checks, mechanisms
 from tfpriv.accounting.calibration import steps_per_epoch
 from tfpriv.dp import budget as budgets
 from tfpriv.dp import noise
 from tfpriv.dp.clipping import check_l2_norm_clip, styles, tags
 from tfpriv.dp.clipping.adaptive import AdaptiveClipping
 from tfpriv.dp.privacy import NO_TICKET, Privacy
+from tfpriv.dp.private_loss import joint_noise_multiplier
 
 
 class PrivateOptimizer:
@@ -68,6 +69,7 @@ class PrivateOptimizer:
         self._budget = budgets.checked(budget)
         self._bound: Any = self._add_bound() if self._is_adaptive else None
         self.privacy = Privacy()
+        self.privacy.accountant = budgets.accountant_of(self._budget)
         self._tracked = False
 
     # Read-only: a compiled step has them inside, and the ledger counts on them.
@@ -138,6 +140,7 @@ class PrivateOptimizer:
                 f"Received: optimizer={self.name!r}"
             )
         self._tracked = True
+        privacy.accountant = self.privacy.accountant
         self.privacy = privacy
         return self
 
@@ -247,6 +250,7 @@ class PrivateOptimizer:
         steps=None,
         l2_norm_clip=1.0,
         clipping="flat",
+        private_metrics=False,
         accountant="rdp",
         ledger=None,
         **kwargs,
@@ -264,6 +268,8 @@ class PrivateOptimizer:
             l2_norm_clip: Positive float.
             clipping: As for the class; the noise found is that on the gradients, with
                 which the whole step, indicators included, keeps to the budget.
+            private_metrics: As the model was made private with: a private loss costs
+                a little more noise.
             accountant: `"rdp"` or, tighter, `"pld"`: by whose figure the noise is
                 calibrated and the budget kept.
             ledger: `Ledger` of what the model has spent already, or `None`.
@@ -284,15 +290,20 @@ class PrivateOptimizer:
                 f"Received: batch_size={batch_size}, population={population}"
             )
         if steps is None:
+            epochs = checks.whole("epochs", epochs)
             steps = epochs * steps_per_epoch(population, batch_size)
-        probability = batch_size / population
         style = styles.get(clipping)
+        sampler = functools.partial(mechanisms.poisson, batch_size / population)
+
+        def step(noise_multiplier):
+            if private_metrics:
+                noise_multiplier = joint_noise_multiplier(noise_multiplier)
+            return style.mechanism(sampler, noise_multiplier)
+
         noise_multiplier = calibrate_noise(
             epsilon,
             delta,
-            mechanism=lambda z: style.mechanism(
-                functools.partial(mechanisms.poisson, probability), z
-            ),
+            mechanism=step,
             steps=steps,
             ledger=ledger,
             accountant=accountant,

@@ -54,6 +54,7 @@ class Privacy:
         self._start_digest = None
         self._foreign_digest = None
         self._fingerprint = None  # of weights that are newer than the ledger's digest
+        self.accountant = "rdp"
         self.declare(unit, max_occurrences, seed)
 
     def declare(self, unit, max_occurrences, seed):
@@ -94,12 +95,13 @@ class Privacy:
         digits = len(str(max(populations, default=1)))
         return min(1e-5, 10.0**-digits)
 
-    def epsilon(self, delta=None, accountant="rdp"):
+    def epsilon(self, delta=None, accountant=None):
         """Epsilon spent on the weights so far.
 
         Args:
             delta: Float in (0, 1). `None` takes `privacy.delta`.
-            accountant: `"rdp"` or, tighter, `"pld"`.
+            accountant: `"rdp"` or, tighter, `"pld"`. `None` takes that by which the
+                optimizer keeps its budget; else `"rdp"`.
 
         Returns:
             Float, an upper bound; infinity if nothing can be promised.
@@ -110,9 +112,9 @@ class Privacy:
         """
         self.check_weights()
         delta = self.delta if delta is None else delta
-        return self._ledger.epsilon(delta, accountant=accountant)
+        return self._ledger.epsilon(delta, accountant=accountant or self.accountant)
 
-    def statement(self, delta=None, format="text"):
+    def statement(self, delta=None, format="text", accountant=None):
         """What was protected, how strongly, and what was not (see `Ledger`).
 
         Raises:
@@ -120,7 +122,8 @@ class Privacy:
         """
         self.check_weights()
         delta = self.delta if delta is None else delta
-        return self.ledger_to_save().statement(delta=delta, format=format)
+        accountant = accountant or self.accountant
+        return self.ledger_to_save().statement(delta, format, accountant)
 
     def record(self, mechanism, purpose, count=1):
         """Writes down privacy spent outside of `fit`, and adopts today's weights.

@@ -38,6 +38,10 @@ class Sampler(abc.ABC):
     def element_spec(self):
         """Dict of nested `tf.TensorSpec` of one example, without batch axis."""
 
+    def arrays(self):
+        """Nested arrays in memory that it draws from; empty where there are none."""
+        return {}
+
 
 class _RandomAccessSampler(Sampler):
     divisor: float
@@ -66,6 +70,9 @@ class _RandomAccessSampler(Sampler):
         while True:
             ticket = pay()
             yield ticket, self._draw(randomness)
+
+    def arrays(self):
+        return self.source.arrays()
 
     @abc.abstractmethod
     def _draw(self, randomness):

@@ -77,6 +77,10 @@ class ArraySource:
         """The examples at `indices`, as a dict of nested arrays."""
         return tf.nest.map_structure(lambda a: a[indices], self._parts)
 
+    def arrays(self):
+        """The nested arrays themselves."""
+        return self._parts
+
 
 class ItemSource:
     """Items fetched one by one, each turned into one example."""
@@ -97,6 +101,10 @@ class ItemSource:
             return tf.nest.map_structure(lambda a: a[:0], self._empty)
         examples = [self._example(int(i)) for i in indices]
         return tf.nest.map_structure(lambda *leaves: np.stack(leaves), *examples)
+
+    def arrays(self):
+        """None: items are fetched when they are drawn."""
+        return {}
 
     def _example(self, index):
         item = self._items[index]

@@ -43,8 +43,28 @@ def layers_with_statistics(model):
     return [
         layer.name
         for layer in keras_internals.flatten_layers(model)
-        if hasattr(layer, "adapt") and layer.weights
+        if hasattr(layer, "adapt") and not _has_constants(layer)
     ]
+
+
+def _has_constants(layer):
+    """Whether what `adapt` would find was given when the layer was made."""
+    names = ("input_mean", "input_vocabulary", "input_bin_boundaries")
+    return any(getattr(layer, name, None) is not None for name in names)
+
+
+def check_numbers(spec):
+    """Raises `ValueError` for data of texts.
+
+    Args:
+        spec: Dict of nested `tf.TensorSpec` of one example.
+    """
+    if any(s.dtype == tf.string for s in tf.nest.flatten(spec)):
+        raise ValueError(
+            "Private training takes numbers. Turn texts into tokens before, with a "
+            "vocabulary that is public (`TextVectorization` called on the data), and "
+            "leave that layer out of the model. Received: data of dtype string"
+        )
 
 
 def check_no_state_updates(model, traced):

@@ -118,7 +118,8 @@ def _affordable(model, mechanism, steps):
     if budget is None:
         return steps
     left = steps_within_budget(*budget, mechanism=mechanism, ledger=ledger)
-    warn_of_early_stop(budget, mechanism, left, steps)
+    if model.distribute_strategy.extended.should_checkpoint:  # the chief says it
+        warn_of_early_stop(budget, mechanism, left, steps, ledger)
     return min(steps, left)
 
 
@@ -135,7 +136,8 @@ def _agree(model, strategy, sampler, steps, mechanism):
         "population": sampler.population,
         "batch_size": sampler.divisor,
         "max_examples_per_group": sampler.groups_units and sampler.group_size,
-        "step of the ledger": repr(mechanism),
+        # Notes may name layers, which Keras numbers by what a process made before.
+        "step of the ledger": repr(dataclasses.replace(mechanism, notes=())),
         "unit": model.privacy.unit,
         "optimizer": repr(model.optimizer.get_config()),
         "data": repr(sampler.element_spec()),

@@ -215,7 +215,8 @@ def fit(options: argparse.Namespace) -> None:
         progress=progress("fitting"),
     )
     page = options.output / report.PAGE
-    report.plain_training(page, "A StyleGAN", command_line(), {}, drawn=True)
+    drawn = options.reader is None
+    report.plain_training(page, "A StyleGAN", command_line(), {}, drawn=drawn)
     print(f"Written: {options.output / fitting.GENERATOR}")
 
 

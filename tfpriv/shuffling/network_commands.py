@@ -148,10 +148,11 @@ def train(options: argparse.Namespace) -> None:
         weights=options.weights,
         command=command_line(),
     )
-    _report(manifest, options)
+    drawn = options.data == "shapes" and options.weights is None
+    _report(manifest, options, drawn)
 
 
-def _report(manifest, options) -> None:
+def _report(manifest, options, drawn) -> None:
     from tfpriv import report
 
     right = f"{manifest['test_right']} of {manifest['test_pictures']} test pictures"
@@ -160,7 +161,7 @@ def _report(manifest, options) -> None:
         "A classifier of pictures",
         command_line(),
         {"right": right},
-        drawn=options.data == "shapes",
+        drawn=drawn,
     )
     print(f"Right: {right}")
     print(f"Written: {options.output}")
@@ -180,7 +181,7 @@ def average(options: argparse.Namespace) -> None:
         key=None,
         seed=options.seed,
     )
-    _report(manifest, options)
+    _report(manifest, options, drawn=False)  # whatever the networks were trained on
 
 
 def test(options: argparse.Namespace) -> None:

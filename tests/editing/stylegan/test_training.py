@@ -70,6 +70,9 @@ def test_a_checkpoint_of_another_training_is_refused(uninterrupted, pictures, tm
     other = dataclasses.replace(RECIPE, learning_rate=1e-3)
     with pytest.raises(ValueError, match=r"another recipe.*training\.npz"):
         train.train(pictures, tmp_path, new_generator(), other)
+    for data in (pictures[1:], pictures[::-1]):
+        with pytest.raises(ValueError, match=r"data; choose.*training\.npz"):
+            train.train(data, tmp_path, new_generator(), RECIPE)
     (tmp_path / train.CHECKPOINT).write_bytes(checkpoint[:500])
     with pytest.raises(ValueError, match=r"damaged.*training\.npz"):
         train.train(pictures, tmp_path, new_generator(), RECIPE)

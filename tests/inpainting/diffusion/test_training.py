@@ -99,6 +99,8 @@ def test_a_checkpoint_of_another_training_is_refused(run, pictures, tmp_path):
     other = dataclasses.replace(RECIPE, learning_rate=1e-2)
     with pytest.raises(ValueError, match=r"another recipe.*training\.npz"):
         train.train_inpainter(pictures, tmp_path, new_inpainter(), other)
+    with pytest.raises(ValueError, match=r"data; choose.*training\.npz"):
+        train.train_inpainter(pictures[1:], tmp_path, new_inpainter(), RECIPE)
     (tmp_path / train.CHECKPOINT).write_bytes(checkpoint[:500])
     with pytest.raises(ValueError, match=r"damaged.*training\.npz"):
         train.train_inpainter(pictures, tmp_path, new_inpainter(), RECIPE)

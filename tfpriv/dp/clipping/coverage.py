@@ -122,7 +122,7 @@ class Examination:
         dtypes = [
             tf.as_dtype(layer.compute_dtype)
             for layer in keras_internals.flatten_layers(self._problem.model)
-            if layer.compute_dtype
+            if layer.compute_dtype and tf.as_dtype(layer.compute_dtype).is_floating
         ]
         return TOLERANCE[min(d.size for d in dtypes)]
 

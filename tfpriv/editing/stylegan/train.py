@@ -14,7 +14,7 @@ from tfpriv import images
 from tfpriv.editing.stylegan.generator import StyleGAN, standard_channels
 from tfpriv.editing.stylegan.loading import save_generator
 from tfpriv.editing.stylegan.training import Recipe, Trainer
-from tfpriv.training import batches, restore_state, save_state
+from tfpriv.training import batches, mark_of, restore_state, save_state
 
 CHECKPOINT, SAMPLES, GENERATOR = "training.npz", "samples.png", "generator.keras"
 _SAMPLES = 16  # pictures on the sheet
@@ -72,7 +72,7 @@ def train(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(generator, recipe)
-    checkpoint, owner = folder / CHECKPOINT, _owner(trainer)
+    checkpoint, owner = folder / CHECKPOINT, _owner(trainer, data)
     start = restore_state(checkpoint, trainer.state, owner)
     size, count = generator.resolution, recipe.batch_size
     fed = batches(data, size, count, recipe.seed, start)
@@ -93,13 +93,13 @@ def train(
     return trainer.average
 
 
-def _owner(trainer):
-    """What a checkpoint belongs to: the recipe but for its end, and the network."""
+def _owner(trainer, data):
+    """What a checkpoint belongs to: recipe but for its end, network and pictures."""
     recipe = dict(vars(trainer.recipe))
     del recipe["steps"]
     config = trainer.generator.get_config()
     config.pop("name")
-    return {"recipe": recipe, "generator": config}
+    return {"recipe": recipe, "generator": config, "data": mark_of(data)}
 
 
 def _draw_samples(generator, path, done, losses):

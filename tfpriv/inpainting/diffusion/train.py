@@ -14,7 +14,7 @@ from tfpriv import images
 from tfpriv.inpainting.diffusion.pipeline import StableDiffusionInpainter
 from tfpriv.inpainting.diffusion.small import small_inpainter
 from tfpriv.inpainting.diffusion.training import Recipe, Trainer, random_masks
-from tfpriv.training import batches, restore_state, save_state
+from tfpriv.training import batches, mark_of, restore_state, save_state
 
 CHECKPOINT, SAMPLES, INPAINTER = "training.npz", "samples.png", "inpainter"
 _SAMPLES = 4  # pictures on the sheet, three of each
@@ -62,7 +62,7 @@ def train_inpainter(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(inpainter, recipe)
-    checkpoint, owner = folder / CHECKPOINT, _owner(trainer)
+    checkpoint, owner = folder / CHECKPOINT, _owner(trainer, data)
     start = restore_state(checkpoint, trainer.state, owner)
     size = inpainter.vae.config["sample_size"]
     fed = batches(data, size, recipe.batch_size, recipe.seed, start)
@@ -85,13 +85,14 @@ def train_inpainter(
     return trainer.trained
 
 
-def _owner(trainer):
-    """What a checkpoint belongs to: the recipe but for its end, and the networks."""
+def _owner(trainer, data):
+    """What a checkpoint belongs to: recipe but for its end, networks and pictures."""
     recipe = dict(vars(trainer.recipe))
     del recipe["unet_steps"]
     networks = {"vae": trainer.vae.config, "unet": trainer.unet.config}
     scheduler = trainer.inpainter.scheduler.get_config()
-    return {"recipe": recipe, "scheduler": scheduler} | networks
+    whose = {"recipe": recipe, "scheduler": scheduler, "data": mark_of(data)}
+    return whose | networks
 
 
 def _draw_samples(trainer, pictures, path, done, loss):

@@ -1,0 +1,54 @@
+"""A noised loss that epsilon covers, in place of the exact one."""
+
+import keras
+import tensorflow as tf
+
+from tfpriv.dp.noise import add_noise, key_from
+
+LOSS_BOUND = 10.0  # per-example losses are cut here before a private release
+LOSS_NOISE_RATIO = 10.0  # noise on the loss, relative to that on the gradients
+
+
+def joint_noise_multiplier(noise_multiplier):
+    """That of gradients and loss together, which come from the same batch.
+
+    Both are one Gaussian with z = (z1**-2 + z2**-2) ** -0.5.
+    """
+    if noise_multiplier == 0:
+        return noise_multiplier
+    z = noise_multiplier
+    return (z**-2 + (LOSS_NOISE_RATIO * z) ** -2) ** -0.5
+
+
+def metric(model):
+    """The metric behind `private_loss`, or `None`."""
+    if not model._private_options["private_metrics"]:
+        return None
+    return keras.metrics.Mean(name="private_loss")
+
+
+def update(model, losses, batch, divisor):
+    """Releases the sum of bounded losses with noise; returns the running mean."""
+    bounded = tf.where(
+        tf.math.is_finite(losses), tf.clip_by_value(losses, 0.0, LOSS_BOUND), 0.0
+    )
+    total = tf.reduce_sum(_per_unit(bounded, batch.get("present")))
+    stddev = LOSS_NOISE_RATIO * model.optimizer.noise_multiplier * LOSS_BOUND
+
+    def draw_key():
+        return key_from(lambda _: model.privacy.side_key(), tf.constant(0, tf.int64))
+
+    total = add_noise([total], stddev, draw_key)[0]
+    # Each replica has a part of the sum, and Keras averages over replicas.
+    replicas = model.distribute_strategy.num_replicas_in_sync
+    metric = model._private_loss
+    metric.update_state(replicas * total / tf.cast(divisor, total.dtype))
+    return {"private_loss": metric.result()}
+
+
+def _per_unit(losses, present):
+    """A group's loss is the mean over its examples: one bound for each unit."""
+    if present is None:
+        return losses
+    groups = tf.where(present)[:, 0]
+    return tf.math.unsorted_segment_mean(losses, groups, tf.shape(present)[0])
