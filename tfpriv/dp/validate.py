@@ -49,7 +49,9 @@ def layers_with_statistics(model):
 
 def _has_constants(layer):
     """Whether what `adapt` would find was given when the layer was made."""
-    names = ("input_mean", "input_vocabulary", "input_bin_boundaries")
+    if isinstance(layer, keras.layers.Discretization):
+        return layer.num_bins is None
+    names = ("input_mean", "input_vocabulary")
     return any(getattr(layer, name, None) is not None for name in names)
 
 
