@@ -103,3 +103,37 @@ def test_subclassed_models_and_layers_are_refused():
     model = keras.Sequential([keras.Input((3, 2)), wrapped])
     with pytest.raises(ValueError, match="batch_normalization"):
         dp.replace_batchnorm(model)
+
+
+@pytest.mark.parametrize("kind", ["sequential", "functional", "nested"])
+@pytest.mark.parametrize("layer", ["Normalization", "IntegerLookup", "Discretization"])
+def test_what_layers_were_adapted_to_stays(kind, layer, rng, tmp_path):
+    """In the copy, and in the copy of the copy that a file makes."""
+    make = getattr(keras.layers, layer)
+    adapted = make(num_bins=3) if layer == "Discretization" else make()
+    x = rng.integers(50, 60, (12, 3)).astype(
+        "int64" if layer == "IntegerLookup" else "float32"
+    )
+    adapted.adapt(x)
+    inputs = keras.Input((3,), dtype=x.dtype.name)
+    if kind == "sequential":
+        model = keras.Sequential([inputs, adapted, keras.layers.BatchNormalization()])
+    else:
+        inside = keras.Input((3,), dtype=x.dtype.name)
+        prepare = keras.Model(inside, adapted(inside)) if kind == "nested" else adapted
+        seen = prepare(inputs)
+        outputs = keras.layers.BatchNormalization()(seen)
+        model = keras.Model(inputs, outputs)
+    twin = dp.replace_batchnorm(model)
+
+    def behind(model):
+        model.layers[-1].trainable = False
+        return keras.Model(model.inputs, model.layers[-1].input).predict(x, verbose=0)
+
+    np.testing.assert_array_equal(behind(twin), behind(model))
+    assert np.ptp(behind(twin)) > 0
+    twin.save(tmp_path / "twin.keras")
+    again = keras.saving.load_model(tmp_path / "twin.keras")
+    np.testing.assert_allclose(
+        again.predict(x, verbose=0), twin.predict(x, verbose=0), rtol=1e-6, atol=1e-6
+    )

@@ -8,8 +8,9 @@ from tfpriv.dp import keras_internals
 def replace_batchnorm(model, groups=32):
     """A copy of a model with GroupNormalization in place of BatchNormalization.
 
-    Weights of all other layers are copied; scale and offset go to the new layers,
-    whose statistics differ, so that a trained model needs some training again.
+    Weights of all other layers are copied, and layers with `adapt` shared; scale and
+    offset go to the new layers, whose statistics differ, so that a trained model needs
+    some training again.
 
     Args:
         model: Sequential or Functional `keras.Model`, built. Models nested in it are
@@ -49,6 +50,8 @@ def _rebuild(model, groups):
             return _group_normalization(layer, groups)
         if _can_be_rebuilt(layer):
             return _rebuild(layer, groups)
+        if hasattr(layer, "adapt"):  # a copy would not know what it was adapted to
+            return layer
         return layer.__class__.from_config(layer.get_config())
 
     def call(layer, *args, **kwargs):
