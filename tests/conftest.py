@@ -62,10 +62,9 @@ def seeded(request, seeded_module):
 @pytest.fixture
 def rng(request):
     """A test's random inputs: the same in every run, but new ones in the long tests."""
-    name = request.node.nodeid
-    seed = (
-        secrets.randbits(32) if _searches(request.config) else zlib.crc32(name.encode())
-    )
+    seed = zlib.crc32(request.node.nodeid.encode())
+    if _searches(request.config):
+        seed = secrets.randbits(32)
     request.node.add_report_section("setup", "rng", f"random inputs of seed {seed}")
     return np.random.default_rng(seed)
 

@@ -144,7 +144,7 @@ def in_plain_words(document: dict[str, Any]) -> list[str]:
     plain = float(document["epsilon_without_amplification"])
     if plain > epsilon:
         lines.append(
-            f"This rests on the batches being secret: to somebody who knows in which "
+            "This rests on the batches being secret: to somebody who knows in which "
             f"of them one {document['unit']} would be, epsilon is at most "
             f"{rounded_up(plain)}."
         )

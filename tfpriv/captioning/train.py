@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from tfpriv import dp
 from tfpriv.accounting import Ledger, mechanisms
+from tfpriv.accounting.calibration import steps_per_epoch
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.model import Captioner, CaptionLoss
 from tfpriv.captioning.vocabulary import teacher_inputs
@@ -212,7 +213,7 @@ def train(
         )
     if recipe.freeze_encoder:
         model.encoder.trainable = False
-    steps = -(-len(examples) // recipe.batch_size) * recipe.epochs
+    steps = recipe.epochs * steps_per_epoch(len(examples), recipe.batch_size)
     if protection.clips:
         optimizer = _optimizer(len(examples), recipe, protection, steps, ledger)
         _make_private(model, ledger, learned_vocabulary)

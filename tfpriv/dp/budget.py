@@ -89,9 +89,12 @@ def warn_of_early_stop(budget, mechanism, left, planned, ledger):
         left: How many steps the budget pays for.
         planned: How many are to come.
         ledger: What was spent before.
+
+    Returns:
+        Whether it warned.
     """
     if left >= planned:
-        return
+        return False
     advice = "with this data set's size, batch size and epochs"
     if len(ledger):
         advice += f", and with the ledger of the {len(ledger)} steps done before"
@@ -101,6 +104,7 @@ def warn_of_early_stop(budget, mechanism, left, planned, ledger):
         f"`for_budget`, {advice}. A step here is: {mechanism.sampler}.",
         stacklevel=4,
     )
+    return True
 
 
 def in_words(budget):

@@ -63,8 +63,7 @@ class PrivacyLogger(keras.callbacks.Callback):
                 *self._budget, mechanism=self._mechanism, ledger=self._privacy.ledger
             )
             planned = (self.params["epochs"] - epoch) * self.params["steps"]
-            self._too_long = planned > self._steps_left
-            warn_of_early_stop(
+            self._too_long = warn_of_early_stop(
                 self._budget,
                 self._mechanism,
                 self._steps_left,

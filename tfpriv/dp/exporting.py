@@ -64,10 +64,10 @@ def export(export_to, ledger, delta, filepath, accountant="rdp"):
             statement = ledger.statement(delta, "json", accountant)
             (extra / STATEMENT_NAME).write_text(statement)
             place = target / extra.name / LEDGER_NAME
+            if target.is_dir():
+                shutil.rmtree(target)
         else:  # a format of one file: the ledger lies beside it
             place = target.with_name(f"{target.name}.{LEDGER_NAME}")
             ledger.save(place)
-        if fresh.is_dir() and target.is_dir():
-            shutil.rmtree(target)
         fresh.replace(target)
     return place
