@@ -47,3 +47,12 @@ def test_the_network_of_cifar10_answers_through_the_key():
 def test_a_missing_checkpoint_is_named():
     with pytest.raises(FileNotFoundError, match="'captioning_none'"):
         checkpoints.folder("captioning_none")
+
+
+def test_ones_own_folder_comes_before_what_comes_along(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    comes_along = checkpoints.folder("captioning_public")
+    assert checkpoints.path_of("captioning_public") == comes_along
+    (tmp_path / "captioning_public").mkdir()
+    assert checkpoints.path_of("captioning_public") == Path("captioning_public")
+    assert checkpoints.path_of("nowhere") == Path("nowhere")

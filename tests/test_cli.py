@@ -91,6 +91,15 @@ def test_a_command_that_works(command):
     assert seen == [3]
 
 
+def test_a_warning_is_one_line():
+    """In a process of its own: here pytest keeps warnings to itself."""
+    budget = "--epsilon 1 --delta 0.2 --population 9 --batch-size 3 --steps 2"
+    argv = [sys.executable, "-m", "tfpriv", "budget", "noise", *budget.split()]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("tfpriv: warning: delta=0.2 is not below 1/n")
+    assert done.stderr.count("\n") == 1
+
+
 def test_help_and_version(capsys):
     assert cli.main(["--help"]) == 0
     overview = capsys.readouterr().out

@@ -1,5 +1,6 @@
 """Where the weights lie that come with tfpriv."""
 
+import os
 import sysconfig
 from pathlib import Path
 
@@ -24,10 +25,23 @@ def folder(name: str) -> Path:
         FileNotFoundError: It is neither beside the package (a clone of the
             repository) nor under `share/tfpriv` of the environment.
     """
-    for place in _PLACES:
-        if (place / name).is_dir():
-            return place / name
+    found = _find(name)
+    if found is not None:
+        return found
     raise FileNotFoundError(
         f"The checkpoint {name!r} is missing; clone the repository, which has it. "
         f"Received: none in {[str(place) for place in _PLACES]}"
     )
+
+
+def path_of(name: str | os.PathLike) -> Path:
+    """A path of one's own, or, where there is nothing, weights that come with tfpriv.
+
+    Args:
+        name: A path, or a name as for `folder`.
+    """
+    return Path(name) if Path(name).exists() else _find(name) or Path(name)
+
+
+def _find(name: str | os.PathLike) -> Path | None:
+    return next((p / name for p in _PLACES if (p / name).is_dir()), None)

@@ -13,6 +13,7 @@ import importlib
 import os
 import sys
 import tempfile
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -119,6 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser.parse_args(argv)
     except SystemExit as stop:  # argparse has said what it had to say
         return stop.code or 0
+    usual, warnings.formatwarning = warnings.formatwarning, _warning
     try:
         if getattr(arguments, "tensorflow", COMMANDS[arguments.command].tensorflow):
             _import_tensorflow_quietly()
@@ -132,3 +134,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = " ".join(str(error).split())
         print(f"tfpriv: error: {message}", file=sys.stderr)
         return USAGE_ERROR
+    finally:
+        warnings.formatwarning = usual
+
+
+def _warning(message, category, filename, lineno, line=None) -> str:
+    """A warning as it is printed: in one line, without our code around it."""
+    return f"tfpriv: warning: {message}\n"

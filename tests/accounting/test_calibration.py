@@ -76,6 +76,13 @@ def test_a_spent_budget_is_said():
         calibrate_noise(1.0, 1e-6, mechanism=ROWS["poisson"], ledger=nothing)
 
 
+def test_a_budget_nearly_spent_is_said():
+    before = spent(m.poisson(0.02, 1.5), 300)
+    epsilon = 1.01 * before.epsilon(1e-6)
+    with pytest.warns(UserWarning, match=r"spent .* a noise multiplier of \d+"):
+        calibrate_noise(epsilon, 1e-6, mechanism=ROWS["poisson"], ledger=before)
+
+
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan"), float("inf"), "1"])
 def test_budgets_out_of_range(epsilon):
     with pytest.raises(ValueError, match="epsilon"):

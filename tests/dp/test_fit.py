@@ -166,11 +166,14 @@ def test_what_a_layer_was_adapted_to_is_named(kind):
     for train in ("fit", "train_on_batch"):
         model = network(layer)
         model = small.compiled(dp.make_private(model, max_occurrences=1))
-        getattr(model, train)(x, y)
+        with pytest.warns(UserWarning, match="`adapt` left in scaling is without"):
+            getattr(model, train)(x, y)
         said = " ".join(model.privacy.statement().split())
         assert "Note: what `adapt` left in scaling is treated as public." in said
     model = small.compiled(dp.make_private(network(make(**constant))))
-    model.fit(x, y, verbose=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(x, y, verbose=0)
     assert "adapt" not in model.privacy.statement()
 
 
@@ -369,6 +372,19 @@ def test_epsilon_and_labels_in_history_and_print(capsys):
     assert "mae: not covered by epsilon" in capsys.readouterr().out
 
 
+def test_evaluate_is_labelled_unless_its_data_is_public(capsys):
+    model = small.private()
+    x, y = small.data(8)
+    figures = model.evaluate(x, y)
+    assert "not covered by epsilon" in capsys.readouterr().out
+    assert model.evaluate(x, y, verbose=0) == figures
+    assert model.evaluate(dp.Public((x, y))) == pytest.approx(figures)
+    public = dp.Public(tf.data.Dataset.from_tensor_slices((x, y)).batch(4))
+    assert model.evaluate(public) == pytest.approx(figures)
+    model.fit(x, y, validation_data=dp.Public((x[:4] + 0.0, y[:4] + 0.0)), verbose=0)
+    assert "not covered" not in capsys.readouterr().out
+
+
 def test_tensorboard_is_labelled(tmp_path):
     board = dp.TensorBoard(tmp_path)
     small.private().fit(*small.data(8), callbacks=[board], verbose=0)
@@ -396,7 +412,7 @@ def test_training_stops_before_the_budget_is_passed():
     assert len(model.privacy.ledger) == 10 == int(model.optimizer.iterations)
     assert 1.9 < model.privacy.epsilon(1e-5) <= 2.0
     weights = model.get_weights()
-    with pytest.raises(LedgerError, match="budget is spent"):
+    with pytest.raises(LedgerError, match=r"budget is spent.*for_budget\(epsilon="):
         model.fit(x, y, batch_size=10, verbose=0)
     np.testing.assert_equal(model.get_weights(), weights)
     assert len(model.privacy.ledger) == 10
@@ -404,8 +420,9 @@ def test_training_stops_before_the_budget_is_passed():
 
 def test_a_stop_in_the_middle_is_said(capsys):
     model = budgeted()
-    with pytest.warns(UserWarning, match=r"q = 0\.25"):
+    with pytest.warns(UserWarning, match=r"q = 0\.25") as warned:
         model.fit(*small.data(40), batch_size=10, epochs=5, verbose=2)
+    assert [w.filename for w in warned] == [__file__]
     shown = capsys.readouterr().out
     assert "Stopped in epoch 3 of 5, after 2 of 4 steps" in shown
     assert "one more would pass epsilon = 2 at delta = 1e-05" in shown
@@ -441,6 +458,48 @@ def test_a_budget_pays_for_a_private_loss_too():
         model.fit(*small.data(40), batch_size=10, epochs=5, verbose=0)
     assert len(model.privacy.ledger) == 20
     assert 1.99 < model.privacy.epsilon(1e-5) <= 2.0
+
+
+def test_a_private_loss_that_the_budget_did_not_reckon_with_is_named():
+    model = small.private(budgeted().optimizer, private_metrics=True)
+    with pytest.warns(UserWarning, match="and with `private_metrics=True`"):
+        model.fit(*small.data(40), batch_size=10, steps_per_epoch=10, verbose=0)
+
+
+@pytest.mark.parametrize("planned, drawn", [(10, 4), (10, None)])
+def test_smaller_batches_than_planned_are_said(planned, drawn):
+    """Left out, `batch_size` is 32."""
+    optimizer = dp.DPSGD.for_budget(
+        2.0, 1e-5, population=40, batch_size=planned, steps=4
+    )
+    x, y = small.data(400 if drawn is None else 40)
+    with pytest.warns(UserWarning, match=rf"Train with batch_size={planned}"):
+        small.private(optimizer).fit(
+            x, y, batch_size=drawn, steps_per_epoch=4, verbose=0
+        )
+
+
+def test_figures_are_given_at_the_delta_of_the_budget(capsys):
+    optimizer = dp.DPSGD.for_budget(
+        2.0, 1e-3, population=40, batch_size=10, steps=4, accountant="pld"
+    )
+    model = small.private(optimizer)
+    shown = model.fit(*small.data(40), batch_size=10, verbose=2).history["epsilon"]
+    assert model.privacy.delta == 1e-3
+    assert 1.99 < shown[-1] == model.privacy.epsilon() <= 2.0
+    assert re.search(
+        r"epsilon = (2|1\.99\d*) of 2 at delta = 0\.001,", capsys.readouterr().out
+    )
+    assert "delta = 0.001" in model.privacy.statement()
+
+
+def test_a_delta_too_large_is_said_once():
+    model = small.private(small.sgd(budget=(50.0, 0.1)))
+    with pytest.warns(UserWarning) as warned:
+        model.fit(*small.data(40), batch_size=10, verbose=0)
+    [caution] = warned
+    assert "delta=0.1 is not below 1/n for n=40" in str(caution.message)
+    assert caution.filename == __file__
 
 
 def test_what_was_done_before_is_named_where_a_budget_ends_early():

@@ -121,6 +121,20 @@ for path in sys.argv[1:]:
     assert all(float(line.split()[0]) > 0 and line.endswith(" 4") for line in lines)
 
 
+def test_keras_names_the_module_that_was_not_imported(tmp_path):
+    trained().save(tmp_path / "model.keras")
+    script = """
+import sys, keras
+try:
+    keras.models.load_model(sys.argv[1])
+except TypeError as error:
+    print(error)
+"""
+    printed = small.run_script(script, tmp_path / "model.keras")
+    assert "Could not locate class 'Private" in printed
+    assert "'module': 'tfpriv.dp'" in printed
+
+
 def test_the_statement_is_inside_the_config(tmp_path):
     model = trained()
     model.save(tmp_path / "m.keras")

@@ -57,12 +57,22 @@ def test_a_photograph(photo, capsys, action):
     arguments = [*action, str(photo), "--inpainter", "black"]
     assert cli.main(["inpaint", *arguments]) == 0
     result = photo.with_name("photo-anonymised.jpg")
-    assert f"Anonymised: 1 in {result}" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"Anonymised: 1 in {result}" in said and "recognisers" not in said
     assert images.load(result)[26, 16].max() < 30
     assert set(photo.parent.iterdir()) == {photo, result}
     # Nothing is replaced.
     assert cli.main(["inpaint", *arguments]) == 2
     assert "there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options, left",
+    [([], "knows drawn faces only"), (["--inpainter", "blur"], "recognisers can read")],
+)
+def test_what_an_inpainter_leaves_is_said(photo, capsys, options, left):
+    assert cli.main(["inpaint", str(photo), "--steps", "1", *options]) == 0
+    assert left in capsys.readouterr().out
 
 
 def test_options_may_come_first(photo):
@@ -87,7 +97,9 @@ def test_no_face_fails(tmp_path, capsys):
     images.from_array(scene()).save(path)
     assert cli.main(["inpaint", str(path), "--inpainter", "black"]) == 1
     captured = capsys.readouterr()
-    assert "to be reviewed: empty.webp: no face was found" in captured.err
+    assert "No result: empty.webp: no face was found\n" in captured.err
+    assert "--if-no-face blur" in captured.err
+    assert not captured.out  # nothing is named that was not written
     assert list(tmp_path.iterdir()) == [path]
     options = ["--inpainter", "black", "--if-no-face", "copy"]
     assert cli.main(["inpaint", str(path), *options]) == 0

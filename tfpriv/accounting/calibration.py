@@ -1,7 +1,6 @@
 """The least noise that keeps to a budget."""
 
 import math
-import warnings
 from collections.abc import Callable
 
 from scipy.optimize import brentq
@@ -10,10 +9,12 @@ from tfpriv.accounting import checks
 from tfpriv.accounting import epsilon as bounds
 from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.mechanisms import Mechanism
+from tfpriv.warning import warn
 
 _MOST_NOISE = 1e6
 _LEAST_NOISE = 1e-5
 _DIGITS = 5
+_NEARLY_ALL = 0.9
 
 
 def steps_per_epoch(population: int, batch_size: float) -> int:
@@ -56,13 +57,14 @@ def calibrate_noise(
         ValueError: if an argument is out of range, or no noise is enough.
 
     Warns:
-        UserWarning: if delta is 1/n or more for a data set of n units.
+        UserWarning: if delta is 1/n or more for a data set of n units, or the ledger
+            has spent nearly all of the budget.
     """
     epsilon = checks.real("epsilon", epsilon, open_low=True)
     delta = checks.real("delta", delta, high=1.0, open_high=True)
     steps = checks.whole("steps", steps)
     spent = ledger.copy() if ledger is not None else Ledger()
-    _check_room(spent, epsilon, delta, accountant)
+    before = _spent_before(spent, epsilon, delta, accountant)
 
     def plan(noise: float) -> Ledger:
         planned = spent.copy()
@@ -86,8 +88,15 @@ def calibrate_noise(
         )
     planned = plan(noise)
     bound = bounds.epsilon(planned.steps(), delta, accountant)
-    for caution in planned.cautions(delta, bound):
-        warnings.warn(caution, UserWarning, stacklevel=2)
+    cautions = planned.cautions(delta, bound)
+    if before > _NEARLY_ALL * epsilon:
+        cautions.append(
+            f"The ledger has spent {before:.4g} of epsilon={epsilon:g} already; what "
+            f"is left takes a noise multiplier of {noise:g}, with which little can be "
+            "learned. Epsilon is that of the whole training: a larger one leaves room."
+        )
+    for caution in cautions:
+        warn(caution)
     return noise
 
 
@@ -97,7 +106,9 @@ def _remedy(delta: float) -> str:
     return "Take fewer steps, or a larger epsilon or delta."
 
 
-def _check_room(spent: Ledger, epsilon: float, delta: float, accountant: str) -> None:
+def _spent_before(
+    spent: Ledger, epsilon: float, delta: float, accountant: str
+) -> float:
     before = bounds.epsilon(spent.steps(), delta, accountant).value
     if before > 0 and before >= epsilon:
         raise ValueError(
@@ -105,6 +116,7 @@ def _check_room(spent: Ledger, epsilon: float, delta: float, accountant: str) ->
             f"epsilon={epsilon:g} at delta={delta:g}. "
             f"Received: a ledger with epsilon={before:g}"
         )
+    return before
 
 
 def _least(

@@ -1,7 +1,6 @@
 """The ledger: the append-only record of everything that spent privacy."""
 
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from tfpriv.accounting import epsilon as bounds
 from tfpriv.accounting.entry import Entry, now
 from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.mechanisms import Mechanism
+from tfpriv.warning import warn
 
 _KIND = "tfpriv-ledger"
 _VERSION = 1
@@ -227,7 +227,7 @@ class Ledger:
         """
         bound = bounds.epsilon(self.steps(), delta, accountant)
         for caution in self.cautions(delta, bound):
-            warnings.warn(caution, UserWarning, stacklevel=2)
+            warn(caution)
         return bound.value
 
     def delta(self, epsilon: float, accountant: str = "rdp") -> float:
@@ -245,7 +245,7 @@ class Ledger:
         """
         bound = bounds.delta(self.steps(), epsilon, accountant)
         for caution in self.cautions(bound.value if bound.value < 1 else 0, bound):
-            warnings.warn(caution, UserWarning, stacklevel=2)
+            warn(caution)
         return bound.value
 
     def deltas(self, epsilons: Sequence[float], accountant: str = "rdp") -> list[float]:

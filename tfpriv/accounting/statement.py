@@ -138,14 +138,16 @@ def in_plain_words(document: dict[str, Any]) -> list[str]:
     if math.isinf(epsilon):
         return []
     lines = [
-        "Whoever guesses, at even odds, which of the two was used is right with a "
-        f"chance of at most {_percent(_best_guess(epsilon, delta))} %."
+        f"In the worst case, somebody who knows all data but this one "
+        f"{document['unit']} and guesses, at even odds, which of the two was used is "
+        f"right with a chance of at most {_percent(_best_guess(epsilon, delta))} %."
     ]
     plain = float(document["epsilon_without_amplification"])
     if plain > epsilon:
         lines.append(
-            "This rests on the batches being secret: to somebody who knows in which "
-            f"of them one {document['unit']} would be, epsilon is at most "
+            "This rests on the batches being secret, as they are unless somebody "
+            "publishes who was in them: to those who know in which of them one"
+            f" {document['unit']} would be, epsilon is at most "
             f"{rounded_up(plain)}."
         )
     return lines

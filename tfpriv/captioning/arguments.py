@@ -53,7 +53,10 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--image-size", type=int, help="pixels; default: 64")
     group.add_argument("--max-tokens", type=int, help="default: 24 (scenes: 16)")
     group.add_argument(
-        "--pretrained", type=Path, metavar="MODEL", help="weights to start from"
+        "--pretrained",
+        type=Path,
+        metavar="MODEL",
+        help="weights to start from: a folder, or captioning_public, which comes along",
     )
     group.add_argument(
         "--pretrained-is-public",

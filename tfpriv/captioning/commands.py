@@ -148,7 +148,11 @@ def generate(options: argparse.Namespace) -> None:
 
     if options.model is None:
         options.model = checkpoints.folder("captioning_private")
-        print("No --model: a captioner of generated scenes answers.", file=sys.stderr)
+        print(
+            "No --model: a captioner answers that knows drawn shapes only; what it "
+            "says of a photograph means nothing.",
+            file=sys.stderr,
+        )
     model = store.load_captioner(options.model)
     pictures = images.load_many(options.pictures, model.image_size)
     captions = caption_pictures(model, pictures, beams=options.beams)

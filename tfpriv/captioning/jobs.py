@@ -5,6 +5,7 @@ import sys
 
 import keras
 
+from tfpriv import checkpoints
 from tfpriv.captioning import coco, store, tfds_data, vocabulary
 from tfpriv.captioning import sweep as sweeps
 from tfpriv.captioning.arguments import MODEL_ARGUMENTS
@@ -170,9 +171,13 @@ def _check_pretrained(options):
         )
 
 
+def _pretrained(options):
+    return checkpoints.path_of(options.pretrained)
+
+
 def _image_size(options):
     if options.pretrained is not None:
-        return store.load_captioner(options.pretrained).image_size
+        return store.load_captioner(_pretrained(options)).image_size
     return options.image_size or DEFAULT_IMAGE_SIZE
 
 
@@ -180,7 +185,7 @@ def _start(options, data, *, private_training):
     """The model to train, and the ledger that its weights bring along."""
     if options.pretrained is not None:
         return store.load_pretrained(
-            options.pretrained,
+            _pretrained(options),
             public=options.pretrained_is_public,
             private_training=private_training,
         )

@@ -1,8 +1,8 @@
 """How many steps a privacy budget still pays for."""
 
-import warnings
-
 from tfpriv.accounting import LedgerError
+from tfpriv.accounting import epsilon as bounds
+from tfpriv.warning import warn
 
 MOST_STEPS = 1 << 40
 ACCOUNTANTS = ("rdp", "pld")
@@ -39,8 +39,7 @@ def steps_within_budget(epsilon, delta, accountant="rdp", *, mechanism, ledger):
     """
 
     def fits(steps):
-        planned = _planned(mechanism, ledger, steps)
-        return planned.epsilon(delta, accountant=accountant) <= epsilon
+        return _planned(mechanism, ledger, steps, delta, accountant) <= epsilon
 
     if not fits(1):
         return 0
@@ -65,13 +64,14 @@ def refuse_spent_budget(budget, mechanism, ledger):
         return
     epsilon, delta = budget[:2]
     accountant = accountant_of(budget)
-    planned = _planned(mechanism, ledger, 1).epsilon(delta, accountant=accountant)
-    if planned > epsilon:
+    if _planned(mechanism, ledger, 1, delta, accountant) > epsilon:
         spent = ledger.epsilon(delta, accountant=accountant)
         raise LedgerError(
             "The privacy budget is spent: one more step would pass it. Expected "
             f"epsilon <= {epsilon} at delta={delta}. Received: a ledger with "
-            f"epsilon={spent:.4g} after {len(ledger)} steps"
+            f"epsilon={spent:.4g} after {len(ledger)} steps. To spend more, compile "
+            "again with an optimizer of a larger budget, which counts these steps in: "
+            "`for_budget(epsilon=..., ledger=model.privacy.ledger, ...)`"
         )
 
 
@@ -80,7 +80,7 @@ def accountant_of(budget):
     return (*(budget or (0, 0)), "rdp")[2]
 
 
-def warn_of_early_stop(budget, mechanism, left, planned, ledger):
+def warn_of_early_stop(budget, mechanism, left, planned, ledger, private_metrics):
     """Warns before the first step, while a plan that does not fit costs nothing yet.
 
     Args:
@@ -89,6 +89,7 @@ def warn_of_early_stop(budget, mechanism, left, planned, ledger):
         left: How many steps the budget pays for.
         planned: How many are to come.
         ledger: What was spent before.
+        private_metrics: Whether a private loss is part of each step.
 
     Returns:
         Whether it warned.
@@ -96,13 +97,14 @@ def warn_of_early_stop(budget, mechanism, left, planned, ledger):
     if left >= planned:
         return False
     advice = "with this data set's size, batch size and epochs"
+    if private_metrics:
+        advice += ", and with `private_metrics=True`"
     if len(ledger):
         advice += f", and with the ledger of the {len(ledger)} steps done before"
-    warnings.warn(
+    warn(
         f"The budget, {in_words(budget)}, pays for {left} of the {planned} steps to "
         "come: training will stop there. For all of them calibrate the noise by "
-        f"`for_budget`, {advice}. A step here is: {mechanism.sampler}.",
-        stacklevel=4,
+        f"`for_budget`, {advice}. A step here is: {mechanism.sampler}."
     )
     return True
 
@@ -112,8 +114,9 @@ def in_words(budget):
     return f"epsilon = {budget[0]:g} at delta = {budget[1]:g}"
 
 
-def _planned(mechanism, ledger, steps):
+def _planned(mechanism, ledger, steps, delta, accountant):
+    """Epsilon after so many steps more."""
     planned = ledger.copy()
     unit = ledger.unit or "example"
     planned.record(mechanism, unit=unit, purpose="plan", count=steps)
-    return planned
+    return bounds.epsilon(planned.steps(), delta, accountant).value

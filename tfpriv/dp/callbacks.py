@@ -7,14 +7,15 @@ import time
 import keras
 import tensorflow as tf
 
+from tfpriv.accounting import epsilon as bounds
 from tfpriv.accounting.statement import rounded_up
 from tfpriv.dp.budget import (
-    accountant_of,
     in_words,
     refuse_spent_budget,
     steps_within_budget,
     warn_of_early_stop,
 )
+from tfpriv.warning import warn
 
 NOT_COVERED = "not covered by epsilon"
 
@@ -28,7 +29,7 @@ class PrivacyLogger(keras.callbacks.Callback):
     Args:
         model: Private model.
         mechanism: What one step costs.
-        budget: The optimizer's. Its accountant says what epsilon is shown, too.
+        budget: The optimizer's.
     """
 
     SECONDS_BETWEEN_UPDATES = 1.0
@@ -41,9 +42,9 @@ class PrivacyLogger(keras.callbacks.Callback):
         self._private_loss = model._private_loss
         self._mechanism = mechanism
         self._budget = budget
-        self._accountant = accountant_of(budget)
         self._next_update = 0.0
         self._shown = None
+        self._cautions: list[str] = []
         self._steps_left = None
         self._too_long = False  # more steps were asked for than the budget pays for
         self._epoch = self._batch = 0
@@ -69,6 +70,7 @@ class PrivacyLogger(keras.callbacks.Callback):
                 self._steps_left,
                 planned,
                 self._privacy.ledger,
+                self._private_loss is not None,
             )
         self._epoch = epoch
 
@@ -100,6 +102,8 @@ class PrivacyLogger(keras.callbacks.Callback):
         logs["epsilon"] = self._shown
 
     def on_train_end(self, logs=None):
+        for caution in self._cautions:
+            warn(caution)
         if not self.params.get("verbose"):
             return
         if self._too_long and self._steps_left == 0:
@@ -110,15 +114,19 @@ class PrivacyLogger(keras.callbacks.Callback):
             )
         if self.not_covered:
             print(
-                f"epsilon = {rounded_up(self._shown)} at delta = "
+                f"epsilon = {rounded_up(self._shown)}{self._of_budget()} at delta = "
                 f"{self._privacy.delta:g}, for the weights; "
                 f"{', '.join(self.not_covered)}: {NOT_COVERED}."
             )
 
+    def _of_budget(self):
+        return "" if self._budget is None else f" of {self._budget[0]:g}"
+
     def _update(self):
-        self._shown = self._privacy.ledger.epsilon(
-            self._privacy.delta, accountant=self._accountant
-        )
+        ledger, delta = self._privacy.ledger, self._privacy.delta
+        bound = bounds.epsilon(ledger.steps(), delta, self._privacy.accountant)
+        self._shown = bound.value
+        self._cautions = ledger.cautions(delta, bound)
 
 
 class TensorBoard(keras.callbacks.TensorBoard):

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import pathlib
-import warnings
 
 import keras
 import numpy as np
@@ -14,6 +13,7 @@ from tfpriv.dp import feeding, keras_internals, private_loss, validate
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
 from tfpriv.dp.sources import as_source
+from tfpriv.warning import warn
 from tfpriv.weights import digest_of
 
 JOURNAL_NAME = "privacy_journal.jsonl"
@@ -42,6 +42,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     _check_callbacks(callbacks)
     validation_data = _public(kwargs.pop("validation_data", None))
     _warn_if_trained_on(validation_data, sampler)
+    _warn_of_small_batches(model.optimizer.planned_batches, sampler)
     mechanism = mechanism_of(model, sampler)
     model.privacy.check(mechanism)
     model._prepare(sampler.element_spec())
@@ -73,6 +74,23 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
         )
     history.not_covered_by_epsilon = watch.not_covered
     return history
+
+
+def evaluate(keras_evaluate, x, y, batch_size, verbose, **kwargs):
+    """See `PrivateModel.evaluate`."""
+    public = isinstance(x, Public)
+    if public and isinstance(x.data, tuple):
+        x, y, kwargs["sample_weight"] = keras_internals.unpack_x_y_sample_weight(x.data)
+    elif public:
+        x = x.data
+    figures = keras_evaluate(x, y, batch_size, verbose, **kwargs)
+    of_fit = kwargs.get("_use_cached_eval_dataset")  # on data declared public there
+    if verbose and not (public or of_fit):
+        print(
+            f"These are exact functions of the data: {dp_callbacks.NOT_COVERED}. If it "
+            "is public, `evaluate(dp.Public((x, y)))` says so."
+        )
+    return figures
 
 
 def mechanism_of(model, sampler):
@@ -179,11 +197,25 @@ def _warn_if_trained_on(validation_data, sampler):
     public = _arrays(validation_data)
     private = _arrays(sampler.arrays())
     if any(_overlap(a, b) for a in public for b in private):
-        warnings.warn(
+        warn(
             "The validation data that `dp.Public` declares public lies in the arrays "
             "that are trained on: its metrics are exact functions of private data. "
-            "Validate on other, public data.",
-            stacklevel=4,
+            "Validate on other, public data."
+        )
+
+
+def _warn_of_small_batches(planned, sampler):
+    """Noise that was calibrated for large batches drowns small ones."""
+    if planned is None or not isinstance(sampler, PoissonSampler):
+        return
+    batch_size, population = planned
+    if sampler.sampling_probability < 0.99 * batch_size / population:
+        warn(
+            f"The noise was calibrated for batches of {batch_size} of {population} "
+            f"units; {sampler.divisor:g} of {sampler.population} are drawn, and each "
+            "batch gets the noise of a larger one, for an epsilon that will not be "
+            f"used up. Train with batch_size={batch_size}, or calibrate for "
+            f"batch_size={sampler.divisor:g}."
         )
 
 

@@ -230,6 +230,16 @@ class PrivateModel:
         """
         return fitting.fit(self, super().fit, x, y, batch_size, epochs, **kwargs)
 
+    def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", **kwargs):
+        """As in Keras. What it returns is an exact function of the data.
+
+        Args:
+            x: As in Keras; or a `tfpriv.dp.Public`, for data that may be shown: only
+                of other data a line says that epsilon does not cover the figures.
+            y, batch_size, verbose, **kwargs: As in Keras.
+        """
+        return fitting.evaluate(super().evaluate, x, y, batch_size, verbose, **kwargs)
+
     def train_on_batch(
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
     ):
@@ -416,7 +426,8 @@ def _private_class(plain_class):
     """The subclass of a model class that trains privately; one for each class."""
     if plain_class not in _PRIVATE_CLASSES:
         name = f"Private{plain_class.__name__}"
-        body = {"plain_class": plain_class, "__module__": plain_class.__module__}
+        # Keras' error names the module where nobody has imported it.
+        body = {"plain_class": plain_class, "__module__": "tfpriv.dp"}
         private_class = type(name, (PrivateModel, plain_class), body)
         # All are saved under one name, whose `from_config` makes the right one again.
         register = keras.saving.register_keras_serializable("tfpriv", "PrivateModel")

@@ -69,8 +69,10 @@ class PrivateOptimizer:
         self._budget = budgets.checked(budget)
         self._bound: Any = self._add_bound() if self._is_adaptive else None
         self.privacy = Privacy()
-        self.privacy.accountant = budgets.accountant_of(self._budget)
+        self.privacy.budget = self._budget
         self._tracked = False
+        # Batch size and number of units that `for_budget` calibrated the noise for.
+        self.planned_batches: tuple | None = None
 
     # Read-only: a compiled step has them inside, and the ledger counts on them.
 
@@ -140,7 +142,7 @@ class PrivateOptimizer:
                 f"Received: optimizer={self.name!r}"
             )
         self._tracked = True
-        privacy.accountant = self.privacy.accountant
+        privacy.budget = self._budget
         self.privacy = privacy
         return self
 
@@ -308,13 +310,15 @@ class PrivateOptimizer:
             ledger=ledger,
             accountant=accountant,
         )
-        return cls(
+        optimizer = cls(
             l2_norm_clip=l2_norm_clip,
             noise_multiplier=noise_multiplier,
             clipping=style,
             budget=(epsilon, delta, *([accountant] if accountant != "rdp" else [])),
             **kwargs,
         )
+        optimizer.planned_batches = batch_size, population
+        return optimizer
 
 
 def _private(keras_class):

@@ -3,15 +3,15 @@
 import contextlib
 import itertools
 import threading
-import warnings
 
 import numpy as np
 
 from tfpriv.accounting import Journal, Ledger, LedgerError, mechanisms
 from tfpriv.dp import lineage
-from tfpriv.dp.budget import refuse_spent_budget
+from tfpriv.dp.budget import accountant_of, refuse_spent_budget
 from tfpriv.dp.lineage import fingerprint_of
 from tfpriv.randomness import Randomness
+from tfpriv.warning import warn
 from tfpriv.weights import digest_of
 
 NO_TICKET = -1
@@ -54,7 +54,7 @@ class Privacy:
         self._start_digest = None
         self._foreign_digest = None
         self._fingerprint = None  # of weights that are newer than the ledger's digest
-        self.accountant = "rdp"
+        self.budget = None  # the optimizer's, by which figures are given
         self.declare(unit, max_occurrences, seed)
 
     def declare(self, unit, max_occurrences, seed):
@@ -86,7 +86,12 @@ class Privacy:
 
     @property
     def delta(self):
-        """The delta used where none is given: 1e-5, or less for large data sets."""
+        """The delta used where none is given.
+
+        That of the optimizer's budget; else 1e-5, or less for large data sets.
+        """
+        if self.budget is not None:
+            return self.budget[1]
         populations = [
             entry.mechanism.population
             for entry in self._ledger.entries
@@ -95,13 +100,17 @@ class Privacy:
         digits = len(str(max(populations, default=1)))
         return min(1e-5, 10.0**-digits)
 
+    @property
+    def accountant(self):
+        """That by which the optimizer keeps its budget; else `"rdp"`."""
+        return accountant_of(self.budget)
+
     def epsilon(self, delta=None, accountant=None):
         """Epsilon spent on the weights so far.
 
         Args:
             delta: Float in (0, 1). `None` takes `privacy.delta`.
-            accountant: `"rdp"` or, tighter, `"pld"`. `None` takes that by which the
-                optimizer keeps its budget; else `"rdp"`.
+            accountant: `"rdp"` or, tighter, `"pld"`. `None` takes `privacy.accountant`.
 
         Returns:
             Float, an upper bound; infinity if nothing can be promised.
@@ -191,11 +200,10 @@ class Privacy:
 
     def _own_batch_mechanism(self, cost):
         if self.max_occurrences is None:
-            warnings.warn(
+            warn(
                 "A training step on a batch of your own: nothing says how often one "
                 "unit can be in it, so epsilon is infinite from here on. Declare it "
-                "with `make_private(model, max_occurrences=1)`, or let `fit` sample.",
-                stacklevel=4,
+                "with `make_private(model, max_occurrences=1)`, or let `fit` sample."
             )
         k = self.max_occurrences
         return cost(lambda z: mechanisms.stream(z, max_occurrences=k))

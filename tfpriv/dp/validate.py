@@ -5,6 +5,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
+from tfpriv.warning import warn
 
 LOSS_TRIALS = 8  # one alone overlooks about one in ten losses over the batch
 
@@ -45,6 +46,18 @@ def layers_with_statistics(model):
         for layer in keras_internals.flatten_layers(model)
         if hasattr(layer, "adapt") and not _has_constants(layer)
     ]
+
+
+def warn_of_statistics(model):
+    """Warns of layers that hold what `adapt` took from data: it may be private."""
+    layers = layers_with_statistics(model)
+    if layers:
+        warn(
+            f"What `adapt` left in {', '.join(layers)} is without noise, and epsilon "
+            "treats it as public. If the data was private, `model.privacy.record("
+            "mechanisms.non_private('statistics'), purpose='adapt')` says so; else "
+            "adapt to public data, or give constants."
+        )
 
 
 def _has_constants(layer):

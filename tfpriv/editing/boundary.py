@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
 
 from tfpriv.files import atomic_file, parse_json, read_array, read_arrays
+from tfpriv.warning import warn
 
 SPACES = ("z", "w")
 _MARKS = "marks"
@@ -149,10 +149,9 @@ class Boundary:
             reason = f"was made for another generator ({self.generator})"
         else:
             return
-        warnings.warn(
+        warn(
             f"The boundary of {self.attribute} {reason}: along it, other things may "
-            "change than its name says.",
-            stacklevel=2,
+            "change than its name says."
         )
 
     def save(self, path: str | os.PathLike) -> None:

@@ -13,6 +13,18 @@ _NOT_MEASURED = (
     "Residual re-identification: not measured. Name a FaceNet that knows photographs: "
     "--facenet FILE (`tfpriv weights` says where there are some)"
 )
+_WAYS_OUT = (
+    "Say where faces are (--boxes FILE), or what becomes of such a photograph "
+    "(--if-no-face blur)"
+)
+_READ = "Made of the face's own pixels: recognisers can read it (docs/inpainting.md)"
+# What a result leaves to be known, by inpainter; None is the embedded one.
+_LEFT = {
+    None: "Covered, and painted by a small inpainter that knows drawn faces only; "
+    "photographs want Stable Diffusion's folder (--inpainter DIR, `tfpriv weights`)",
+    "blur": _READ,
+    "pixelate": _READ,
+}
 # What `anonymiser.Settings` takes, named here so that help needs no NumPy.
 _MASKS = ("whole_face", "landmarks", "random")
 _WITHOUT_FACES = ("fail", "blur", "copy")
@@ -289,7 +301,11 @@ def _anonymise(options, **settings) -> int:
         path = output.with_name(f"{output.stem if one else output.name}-preview.png")
         photo_preview.save(path, report.shown)
         print(f"{photo_preview.TITLE}: {path}")
+    if one and report.missing:
+        return _say_no_result(options, report)
     code = _say(report, "Masks written" if masks_only else "Anonymised", output)
+    if not masks_only and options.inpainter in _LEFT:
+        print(_LEFT[options.inpainter])
     if not (one or masks_only):
         _write_page(output, options.shard, anonymiser, report)
         if network is None:
@@ -377,6 +393,16 @@ def _say(report, what: str, output: Path) -> int:
     if report.missing:
         print(f"Photographs without a result: {report.missing}", file=sys.stderr)
     return INCOMPLETE if report.missing else 0
+
+
+def _say_no_result(options, report) -> int:
+    from tfpriv.inpainting.anonymiser import NO_FACE
+
+    [(name, remark)] = report.remarks.items()
+    print(f"No result: {name}: {remark}", file=sys.stderr)
+    if remark == NO_FACE:
+        print(_WAYS_OUT, file=sys.stderr)
+    return INCOMPLETE
 
 
 def _say_residual(source, output, anonymiser, report, network) -> None:

@@ -30,7 +30,8 @@ def load(name: str | os.PathLike | None = None) -> Callable[..., np.ndarray]:
         names = ", ".join(obfuscation.OBFUSCATIONS)
         raise FileNotFoundError(
             f"An inpainter is one of {names}, or a folder with model_index.json, as "
-            f"diffusers saves it. Received: {name}"
+            "diffusers saves it (`tfpriv weights` says where Stable Diffusion's lies). "
+            f"Received: {name}"
         )
     from tfpriv.inpainting.diffusion import StableDiffusionInpainter
 

@@ -70,7 +70,10 @@ def anonymise_file(
             f"Received: {output}"
         )
     if output.exists():
-        raise FileExistsError(f"The output is there already. Received: {output}")
+        raise FileExistsError(
+            "The output is there already; remove it, or name another (--output). "
+            f"Received: {output}"
+        )
     outcome = anonymiser(source.name, source.read_bytes(), target=output.name)
     if outcome.content is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -114,7 +114,13 @@ def _add_paths(parser):
     parser.add_argument(
         "source", type=Path, metavar="INPUT", help="picture, folder or .npz file"
     )
-    parser.add_argument("--key", type=Path, required=True, metavar="FILE")
+    parser.add_argument(
+        "--key",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="key file; `tfpriv shuffle keygen FILE` makes one",
+    )
     parser.add_argument(
         "--output",
         type=Path,

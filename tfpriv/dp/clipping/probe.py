@@ -7,9 +7,6 @@ data: only shapes and dtypes.
 
 import concurrent.futures
 import dataclasses
-import sys
-import types
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -20,6 +17,7 @@ from tfpriv.dp.clipping import ghost, vectorized
 from tfpriv.dp.clipping.coverage import Examination, folds_of
 from tfpriv.dp.clipping.problem import Chunk, Problem, example_seeds
 from tfpriv.dp.clipping.rules import NotCoveredError
+from tfpriv.warning import warn
 
 MEMORY_LIMIT = 2 << 30  # bytes that the tensors of one chunk may take
 LARGEST_CHUNK = 256
@@ -61,23 +59,14 @@ def probe(problem: Problem, spec, engine, microbatch_size=None, strategy=None) -
             _examine, problem, spec, engine, strategy or tf.distribute.get_strategy()
         ).result()
     for sentence in found.warnings:
-        warnings.warn(sentence, stacklevel=_level_of_caller())
+        warn(sentence)
+    validate.warn_of_statistics(problem.model)
     if microbatch_size is None:
         fitting = MEMORY_LIMIT // max(1, found.bytes_per_example)
         microbatch_size = int(min(max(1, fitting), LARGEST_CHUNK))
     if problem.map_examples is vectorized.one_by_one:
         microbatch_size = min(microbatch_size, 64)
     return Plan(found.engine, microbatch_size)
-
-
-def _level_of_caller():
-    """The `stacklevel` of the line outside of libraries that led here."""
-    level = 1
-    frame: types.FrameType | None = sys._getframe(1)
-    libraries = ("tfpriv", "keras", "tensorflow")
-    while frame and frame.f_globals.get("__name__", "").split(".")[0] in libraries:
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 @dataclasses.dataclass

@@ -63,10 +63,11 @@ def read(tensors):
     marks = [getattr(tensor, _ATTRIBUTE, None) for tensor in tensors]
     if not marks or any(m is None for m in marks):
         raise ValueError(
-            "A DP optimizer only takes gradients that were clipped per example. "
-            "Expected the list returned by `tfpriv.dp.clipped_gradients(...)`, used "
-            "as it is and in the same `tf.function`; train with `model = "
-            "tfpriv.dp.make_private(model)` to have that done for you. Received: "
+            "A DP optimizer only takes gradients that were clipped per example. Call "
+            "`model = tfpriv.dp.make_private(model)` before `compile`, and `fit` does "
+            "that; in a loop of your own, use the list that `tfpriv.dp."
+            "clipped_gradients(...)` returns, as it is and in the same `tf.function`. "
+            "Received: "
             f"gradients without that mark (first: {_first_unmarked(tensors, marks)})"
         )
     if any(m is not marks[0] for m in marks):
