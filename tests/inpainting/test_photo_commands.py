@@ -58,7 +58,8 @@ def test_a_photograph(photo, capsys, action):
     assert cli.main(["inpaint", *arguments]) == 0
     result = photo.with_name("photo-anonymised.jpg")
     said = capsys.readouterr().out
-    assert f"Anonymised: 1 in {result}" in said and "recognisers" not in said
+    assert f"Anonymised: 1 in {result}" in said
+    assert "recognisers" not in said
     assert images.load(result)[26, 16].max() < 30
     assert set(photo.parent.iterdir()) == {photo, result}
     # Nothing is replaced.
@@ -67,7 +68,7 @@ def test_a_photograph(photo, capsys, action):
 
 
 @pytest.mark.parametrize(
-    "options, left",
+    ("options", "left"),
     [([], "knows drawn faces only"), (["--inpainter", "blur"], "recognisers can read")],
 )
 def test_what_an_inpainter_leaves_is_said(photo, capsys, options, left):
