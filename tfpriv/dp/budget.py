@@ -80,7 +80,7 @@ def accountant_of(budget):
     return (*(budget or (0, 0)), "rdp")[2]
 
 
-def warn_of_early_stop(budget, mechanism, left, planned, ledger, private_metrics):
+def warn_of_early_stop(budget, mechanism, left, planned, ledger, private_metrics=False):
     """Warns before the first step, while a plan that does not fit costs nothing yet.
 
     Args:
