@@ -138,7 +138,7 @@ def in_plain_words(document: dict[str, Any]) -> list[str]:
     if math.isinf(epsilon):
         return []
     lines = [
-        f"In the worst case, somebody who knows all data but this one "
+        "In the worst case, somebody who knows all data but this one "
         f"{document['unit']} and guesses, at even odds, which of the two was used is "
         f"right with a chance of at most {_percent(_best_guess(epsilon, delta))} %."
     ]
@@ -146,8 +146,8 @@ def in_plain_words(document: dict[str, Any]) -> list[str]:
     if plain > epsilon:
         lines.append(
             "This rests on the batches being secret, as they are unless somebody "
-            "publishes who was in them: to those who know in which of them one"
-            f" {document['unit']} would be, epsilon is at most "
+            "publishes who was in them: to those who know in which of them one "
+            f"{document['unit']} would be, epsilon is at most "
             f"{rounded_up(plain)}."
         )
     return lines
