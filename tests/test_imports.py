@@ -21,7 +21,7 @@ BOTTOM = {
     "terminal",
     "weights",
 }
-FLOOR = {"checkpoints", "files", "lazy", "tables"}
+FLOOR = {"checkpoints", "files", "lazy", "tables", "warning"}
 COMMAND_LINE = {"__main__", "cli", "demo", "info"}
 # Who may import whom, besides itself.
 ALLOWED = {
