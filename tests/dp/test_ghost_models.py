@@ -199,7 +199,7 @@ def two_layers_of_one_kernel(rng):
 
 
 def convolutions_in_time(rng):
-    return of(rng, (3, 4, 4, 2), layers.TimeDistributed(layers.Conv2D(2, 2, "valid")))
+    return of(rng, (3, 4, 4, 2), layers.TimeDistributed(layers.Conv2D(2, 2)))
 
 
 def words_in_time(rng):
