@@ -1,9 +1,12 @@
 """Keras models from files: nothing in them is run, and damage is one clear error."""
 
 import os
+import textwrap
 from pathlib import Path
 
 import keras
+
+_LONGEST = 300  # letters of Keras' own words, which may quote a whole model
 
 
 def load_model(
@@ -34,9 +37,10 @@ def load_model(
     try:
         model = keras.saving.load_model(path, compile=compile, safe_mode=True)
     except Exception as error:  # Keras raises what its parts happen to raise
+        said = textwrap.shorten(f"{type(error).__name__}: {error}", _LONGEST)
         raise ValueError(
-            f"The model cannot be loaded: damaged, or not {what}. "
-            f"Received: {path} ({type(error).__name__}: {error})"
+            f"The model cannot be loaded: damaged, or not {what}; a private one needs "
+            f"`import tfpriv.dp` before. Received: {path} ({said})"
         ) from error
     if not isinstance(model, kind):
         raise ValueError(f"Expected {what}. Received: {type(model).__name__} in {path}")

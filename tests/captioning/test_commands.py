@@ -213,6 +213,10 @@ REFUSED = {
     ),
     "no model": ("evaluate --data D --model nowhere", "no model"),
     "no picture": ("generate none.jpg --model M", "none.jpg"),
+    "no weights": (
+        "train --data D --output O --no-privacy --pretrained captioning_publik",
+        "captioning_public does",
+    ),
     "another architecture": (
         "train --data D --output O --no-privacy --pretrained M --width 8",
         "leave these out",

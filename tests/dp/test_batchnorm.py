@@ -137,3 +137,12 @@ def test_what_layers_were_adapted_to_stays(kind, layer, rng, tmp_path):
     np.testing.assert_allclose(
         again.predict(x, verbose=0), twin.predict(x, verbose=0), rtol=1e-6, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_private_model_keeps_its_ledger(nested):
+    model = dp.make_private(keras.Sequential([keras.Input((3,)), layers.Dense(1)]))
+    if nested:
+        model = keras.Sequential([keras.Input((3,)), model])
+    with pytest.raises(ValueError, match="before `make_private`"):
+        dp.replace_batchnorm(model)

@@ -143,6 +143,29 @@ def test_a_compile_before_make_private_is_no_more():
             train(*small.data(4))
 
 
+def test_what_was_learned_before_without_privacy_is_said():
+    x, y = small.data(12)
+    plain = small.plain()
+    plain.compile("sgd", "mse")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dp.make_private(small.plain())
+    plain.fit(x, y, verbose=0)
+    note = "what the model learned before, without privacy, is treated as public"
+    for start in (lambda: dp.replace_batchnorm(plain), lambda: plain):
+        with pytest.warns(UserWarning, match=r"trained without privacy.*no epsilon"):
+            model = small.compiled(dp.make_private(start()))
+        model.fit(x, y, verbose=0)
+        assert note in " ".join(model.privacy.statement().split())
+    model.privacy.record(dp.mechanisms.non_private("by SGD"), purpose="before")
+    assert model.privacy.epsilon() == np.inf
+    assert "as public" not in model.privacy.statement()  # nothing is claimed
+    other = small.compiled(dp.make_private(small.plain()))
+    for _ in range(2):  # its own steps are no training without privacy
+        other.fit(x, y, verbose=0)
+    assert len(other.privacy.ledger.entries) == 1
+
+
 ADAPTED = {
     "Normalization": ({}, {"mean": 0.0, "variance": 1.0}, small.data(12)[0]),
     "IntegerLookup": ({}, {"vocabulary": [1, 2]}, np.array([[1], [2], [5]] * 4)),
@@ -180,7 +203,7 @@ def test_what_a_layer_was_adapted_to_is_named(kind):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (arrays(validation_split=0.2), "validation_split.*dp.Public"),
+        (arrays(validation_split=0.2), "If it is private.*dp.Public.*validation_split"),
         (arrays(shuffle=False), "shuffle=False"),
         (arrays(validation_data=small.data(4)), "dp.Public.*private_metrics"),
         (arrays(batch_size=9), "batch_size"),
@@ -199,6 +222,12 @@ def test_what_a_layer_was_adapted_to_is_named(kind):
         ({"x": iter([1, 2])}, "dp.Stream"),
         ({"x": np.array(["a", "b"]), "y": np.ones(2)}, "takes numbers"),
         ({"x": 3.0, "y": 4.0}, "one row per example"),
+        ({"x": [1.0, 2.0], "y": [0, 1]}, "np.asarray"),
+        (arrays(callbacks=[keras.callbacks.EarlyStopping()]), "no validation data"),
+        (
+            arrays(callbacks=[keras.callbacks.EarlyStopping("private_loss")]),
+            "mode='min'",
+        ),
         (arrays(callbacks=[keras.callbacks.EarlyStopping("loss")]), "EarlyStopping"),
         (
             arrays(callbacks=keras.callbacks.ReduceLROnPlateau("loss")),
@@ -378,7 +407,8 @@ def test_evaluate_is_labelled_unless_its_data_is_public(capsys):
     figures = model.evaluate(x, y)
     assert "not covered by epsilon" in capsys.readouterr().out
     assert model.evaluate(x, y, verbose=0) == figures
-    assert model.evaluate(dp.Public((x, y))) == pytest.approx(figures)
+    for public in (dp.Public((x, y)), dp.Public(x, y)):
+        assert model.evaluate(public) == pytest.approx(figures)
     public = dp.Public(tf.data.Dataset.from_tensor_slices((x, y)).batch(4))
     assert model.evaluate(public) == pytest.approx(figures)
     model.fit(x, y, validation_data=dp.Public((x[:4] + 0.0, y[:4] + 0.0)), verbose=0)
@@ -426,6 +456,51 @@ def test_a_stop_in_the_middle_is_said(capsys):
     shown = capsys.readouterr().out
     assert "Stopped in epoch 3 of 5, after 2 of 4 steps" in shown
     assert "one more would pass epsilon = 2 at delta = 1e-05" in shown
+
+
+def test_a_stop_at_the_end_of_an_epoch_is_said(capsys):
+    optimizer = dp.DPSGD.for_budget(2.0, 1e-5, population=40, batch_size=10, epochs=1)
+    with pytest.warns(UserWarning, match="pays for 4 of the 8"):
+        small.private(optimizer).fit(
+            *small.data(40), batch_size=10, epochs=2, verbose=2
+        )
+    assert "Stopped after epoch 1 of 2: one more step" in capsys.readouterr().out
+
+
+def test_a_step_that_no_budget_pays_for_is_told_from_a_spent_one():
+    """Noise for Poisson batches is too little for batches as they come."""
+    x, y = small.data(40)
+    whole = tf.data.Dataset.from_tensor_slices((x, y)).batch(10)
+    model = budgeted()
+    with pytest.raises(LedgerError, match=r"alone passes .* epsilon = 2 .*dp\.Stream"):
+        model.fit(dp.Stream(whole, max_occurrences=1), verbose=0)
+    with pytest.raises(LedgerError, match="alone passes"):
+        dp.make_private(model, max_occurrences=1).train_on_batch(x[:10], y[:10])
+    assert len(model.privacy.ledger) == 0
+
+
+def test_a_budget_at_a_delta_too_large_is_said_at_once():
+    with pytest.warns(UserWarning, match="not below 1/n for n=40") as warned:
+        optimizer = dp.DPSGD.for_budget(
+            2.0, 0.1, population=40, batch_size=10, epochs=1
+        )
+    assert warned[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        small.private(optimizer).fit(*small.data(40), batch_size=10, verbose=0)
+
+
+def test_more_units_than_planned_are_said():
+    optimizer = dp.DPSGD.for_budget(2.0, 1e-5, population=40, batch_size=10, steps=4)
+    with pytest.warns(UserWarning, match="needs: calibrate for population=80"):
+        small.private(optimizer).fit(*small.data(80), batch_size=10, verbose=0)
+
+
+def test_class_weights_that_clipping_undoes_are_said():
+    x, _ = small.data(8)
+    y = np.array([[0], [1]] * 4)
+    with pytest.warns(UserWarning, match="by the largest, 19"):
+        small.private().fit(x, y, class_weight={0: 1.0, 1: 19.0}, verbose=0)
 
 
 def test_a_budget_for_epochs(capsys):

@@ -329,3 +329,9 @@ def test_plain_model_with_a_private_optimizer_is_refused():
         model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+def test_an_optimizer_without_bound_or_noise_names_the_ways():
+    for given in ({}, {"l2_norm_clip": 1.0}, {"noise_multiplier": 1.0}):
+        with pytest.raises(ValueError, match=r"DPAdam\.for_budget\("):
+            dp.DPAdam(1e-3, **given)

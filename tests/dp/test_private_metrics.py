@@ -55,6 +55,12 @@ def test_only_the_noised_loss_is_shown():
     assert history.not_covered_by_epsilon == ()
 
 
+def test_the_statement_says_that_it_is_covered():
+    model = small.private(private_metrics=True)
+    model.fit(*small.data(8), verbose=0)
+    assert "Note: epsilon covers private_loss, too." in model.privacy.statement()
+
+
 def test_evaluate_and_validation_show_ordinary_figures():
     model = small.private(private_metrics=True)
     small.compiled(model, metrics=["mae"])

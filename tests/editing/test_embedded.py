@@ -41,6 +41,12 @@ def readings(generator, reader, latents):
     return reader.predict(pictures.astype(np.float32), verbose=0)
 
 
+def test_boundaries_are_named_where_one_is_missing():
+    with pytest.raises(FileNotFoundError, match=r"age\.npz, gender") as raised:
+        embedded.path("happiness.npz")
+    assert ".keras" not in str(raised.value)
+
+
 def test_it_is_small(generator):
     assert generator.resolution == 64
     assert generator.count_params() < 2_400_000

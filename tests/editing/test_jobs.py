@@ -313,3 +313,11 @@ def test_the_ledger_says_what_is_protected(run, latents, tmp_path):
     _code, out, _err = run("privatize", latents, *PRIVATIZE, "--output", tmp_path / "a")
     said = " ".join(out.split())  # the statement is wrapped
     assert "face among those with the same rounded remainder (without age" in said
+
+
+def test_a_study_is_not_overwritten(run, tmp_path):
+    (tmp_path / "study.md").write_text("figures")
+    code, _, err = run("study", "--boundary", "age", "--clip", 2, "--output", tmp_path)
+    assert code == 2
+    assert "exists already" in err
+    assert (tmp_path / "study.md").read_text() == "figures"

@@ -164,6 +164,13 @@ def test_another_seed_is_another_experiment(dataset, tmp_path):
         generate_dataset(dataset, tmp_path / "one", "random", fill, size=SIZE)
 
 
+def test_a_data_set_without_pictures_to_test_with(tmp_path):
+    folder = faces.write_dataset(tmp_path / "few", 3, 1, size=(44, 36))
+    with pytest.raises(ValueError, match="3 pictures of 3 persons"):
+        generate_dataset(folder, tmp_path / "out", "whole_face", fill, size=SIZE)
+    assert not (tmp_path / "out").exists()
+
+
 def test_bad_pictures_are_named_and_left_out(dataset, tmp_path):
     people = People.load(dataset)
     broken, gone, _ = people.paths(people.testing)

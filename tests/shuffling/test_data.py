@@ -119,6 +119,13 @@ def test_tensorflow_datasets_are_asked_for_by_name(monkeypatch, name):
     assert len(found.class_names) == (10 if name == "cifar10" else 100)
 
 
+def test_tensorflow_datasets_can_download():
+    """Where it does, it imports a package that it does not ask for."""
+    import tensorflow_datasets as tfds
+
+    assert tfds.builder("cifar10").url_infos
+
+
 @pytest.mark.parametrize("damage", ["empty", "cut", "noise", "objects"])
 def test_a_damaged_archive_is_named(tmp_path, archive, damage):
     path = tmp_path / "some.npz"

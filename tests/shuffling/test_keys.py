@@ -83,6 +83,14 @@ def test_a_file_that_others_may_read_is_refused(tmp_path, mode):
     Key.load(path)
 
 
+def test_a_file_that_is_no_key_need_not_be_closed(tmp_path):
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(b"\xff\xd8 a picture")
+    path.chmod(0o644)
+    with pytest.raises(ValueError, match="not a key file"):
+        Key.load(path)
+
+
 def test_a_file_of_another_user_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "a.key"
     Key.generate().save(path)

@@ -1,13 +1,15 @@
 """Training, the table of experiments, and the commands that run them."""
 
 import json
+import subprocess
+import sys
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from tfpriv import cli
+from tfpriv import cli, dp
 from tfpriv.shuffling import (
     Key,
     data,
@@ -232,13 +234,45 @@ def test_one_picture_protected_and_plain(
 
 def test_the_table(trained, key, shapes, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(data, "load", lambda source: shapes)
-    model, report = trained / experiments.MODEL_NAME, tmp_path / "report.json"
-    arguments = ["--model", str(model), "--data", "shapes", "--key", str(key)]
+    report = tmp_path / "report.json"
+    arguments = ["--model", str(trained), "--data", "shapes", "--key", str(key)]
     code = cli.main(["shuffle", "test", *arguments, "--output", str(report)])
     assert code == 0
     assert "| with key |" in capsys.readouterr().out
     rows = {row["experiment"]: row for row in json.loads(report.read_text())["rows"]}
     assert rows["with key"]["same"] == rows["with key"]["pictures"] == 60
+
+
+def test_a_network_is_not_overwritten(trained, shapes, capsys, monkeypatch):
+    monkeypatch.setattr(data, "load", lambda source: shapes)
+    before = (trained / experiments.MODEL_NAME).read_bytes()
+    output = ["--data", "shapes", "--output", str(trained)]
+    for arguments in (["train", "--epochs", "1"], ["average", str(trained)]):
+        assert cli.main(["shuffle", *arguments, *output]) == 2
+        assert "a network in this folder already" in capsys.readouterr().err
+    assert (trained / experiments.MODEL_NAME).read_bytes() == before
+
+
+def test_a_private_model_is_loaded_by_a_command_that_knows_of_none(tmp_path, picture):
+    """In a process that nobody has imported `tfpriv.dp` into."""
+    model = dp.make_private(
+        keras.Sequential(
+            [
+                keras.Input((32, 32, 3)),
+                keras.layers.Rescaling(1 / 255),
+                keras.layers.Conv2D(2, 3),
+                keras.layers.Flatten(),
+                keras.layers.Dense(4),
+            ]
+        )
+    )
+    model.save(tmp_path / "model.keras")
+    argv = [sys.executable, "-m", "tfpriv", "shuffle", "infer", "--model"]
+    done = subprocess.run(
+        [*argv, tmp_path, picture], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(" %  ") == 4
 
 
 def test_an_export_and_the_keys_that_it_asks_for(trained, key, shapes, tmp_path):

@@ -17,6 +17,7 @@ NOT_COVERED = (
     "private batches",
     "validation data: must be public",
 )
+AS_PUBLIC = "treated as public"  # how notes end of what a claim assumes
 _FORMATS = ("text", "json")
 
 
@@ -122,10 +123,17 @@ def _text(document: dict[str, Any]) -> str:
     lines += [f"WARNING: {warning}" for warning in document["warnings"]]
     lines += [f"NOT FOR RELEASE: {why}." for why in document["not_for_release"]]
     lines += [f"Not covered by epsilon: {what}." for what in document["not_covered"]]
-    lines += [f"Note: {note}." for note in document["notes"]]
+    lines += [f"Note: {note}." for note in _notes(document)]
     lines += ["", f"Accountant: {document['accountant']}. Counted are"]
     lines += [f"- {line}" for line in what_was_done(document)]
     return "\n".join(_wrapped(line) for line in lines) + "\n"
+
+
+def _notes(document: dict[str, Any]) -> list[str]:
+    """What the claim assumes is left out where nothing is claimed."""
+    if math.isfinite(float(document["epsilon"])):
+        return document["notes"]
+    return [note for note in document["notes"] if not note.endswith(AS_PUBLIC)]
 
 
 def in_plain_words(document: dict[str, Any]) -> list[str]:
@@ -138,9 +146,9 @@ def in_plain_words(document: dict[str, Any]) -> list[str]:
     if math.isinf(epsilon):
         return []
     lines = [
-        "In the worst case, somebody who knows all data but this one "
-        f"{document['unit']} and guesses, at even odds, which of the two was used is "
-        f"right with a chance of at most {_percent(_best_guess(epsilon, delta))} %."
+        "In the worst case, somebody who knows everything else and guesses, at even "
+        "odds, which of the two was used is right with a chance of at most "
+        f"{_percent(_best_guess(epsilon, delta))} %."
     ]
     plain = float(document["epsilon_without_amplification"])
     if plain > epsilon:

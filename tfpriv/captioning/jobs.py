@@ -172,7 +172,13 @@ def _check_pretrained(options):
 
 
 def _pretrained(options):
-    return checkpoints.path_of(options.pretrained)
+    path = checkpoints.path_of(options.pretrained)
+    if not path.exists():
+        raise FileNotFoundError(
+            "There is no model here, and none of this name comes along "
+            f"(captioning_public does). Received: {path}"
+        )
+    return path
 
 
 def _image_size(options):

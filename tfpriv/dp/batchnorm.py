@@ -2,7 +2,8 @@
 
 import keras
 
-from tfpriv.dp import keras_internals
+from tfpriv.dp import keras_internals, lineage
+from tfpriv.dp.model import PrivateModel
 
 
 def replace_batchnorm(model, groups=32):
@@ -24,7 +25,7 @@ def replace_batchnorm(model, groups=32):
 
     Raises:
         ValueError: If the model, or a layer that holds BatchNormalization, is
-            subclassed: replace it where it is made.
+            subclassed: replace it where it is made. Or if it is private already.
     """
     if not _can_be_rebuilt(model):
         raise ValueError(
@@ -33,9 +34,17 @@ def replace_batchnorm(model, groups=32):
             f"BatchNormalization. Received: {type(model).__name__}"
         )
 
+    layers = keras_internals.flatten_layers(model)
+    if any(isinstance(layer, PrivateModel) for layer in layers):
+        raise ValueError(
+            "A copy would leave the ledger behind. Call `replace_batchnorm` on the "
+            "plain model, before `make_private`. Received: a private model, "
+            f"'{model.name}'"
+        )
     twin = _rebuild(model, groups)
+    lineage.copy_training(model, twin)
     pairs = zip(
-        keras_internals.flatten_layers(model),
+        layers,
         keras_internals.flatten_layers(twin),
         strict=True,
     )

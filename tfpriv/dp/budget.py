@@ -2,6 +2,7 @@
 
 from tfpriv.accounting import LedgerError
 from tfpriv.accounting import epsilon as bounds
+from tfpriv.accounting.statement import rounded_up
 from tfpriv.warning import warn
 
 MOST_STEPS = 1 << 40
@@ -64,15 +65,42 @@ def refuse_spent_budget(budget, mechanism, ledger):
         return
     epsilon, delta = budget[:2]
     accountant = accountant_of(budget)
-    if _planned(mechanism, ledger, 1, delta, accountant) > epsilon:
-        spent = ledger.epsilon(delta, accountant=accountant)
+    if _planned(mechanism, ledger, 1, delta, accountant) <= epsilon:
+        return
+    alone = bounds.epsilon([(mechanism.event, 1)], delta, accountant).value
+    if alone > epsilon:
         raise LedgerError(
-            "The privacy budget is spent: one more step would pass it. Expected "
-            f"epsilon <= {epsilon} at delta={delta}. Received: a ledger with "
-            f"epsilon={spent:.4g} after {len(ledger)} steps. To spend more, compile "
-            "again with an optimizer of a larger budget, which counts these steps in: "
-            "`for_budget(epsilon=..., ledger=model.privacy.ledger, ...)`"
+            f"One such step alone passes the budget, {in_words(budget)}. The noise of "
+            "`for_budget` is for Poisson batches of its population and batch size: "
+            "calibrate for those that are drawn, and for batches as they come "
+            "(`dp.Stream`, `train_on_batch`) choose `noise_multiplier` yourself and "
+            "declare `max_occurrences`. Received: a step of epsilon="
+            f"{rounded_up(alone)} ({mechanism.sampler})"
         )
+    spent = bounds.epsilon(ledger.steps(), delta, accountant).value
+    raise LedgerError(
+        "The privacy budget is spent: one more step would pass it. Expected "
+        f"epsilon <= {epsilon} at delta={delta}. Received: a ledger with "
+        f"epsilon={rounded_up(spent)} after {len(ledger)} steps. To spend more, "
+        "compile again with an optimizer of a larger budget, which counts these steps "
+        "in: `for_budget(epsilon=..., ledger=model.privacy.ledger, ...)`"
+    )
+
+
+def warn_of_large_delta(budget, mechanism, ledger):
+    """Warns before the first step of a delta that promises nothing.
+
+    Args:
+        budget: As `checked` returns it; `None` for no limit.
+        mechanism: `Mechanism` of one step.
+        ledger: What was spent before; it is not changed.
+    """
+    if budget is None:
+        return
+    planned = _with(mechanism, ledger, 1)
+    bound = bounds.epsilon(planned.steps(), budget[1], "rdp")
+    for caution in planned.cautions(budget[1], bound):
+        warn(caution)
 
 
 def accountant_of(budget):
@@ -116,7 +144,12 @@ def in_words(budget):
 
 def _planned(mechanism, ledger, steps, delta, accountant):
     """Epsilon after so many steps more."""
+    planned = _with(mechanism, ledger, steps)
+    return bounds.epsilon(planned.steps(), delta, accountant).value
+
+
+def _with(mechanism, ledger, steps):
     planned = ledger.copy()
     unit = ledger.unit or "example"
     planned.record(mechanism, unit=unit, purpose="plan", count=steps)
-    return bounds.epsilon(planned.steps(), delta, accountant).value
+    return planned

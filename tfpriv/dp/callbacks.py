@@ -15,7 +15,6 @@ from tfpriv.dp.budget import (
     steps_within_budget,
     warn_of_early_stop,
 )
-from tfpriv.warning import warn
 
 NOT_COVERED = "not covered by epsilon"
 
@@ -44,7 +43,6 @@ class PrivacyLogger(keras.callbacks.Callback):
         self._budget = budget
         self._next_update = 0.0
         self._shown = None
-        self._cautions: list[str] = []
         self._steps_left = None
         self._too_long = False  # more steps were asked for than the budget pays for
         self._epoch = self._batch = 0
@@ -102,15 +100,12 @@ class PrivacyLogger(keras.callbacks.Callback):
         logs["epsilon"] = self._shown
 
     def on_train_end(self, logs=None):
-        for caution in self._cautions:
-            warn(caution)
         if not self.params.get("verbose"):
             return
         if self._too_long and self._steps_left == 0:
             print(
-                f"Stopped in epoch {self._epoch + 1} of {self.params['epochs']}, after "
-                f"{self._batch + 1} of {self.params['steps']} steps: one more would "
-                f"pass {in_words(self._budget)}."
+                f"Stopped {self._place()}: one more step would pass "
+                f"{in_words(self._budget)}."
             )
         if self.not_covered:
             print(
@@ -119,14 +114,19 @@ class PrivacyLogger(keras.callbacks.Callback):
                 f"{', '.join(self.not_covered)}: {NOT_COVERED}."
             )
 
+    def _place(self):
+        done, steps = self._batch + 1, self.params["steps"]
+        epoch = f"epoch {self._epoch + 1} of {self.params['epochs']}"
+        if done == steps:
+            return f"after {epoch}"
+        return f"in {epoch}, after {done} of {steps} steps"
+
     def _of_budget(self):
         return "" if self._budget is None else f" of {self._budget[0]:g}"
 
     def _update(self):
-        ledger, delta = self._privacy.ledger, self._privacy.delta
-        bound = bounds.epsilon(ledger.steps(), delta, self._privacy.accountant)
-        self._shown = bound.value
-        self._cautions = ledger.cautions(delta, bound)
+        steps, privacy = self._privacy.ledger.steps(), self._privacy
+        self._shown = bounds.epsilon(steps, privacy.delta, privacy.accountant).value
 
 
 class TensorBoard(keras.callbacks.TensorBoard):

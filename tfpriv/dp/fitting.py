@@ -8,8 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpriv.accounting.statement import AS_PUBLIC
 from tfpriv.dp import callbacks as dp_callbacks
-from tfpriv.dp import feeding, keras_internals, private_loss, validate
+from tfpriv.dp import feeding, keras_internals, lineage, private_loss, validate
+from tfpriv.dp.budget import warn_of_large_delta
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
 from tfpriv.dp.sources import as_source
@@ -17,17 +19,24 @@ from tfpriv.warning import warn
 from tfpriv.weights import digest_of
 
 JOURNAL_NAME = "privacy_journal.jsonl"
+_VALIDATION = (
+    "its metrics would be shown exactly. If it is private, train on all of it and "
+    "watch `private_loss`, which epsilon covers: `make_private(model, "
+    "private_metrics=True)`. If you have other data that is public, say so: "
+    "`validation_data=dp.Public(x_val, y_val)`."
+)
 
 
 class Public:
     """Declares data public: its exact metrics may be shown.
 
     Args:
-        data: `(x, y)` or `(x, y, sample_weight)`, or a `tf.data.Dataset`.
+        *data: `x, y` or `x, y, sample_weight`, or these in a tuple; or a
+            `tf.data.Dataset`.
     """
 
-    def __init__(self, data):
-        self.data = data
+    def __init__(self, *data):
+        self.data = data[0] if len(data) == 1 else data
 
 
 def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
@@ -39,8 +48,8 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     sampler = _sampler_for(x, y, batch_size, kwargs)
     check_units(model, sampler)
     callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
-    _check_callbacks(callbacks)
     validation_data = _public(kwargs.pop("validation_data", None))
+    _check_callbacks(callbacks, validated=validation_data is not None)
     _warn_if_trained_on(validation_data, sampler)
     _warn_of_small_batches(model.optimizer.planned_batches, sampler)
     mechanism = mechanism_of(model, sampler)
@@ -54,6 +63,8 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
         model.privacy.check(mechanism)  # again: a journal may have come in
         watch = dp_callbacks.PrivacyLogger(model, mechanism, model.optimizer.budget)
         watch.refuse_spent_budget()
+        if model.optimizer.planned_batches is None:  # else `for_budget` has said it
+            warn_of_large_delta(model.optimizer.budget, mechanism, model.privacy.ledger)
         epochs_left = epochs - kwargs.get("initial_epoch", 0)
         dataset = feeding.make_dataset(
             sampler,
@@ -167,9 +178,8 @@ def check_own_batches(model):
 def _check_fit_arguments(kwargs):
     if kwargs.pop("validation_split", 0.0):
         raise ValueError(
-            "`validation_split` takes validation data from the private data, whose "
-            "metrics would be shown without noise. Pass "
-            "`validation_data=dp.Public((x_val, y_val))`."
+            "`validation_split` takes validation data from the private data: "
+            f"{_VALIDATION} Received: validation_split"
         )
     if not kwargs.pop("shuffle", True):
         raise ValueError(
@@ -183,11 +193,9 @@ def _public(validation_data):
         return None
     if not isinstance(validation_data, Public):
         raise ValueError(
-            "Validation metrics are exact functions of the validation data. If that "
-            "data is public, say so: `validation_data=dp.Public((x_val, y_val))`. If "
-            "it is private, train on it too and watch `private_loss`, which epsilon "
-            "covers: `make_private(model, private_metrics=True)`. "
-            f"Received: validation_data of type {type(validation_data).__name__}"
+            "Validation data is not declared public: "
+            f"{_VALIDATION} Received: "
+            f"validation_data of type {type(validation_data).__name__}"
         )
     return validation_data.data
 
@@ -209,14 +217,17 @@ def _warn_of_small_batches(planned, sampler):
     if planned is None or not isinstance(sampler, PoissonSampler):
         return
     batch_size, population = planned
-    if sampler.sampling_probability < 0.99 * batch_size / population:
-        warn(
-            f"The noise was calibrated for batches of {batch_size} of {population} "
-            f"units; {sampler.divisor:g} of {sampler.population} are drawn, and each "
-            "batch gets the noise of a larger one, for an epsilon that will not be "
-            f"used up. Train with batch_size={batch_size}, or calibrate for "
-            f"batch_size={sampler.divisor:g}."
-        )
+    if sampler.sampling_probability >= 0.99 * batch_size / population:
+        return
+    advice = f"calibrate for population={sampler.population}"
+    if sampler.divisor != batch_size:
+        advice = f"train with batch_size={batch_size}, or {advice} and batch_size="
+        advice += f"{sampler.divisor:g}"
+    warn(
+        f"The noise was calibrated for batches of {batch_size} of {population} units; "
+        f"{sampler.divisor:g} of {sampler.population} are drawn. That is more noise "
+        f"than the budget's epsilon needs: {advice}."
+    )
 
 
 def _arrays(data):
@@ -262,10 +273,23 @@ def _sampler_for(x, y, batch_size, kwargs):
                 "`sample_weight` and `class_weight` cannot be given together."
             )
         sample_weight = keras_internals.class_weight_to_sample_weights(y, class_weight)
+        _warn_of_large_weights(class_weight)
     data = (x, y, sample_weight)
     if batch_size is None:
         batch_size = min(32, len(as_source(data)))
     return PoissonSampler(data, batch_size, steps_per_epoch=steps_per_epoch)
+
+
+def _warn_of_large_weights(class_weight):
+    """They are public numbers, chosen by the user; weights of examples are data."""
+    largest = max(class_weight.values(), default=0)
+    if largest > 1:
+        warn(
+            "Clipping undoes most of class weights above 1: a weighted gradient is cut "
+            "to `l2_norm_clip` like any other. Divide all of them by the largest, "
+            f"{largest:g}. (Weights that were computed from private labels are not "
+            "covered by epsilon.)"
+        )
 
 
 def check_units(model, sampler):
@@ -277,8 +301,8 @@ def check_units(model, sampler):
         )
 
 
-def _check_callbacks(callbacks):
-    """Refuses callbacks that act on exact functions of private data."""
+def _check_callbacks(callbacks, validated):
+    """Refuses callbacks that act on exact functions of private data, or on nothing."""
     for callback in keras.tree.flatten(
         [getattr(callback, "callbacks", callback) for callback in callbacks]
     ):
@@ -303,6 +327,25 @@ def _check_callbacks(callbacks):
                 "private_metrics=True)`). Received: "
                 f"{type(callback).__name__}(monitor={monitor!r})"
             )
+        if chooses:
+            _check_monitor(callback, monitor, validated)
+
+
+def _check_monitor(callback, monitor, validated):
+    """What Keras would say after the first epoch, which costs privacy."""
+    name = f"{type(callback).__name__}(monitor={monitor!r})"
+    if monitor.startswith("val_") and not validated:
+        raise ValueError(
+            "There is no validation data for this callback to watch. Pass "
+            "`validation_data=dp.Public(x_val, y_val)`, or monitor 'private_loss' with "
+            "mode='min' (`make_private(model, private_metrics=True)`). "
+            f"Received: {name}"
+        )
+    if not monitor.startswith("val_") and getattr(callback, "mode", "min") == "auto":
+        raise ValueError(
+            "Keras cannot tell whether this is to fall or to rise. Say mode='min'. "
+            f"Received: {name}"
+        )
 
 
 def _journal_path(callbacks):
@@ -386,11 +429,18 @@ def step_mechanism(model, sampler):
         sampler: Function from a noise multiplier to the `Mechanism` of a step.
     """
     step = model.optimizer.clipping.mechanism(sampler, step_noise_multiplier(model))
+    return dataclasses.replace(step, notes=(*step.notes, *_notes(model)))
+
+
+def _notes(model):
+    """What the claim assumes of this model, and what else it covers."""
     layers = validate.layers_with_statistics(model)
-    if not layers:
-        return step
-    note = f"what `adapt` left in {', '.join(layers)} is treated as public"
-    return dataclasses.replace(step, notes=(*step.notes, note))
+    if layers:
+        yield f"what `adapt` left in {', '.join(layers)} is {AS_PUBLIC}"
+    if lineage.was_trained(model):
+        yield f"what the model learned before, without privacy, is {AS_PUBLIC}"
+    if model._private_options["private_metrics"]:
+        yield "epsilon covers private_loss, too"
 
 
 def step_noise_multiplier(model):

@@ -8,10 +8,12 @@ the way are not recognised: what a model starts from is taken as public.
 
 import weakref
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 _LEDGER = "_tfpriv_ledger"
+_TRAINED = "_tfpriv_trained_without_privacy"
 _BOUND: weakref.WeakSet = weakref.WeakSet()
 
 
@@ -59,3 +61,26 @@ def ledgers_behind(variables, digest):
     return list(
         {id(ledger): ledger for ledger in shared if ledger is not None}.values()
     )
+
+
+def find_training(model):
+    """Notes whether an optimizer without noise moved a plain model's weights.
+
+    Its steps are on the optimizer that the model is compiled with, which another
+    `compile` puts away.
+    """
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and keras.ops.convert_to_numpy(optimizer.iterations):
+        vars(model)[_TRAINED] = True
+
+
+def was_trained(model):
+    """Whether `find_training` found, of this model or what it was copied from."""
+    return _TRAINED in vars(model)
+
+
+def copy_training(old, new):
+    """What is known of one model is known of its copy."""
+    find_training(old)
+    if was_trained(old):
+        vars(new)[_TRAINED] = True

@@ -16,12 +16,14 @@ from tfpriv.dp import (
     feeding,
     fitting,
     keras_internals,
+    lineage,
     private_loss,
     validate,
 )
 from tfpriv.dp.clipping import tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks, units_present
 from tfpriv.dp.privacy import Privacy
+from tfpriv.warning import warn
 
 LEDGER_KEY = "privacy_ledger"
 
@@ -74,6 +76,7 @@ def make_private(
     if not isinstance(model, PrivateModel):
         _refuse_own_train_step(model)
         validate.check_layers(model)
+        _warn_if_trained(model)
         model.__class__ = _private_class(type(model))
         model.compiled = False  # whatever it was compiled with added no noise
         model.privacy = Privacy(unit, max_occurrences, seed, lambda: model.weights)
@@ -87,6 +90,17 @@ def make_private(
     }
     model._forget_plan()
     return model
+
+
+def _warn_if_trained(model):
+    lineage.find_training(model)
+    if lineage.was_trained(model):
+        warn(
+            "This model was trained without privacy before, and what it learned is "
+            "taken as public. If it saw private data, no epsilon holds: start from "
+            "weights that did not, or say so by `model.privacy.record("
+            "dp.mechanisms.non_private('...'), purpose='earlier training')`."
+        )
 
 
 def _refuse_own_train_step(model):

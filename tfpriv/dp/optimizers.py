@@ -43,12 +43,20 @@ class PrivateOptimizer:
     def __init__(
         self,
         *args,
-        l2_norm_clip,
-        noise_multiplier,
+        l2_norm_clip=None,
+        noise_multiplier=None,
         clipping="flat",
         budget=None,
         **kwargs,
     ):
+        if l2_norm_clip is None or noise_multiplier is None:
+            raise ValueError(
+                "A DP optimizer needs a bound and noise: `l2_norm_clip=1.0` and "
+                "`noise_multiplier=1.1`, for instance; or "
+                f"`{type(self).__name__}.for_budget(epsilon=3, delta=..., ...)`, which "
+                "finds the noise for a budget. Received: "
+                f"l2_norm_clip={l2_norm_clip}, noise_multiplier={noise_multiplier}"
+            )
         check_l2_norm_clip(l2_norm_clip)
         if not 0 <= float(noise_multiplier) < float("inf"):
             raise ValueError(
@@ -295,7 +303,9 @@ class PrivateOptimizer:
             epochs = checks.whole("epochs", epochs)
             steps = epochs * steps_per_epoch(population, batch_size)
         style = styles.get(clipping)
-        sampler = functools.partial(mechanisms.poisson, batch_size / population)
+        sampler = functools.partial(
+            mechanisms.poisson, batch_size / population, population=population
+        )
 
         def step(noise_multiplier):
             if private_metrics:

@@ -20,7 +20,7 @@ _CHANGED = (
     "The ledger does not speak for these weights: they were changed by something that "
     "wrote nothing into it; only `fit`, `train_on_batch` and DP optimizers do. If it "
     "used no private data, say so with `model.privacy.bind_weights()`; if it did, with "
-    "`model.privacy.record(mechanisms.non_private('...'), purpose='...')`."
+    "`model.privacy.record(dp.mechanisms.non_private('...'), purpose='...')`."
 )
 
 

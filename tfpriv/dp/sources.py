@@ -59,7 +59,8 @@ class ArraySource:
         if not leaves or any(leaf.ndim == 0 for leaf in leaves):
             raise ValueError(
                 "Expected arrays with one row per example, or nested dicts, tuples "
-                "and lists of such arrays. Received: a structure with leaves of type "
+                "and lists of such arrays; `np.asarray` makes an array of a list of "
+                "numbers. Received: a structure with leaves of type "
                 f"{sorted({type(v).__name__ for v in tf.nest.flatten(parts)})}"
             )
         lengths = {len(leaf) for leaf in leaves}

@@ -55,7 +55,7 @@ def warn_of_statistics(model):
         warn(
             f"What `adapt` left in {', '.join(layers)} is without noise, and epsilon "
             "treats it as public. If the data was private, `model.privacy.record("
-            "mechanisms.non_private('statistics'), purpose='adapt')` says so; else "
+            "dp.mechanisms.non_private('statistics'), purpose='adapt')` says so; else "
             "adapt to public data, or give constants."
         )
 

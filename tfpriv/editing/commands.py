@@ -108,7 +108,13 @@ def _add_study(actions):
         "--epsilons", nargs="+", type=float, default=(0.2, 0.5, 1.0, 2.0), metavar="E"
     )
     parser.add_argument("--delta", type=float, default=1e-5)
-    parser.add_argument("--count", type=int, default=400, metavar="N", help="of faces")
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=400,
+        metavar="N",
+        help="of faces, 100 at least; default: %(default)s",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the faces")
     parser.set_defaults(handler=study)
 
@@ -245,8 +251,10 @@ def study(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import embedded, study_report
     from tfpriv.editing.study import study
+    from tfpriv.files import check_new
     from tfpriv.models import load_model
 
+    check_new(options.output)
     generator = generator_of(options)
     found = study(
         generator,

@@ -22,7 +22,8 @@ def path(name: str) -> Path:
     """
     file = checkpoints.folder(FOLDER) / name
     if not file.is_file():
-        there = sorted(other.name for other in file.parent.iterdir())
+        kind = file.suffix  # of boundaries, where one is asked for
+        there = sorted(other.name for other in file.parent.glob(f"*{kind}"))
         raise FileNotFoundError(
             f"The embedded weights are {', '.join(there)}. Received: {name}"
         )

@@ -15,7 +15,7 @@ from tfpriv.faces.celeba import PICTURES
 from tfpriv.files import read_json, write_json
 from tfpriv.inpainting import mask_kinds, outputs
 from tfpriv.inpainting.mask_kinds import Settings, Subject
-from tfpriv.inpainting.people import People, in_square
+from tfpriv.inpainting.people import SPLIT, People, in_square
 from tfpriv.inpainting.seeds import derived
 
 JOURNAL, LEDGER = "masks.journal", outputs.LEDGER
@@ -83,13 +83,20 @@ def generate_dataset(
     Raises:
         FileNotFoundError: a list of the data set is missing.
         LedgerError: the journal there is damaged, or of masks under another region.
-        ValueError: for an argument out of range, an output of another run, or an
-            inpainter that changes what is not covered.
+        ValueError: for an argument out of range, a data set without pictures to test
+            with, an output of another run, or an inpainter that changes what is not
+            covered.
     """
     if inpainter is None:
         raise ValueError("Name what repaints the pictures. Received: inpainter=None")
     kind = mask_kinds.check(mask, network, classifier)
     people = source if isinstance(source, People) else People.load(source)
+    if len(people.testing) == 0:
+        raise ValueError(
+            "None of these pictures is to be repainted: those are a fifth of each "
+            f"person's, or those that {SPLIT} names. Received: "
+            f"{len(people.celeba)} pictures of {people.classes} persons"
+        )
     settings, output = settings or Settings(), Path(output)
     run = _run(people, mask, size, settings, seed, options, network, classifier)
     _take_up(output, run)

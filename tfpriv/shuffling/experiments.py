@@ -140,7 +140,7 @@ def run_training(
     Returns:
         The manifest.
     """
-    output = Path(output)
+    output = check_output(output)
     output.mkdir(parents=True, exist_ok=True)
     keras.utils.set_random_seed(seed)
     model = _model(network, data, weights)
@@ -156,6 +156,24 @@ def run_training(
         folder=output / "training",
     )
     return save(model, data, output, command=command, view=view, key=key, seed=seed)
+
+
+def check_output(output: str | os.PathLike) -> Path:
+    """The folder, if no network is in it; what a killed training left may be.
+
+    Args:
+        output: a folder, which need not exist.
+
+    Raises:
+        FileExistsError: there is a network in it.
+    """
+    output = Path(output)
+    if (output / MODEL_NAME).exists():
+        raise FileExistsError(
+            "There is a network in this folder already; name another. "
+            f"Received: {output}"
+        )
+    return output
 
 
 def save(

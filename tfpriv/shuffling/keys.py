@@ -18,6 +18,7 @@ CHECK_BYTES = 8
 _INFO = b"tfpriv.shuffling/1 "
 _CHECK_PURPOSE = "check value"
 _HEADER = "tfpriv shuffling key 1"
+_ANY_VERSION = _HEADER.rpartition(" ")[0].encode()
 _MAX_FILE_BYTES = 1024
 
 
@@ -153,6 +154,12 @@ def _read_private(path: Path) -> bytes:
                 "The key file belongs to another user; a key is its owner's alone. "
                 f"Received: {path} (user {status.st_uid})"
             )
+        content = file.read(_MAX_FILE_BYTES + 1)
+        if len(content) > _MAX_FILE_BYTES or not content.startswith(_ANY_VERSION):
+            raise ValueError(
+                "This is not a key file; `tfpriv shuffle keygen` makes one. Received: "
+                f"{path}"
+            )
         mode = stat.S_IMODE(status.st_mode)
         if mode & 0o077:
             raise PermissionError(
@@ -160,22 +167,16 @@ def _read_private(path: Path) -> bytes:
                 "close it with `chmod 600`, else make a new key. Received: "
                 f"{path} (mode {mode:04o})"
             )
-        return file.read(_MAX_FILE_BYTES + 1)
+        return content
 
 
 def _parse(content: bytes, path) -> tuple[bytes, bytes | None]:
     """The key's bits and the check value, if there is one."""
     lines = content.decode("ascii", errors="replace").splitlines()
-    start, _, version = _HEADER.rpartition(" ")
-    if len(content) > _MAX_FILE_BYTES or not lines or not lines[0].startswith(start):
-        raise ValueError(
-            "This is not a key file; `tfpriv shuffle keygen` makes one. Received: "
-            f"{path}"
-        )
     if lines[0] != _HEADER:
         raise ValueError(
-            f"This version of tfpriv reads key files of version {version}. Received: "
-            f"{path}"
+            f"This version of tfpriv reads key files of version {_HEADER.split()[-1]}. "
+            f"Received: {path}"
         )
     # `from None`: what could not be decoded is secret, and an exception would keep it.
     try:

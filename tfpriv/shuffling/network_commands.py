@@ -6,8 +6,8 @@ from pathlib import Path
 from tfpriv.terminal import command_line
 
 DATA_HELP = (
-    "shapes (generated), cifar10 or cifar100 (TensorFlow Datasets), a folder with "
-    "CIFAR's binary files, or an .npz archive"
+    "shapes (generated), cifar10 or cifar100 (which TensorFlow Datasets downloads), a "
+    "folder with CIFAR's binary files, or an .npz archive"
 )
 NETWORKS = ("small_cnn", "vgg16_bn", "preresnet110")
 VIEWS = ("plain", "keyed", "shuffled")
@@ -48,7 +48,7 @@ def _add_train(actions):
     parser.add_argument("-b", "--batch-size", type=_positive, help="the same")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="a model to train further"
+        "--weights", type=_model, metavar="PATH", help="a model to train further"
     )
     parser.set_defaults(handler=train)
 
@@ -57,7 +57,7 @@ def _add_average(actions):
     parser = actions.add_parser(
         "average", help="the mean of networks, each trained on from the one before"
     )
-    parser.add_argument("models", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("models", nargs="+", type=_model, metavar="PATH")
     parser.add_argument("--data", required=True, metavar="SOURCE", help=DATA_HELP)
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--seed", type=int, default=0)
@@ -68,13 +68,13 @@ def _add_test(actions):
     parser = actions.add_parser(
         "test", help="the table: plain, shuffled, with the key, with a wrong one"
     )
-    parser.add_argument("--model", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--model", type=_model, required=True, metavar="PATH")
     parser.add_argument("--data", required=True, metavar="SOURCE", help=DATA_HELP)
     parser.add_argument(
         "--key", type=Path, metavar="FILE", help="default: one made for this test"
     )
     parser.add_argument(
-        "--finetuned", type=Path, metavar="FILE", help="trained with --view shuffled"
+        "--finetuned", type=_model, metavar="PATH", help="trained with --view shuffled"
     )
     parser.add_argument("--output", type=Path, metavar="FILE", help=".json to write")
     parser.set_defaults(handler=test)
@@ -82,7 +82,7 @@ def _add_test(actions):
 
 def _add_infer(actions):
     parser = actions.add_parser("infer", help="classify one picture")
-    parser.add_argument("--model", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--model", type=_model, required=True, metavar="PATH")
     parser.add_argument("image", type=Path, help="a picture, protected or plain")
     parser.add_argument(
         "--key", type=Path, metavar="FILE", help="for a protected picture"
@@ -98,7 +98,7 @@ def _add_infer(actions):
 
 def _add_export(actions):
     parser = actions.add_parser("export", help="write a SavedModel")
-    parser.add_argument("--model", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--model", type=_model, required=True, metavar="PATH")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR")
     parser.add_argument("--key", type=Path, metavar="FILE")
     parser.add_argument(
@@ -118,6 +118,12 @@ def _add_export(actions):
         help="use tfpriv's ops: faster, and only where tfpriv is installed",
     )
     parser.set_defaults(handler=export)
+
+
+def _model(text: str) -> Path:
+    """A model's file; of a folder that `train` wrote, the one in it."""
+    path = Path(text)
+    return path / "model.keras" if path.is_dir() else path
 
 
 def _positive(text: str) -> int:
@@ -170,6 +176,7 @@ def _report(manifest, options, drawn) -> None:
 def average(options: argparse.Namespace) -> None:
     from tfpriv.shuffling import averaging, data, experiments
 
+    experiments.check_output(options.output)
     pictures = data.load(options.data)
     model = averaging.average(options.models, pictures, options.seed)
     manifest = experiments.save(
