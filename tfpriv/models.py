@@ -39,8 +39,8 @@ def load_model(
     except Exception as error:  # Keras raises what its parts happen to raise
         said = textwrap.shorten(f"{type(error).__name__}: {error}", _LONGEST)
         raise ValueError(
-            f"The model cannot be loaded: damaged, or not {what}; a private one needs "
-            f"`import tfpriv.dp` before. Received: {path} ({said})"
+            f"The model cannot be loaded: damaged, or not {what}. "
+            f"Received: {path} ({said})"
         ) from error
     if not isinstance(model, kind):
         raise ValueError(f"Expected {what}. Received: {type(model).__name__} in {path}")

@@ -177,7 +177,7 @@ def test_statement_in_words(ledger):
         "training: 1000 x Gaussian noise, 1.1 of the sensitivity",
         "Poisson sampling, q = 0.01",
         "is right with a chance of at most 87.9 %",
-        "know in which of them one image would be, epsilon is at most 5",
+        "knows in which of them one image would be, epsilon is at most 5",
         "Accountant: rdp",
         "data set size treated as public",
         "NOT FOR RELEASE: noise from a fixed seed",

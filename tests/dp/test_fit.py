@@ -143,7 +143,7 @@ def test_a_compile_before_make_private_is_no_more():
             train(*small.data(4))
 
 
-def test_what_was_learned_before_without_privacy_is_said():
+def test_what_was_learned_before_without_privacy_is_said(tmp_path):
     x, y = small.data(12)
     plain = small.plain()
     plain.compile("sgd", "mse")
@@ -151,12 +151,19 @@ def test_what_was_learned_before_without_privacy_is_said():
         warnings.simplefilter("error")
         dp.make_private(small.plain())
     plain.fit(x, y, verbose=0)
-    note = "what the model learned before, without privacy, is treated as public"
-    for start in (lambda: dp.replace_batchnorm(plain), lambda: plain):
-        with pytest.warns(UserWarning, match=r"trained without privacy.*no epsilon"):
-            model = small.compiled(dp.make_private(start()))
-        model.fit(x, y, verbose=0)
-        assert note in " ".join(model.privacy.statement().split())
+    note = "what the model had learned before is treated as public"
+    part = small.plain()
+    part.compile("sgd", "mse")
+    part.fit(x, y, verbose=0)
+    whole = keras.Sequential([keras.Input((3,)), part])
+    copy = keras.Sequential([keras.Input((3,)), dp.replace_batchnorm(plain)])
+    for trained in (whole, copy, dp.replace_batchnorm(plain), plain):
+        with pytest.warns(UserWarning, match=r"trained before.*no epsilon"):
+            model = small.compiled(dp.make_private(trained))
+        model.save(tmp_path / "model.keras")
+        for again in (keras.models.load_model(tmp_path / "model.keras"), model):
+            again.fit(x, y, verbose=0)
+            assert note in " ".join(again.privacy.statement().split())
     model.privacy.record(dp.mechanisms.non_private("by SGD"), purpose="before")
     assert model.privacy.epsilon() == np.inf
     assert "as public" not in model.privacy.statement()  # nothing is claimed
@@ -164,6 +171,11 @@ def test_what_was_learned_before_without_privacy_is_said():
     for _ in range(2):  # its own steps are no training without privacy
         other.fit(x, y, verbose=0)
     assert len(other.privacy.ledger.entries) == 1
+    odd = small.plain()
+    odd.optimizer = "adam"  # a user's own attribute
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dp.make_private(odd)
 
 
 ADAPTED = {
@@ -205,7 +217,7 @@ def test_what_a_layer_was_adapted_to_is_named(kind):
     [
         (arrays(validation_split=0.2), "If it is private.*dp.Public.*validation_split"),
         (arrays(shuffle=False), "shuffle=False"),
-        (arrays(validation_data=small.data(4)), "dp.Public.*private_metrics"),
+        (arrays(validation_data=small.data(4)), "If it is private.*dp.Public"),
         (arrays(batch_size=9), "batch_size"),
         (
             arrays(sample_weight=np.ones(8), class_weight={0: 1.0}),
@@ -223,11 +235,11 @@ def test_what_a_layer_was_adapted_to_is_named(kind):
         ({"x": np.array(["a", "b"]), "y": np.ones(2)}, "takes numbers"),
         ({"x": 3.0, "y": 4.0}, "one row per example"),
         ({"x": [1.0, 2.0], "y": [0, 1]}, "np.asarray"),
-        (arrays(callbacks=[keras.callbacks.EarlyStopping()]), "no validation data"),
         (
             arrays(callbacks=[keras.callbacks.EarlyStopping("private_loss")]),
-            "mode='min'",
+            "private_metrics=True",
         ),
+        (arrays(callbacks=[keras.callbacks.EarlyStopping("epsilon")]), "mode='min'"),
         (arrays(callbacks=[keras.callbacks.EarlyStopping("loss")]), "EarlyStopping"),
         (
             arrays(callbacks=keras.callbacks.ReduceLROnPlateau("loss")),
@@ -256,6 +268,13 @@ def test_what_a_layer_was_adapted_to_is_named(kind):
 )
 def test_refused_arguments(arguments, message):
     assert_refused(small.private(), arguments, message)
+
+
+def test_a_callback_that_nothing_shows_anything_is_said():
+    with pytest.warns(UserWarning, match="no validation data"):
+        small.private().fit(
+            *small.data(8), callbacks=[keras.callbacks.EarlyStopping()], verbose=0
+        )
 
 
 def test_callbacks_on_public_figures_pass(tmp_path):
@@ -407,8 +426,11 @@ def test_evaluate_is_labelled_unless_its_data_is_public(capsys):
     figures = model.evaluate(x, y)
     assert "not covered by epsilon" in capsys.readouterr().out
     assert model.evaluate(x, y, verbose=0) == figures
-    for public in (dp.Public((x, y)), dp.Public(x, y)):
+    for public in (dp.Public((x, y)), dp.Public([x, y]), dp.Public(x, y)):
         assert model.evaluate(public) == pytest.approx(figures)
+    for beside in ({"y": y}, {"sample_weight": np.ones(8)}):
+        with pytest.raises(ValueError, match="brings its targets"):
+            model.evaluate(dp.Public(x, y), **beside)
     public = dp.Public(tf.data.Dataset.from_tensor_slices((x, y)).batch(4))
     assert model.evaluate(public) == pytest.approx(figures)
     model.fit(x, y, validation_data=dp.Public((x[:4] + 0.0, y[:4] + 0.0)), verbose=0)
@@ -455,7 +477,7 @@ def test_a_stop_in_the_middle_is_said(capsys):
     assert [w.filename for w in warned] == [__file__]
     shown = capsys.readouterr().out
     assert "Stopped in epoch 3 of 5, after 2 of 4 steps" in shown
-    assert "one more would pass epsilon = 2 at delta = 1e-05" in shown
+    assert "one more step would pass epsilon = 2 at delta = 1e-05" in shown
 
 
 def test_a_stop_at_the_end_of_an_epoch_is_said(capsys):
@@ -471,8 +493,9 @@ def test_a_step_that_no_budget_pays_for_is_told_from_a_spent_one():
     """Noise for Poisson batches is too little for batches as they come."""
     x, y = small.data(40)
     whole = tf.data.Dataset.from_tensor_slices((x, y)).batch(10)
-    model = budgeted()
-    with pytest.raises(LedgerError, match=r"alone passes .* epsilon = 2 .*dp\.Stream"):
+    optimizer = dp.DPSGD.for_budget(2.0, 1e-5, population=400, batch_size=10, steps=10)
+    model = small.private(optimizer)
+    with pytest.raises(LedgerError, match=r"alone passes .*, epsilon = 2 .*dp\.Stream"):
         model.fit(dp.Stream(whole, max_occurrences=1), verbose=0)
     with pytest.raises(LedgerError, match="alone passes"):
         dp.make_private(model, max_occurrences=1).train_on_batch(x[:10], y[:10])
@@ -496,11 +519,25 @@ def test_more_units_than_planned_are_said():
         small.private(optimizer).fit(*small.data(80), batch_size=10, verbose=0)
 
 
-def test_class_weights_that_clipping_undoes_are_said():
+def test_a_delta_that_is_too_large_for_more_units_is_said():
+    optimizer = dp.DPSGD.for_budget(2.0, 0.02, population=40, batch_size=10, steps=4)
+    with pytest.warns(UserWarning, match=r"0\.02 is not below 1/n for n=80"):
+        small.private(optimizer).fit(*small.data(80), batch_size=20, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("clipping", "weights", "said"),
+    [("flat", (1, 19), True), ("flat", (0.1, 1), False), ("automatic", (0.1, 1), True)],
+)
+def test_class_weights_that_clipping_undoes_are_said(clipping, weights, said):
     x, _ = small.data(8)
     y = np.array([[0], [1]] * 4)
-    with pytest.warns(UserWarning, match="by the largest, 19"):
-        small.private().fit(x, y, class_weight={0: 1.0, 1: 19.0}, verbose=0)
+    for train in ("fit", "train_on_batch"):
+        model = small.private(small.sgd(clipping=clipping), max_occurrences=1)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always", UserWarning)
+            getattr(model, train)(x, y, class_weight=dict(enumerate(weights)))
+        assert said == any("undoes class weights" in str(w.message) for w in warned)
 
 
 def test_a_budget_for_epochs(capsys):
@@ -547,7 +584,7 @@ def test_smaller_batches_than_planned_are_said(drawn):
     """Left out, `batch_size` is 32."""
     optimizer = dp.DPSGD.for_budget(2.0, 1e-5, population=400, batch_size=100, epochs=1)
     x, y = small.data(400)
-    with pytest.warns(UserWarning, match="Train with batch_size=100"):
+    with pytest.warns(UserWarning, match="train with batch_size=100, or"):
         small.private(optimizer).fit(x, y, batch_size=drawn, verbose=0)
 
 
@@ -648,7 +685,7 @@ def test_undeclared_own_batches_do_not_fit_any_budget():
     model = small.private(small.sgd(budget=(100.0, 1e-5)))
     with (
         pytest.warns(UserWarning, match="max_occurrences"),
-        pytest.raises(LedgerError, match="budget is spent"),
+        pytest.raises(LedgerError, match="`max_occurrences` declared"),
     ):
         model.train_on_batch(*small.data(4))
     assert len(model.privacy.ledger) == 0

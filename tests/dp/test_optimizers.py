@@ -189,7 +189,7 @@ def test_invalid_noise(value):
 
 def test_bound_and_noise_must_be_said():
     for options in ({}, {"l2_norm_clip": 1.0}, {"noise_multiplier": 1.0}):
-        with pytest.raises(TypeError, match="required keyword-only"):
+        with pytest.raises(TypeError, match=r"DPAdam\.for_budget\("):
             dp.DPAdam(1e-3, **options)
 
 
@@ -329,9 +329,3 @@ def test_plain_model_with_a_private_optimizer_is_refused():
         model.fit(np.ones((4, 3)), np.ones((4, 2)), verbose=0)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
-
-
-def test_an_optimizer_without_bound_or_noise_names_the_ways():
-    for given in ({}, {"l2_norm_clip": 1.0}, {"noise_multiplier": 1.0}):
-        with pytest.raises(ValueError, match=r"DPAdam\.for_budget\("):
-            dp.DPAdam(1e-3, **given)

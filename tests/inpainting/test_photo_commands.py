@@ -102,8 +102,9 @@ def test_no_face_fails(tmp_path, capsys):
     assert "--if-no-face blur" in captured.err
     assert not captured.out  # nothing is named that was not written
     assert list(tmp_path.iterdir()) == [path]
-    options = ["--inpainter", "black", "--if-no-face", "copy"]
+    options = ["--inpainter", "blur", "--if-no-face", "copy"]
     assert cli.main(["inpaint", str(path), *options]) == 0
+    assert "recognisers" not in capsys.readouterr().out  # nobody was covered
     assert (tmp_path / "empty-anonymised.png").is_file()
 
 

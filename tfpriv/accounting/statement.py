@@ -17,7 +17,8 @@ NOT_COVERED = (
     "private batches",
     "validation data: must be public",
 )
-AS_PUBLIC = "treated as public"  # how notes end of what a claim assumes
+# Notes of what a claim assumes and covers: how the ones end, and one.
+AS_PUBLIC, COVERED = "treated as public", "epsilon covers private_loss, too"
 _FORMATS = ("text", "json")
 
 
@@ -113,7 +114,7 @@ def write(ledger: "Ledger", delta: float, format: str, accountant: str) -> str:
 
 def _text(document: dict[str, Any]) -> str:
     if not document["steps"]:
-        return "Nothing private was used so far: epsilon = 0.\n"
+        return "Nothing private was recorded so far: epsilon = 0.\n"
     lines = [_headline(document)]
     if document["unit"] == "example":
         lines.append("An example is one item of the data, such as one row of an array.")
@@ -130,10 +131,11 @@ def _text(document: dict[str, Any]) -> str:
 
 
 def _notes(document: dict[str, Any]) -> list[str]:
-    """What the claim assumes is left out where nothing is claimed."""
+    """Without what belongs to a claim where nothing is claimed."""
+    notes: list[str] = document["notes"]
     if math.isfinite(float(document["epsilon"])):
-        return document["notes"]
-    return [note for note in document["notes"] if not note.endswith(AS_PUBLIC)]
+        return notes
+    return [n for n in notes if n != COVERED and not n.endswith(AS_PUBLIC)]
 
 
 def in_plain_words(document: dict[str, Any]) -> list[str]:
@@ -153,9 +155,8 @@ def in_plain_words(document: dict[str, Any]) -> list[str]:
     plain = float(document["epsilon_without_amplification"])
     if plain > epsilon:
         lines.append(
-            "This rests on the batches being secret, as they are unless somebody "
-            "publishes who was in them: to those who know in which of them one "
-            f"{document['unit']} would be, epsilon is at most "
+            "This rests on the batches being secret: to somebody who knows in which "
+            f"of them one {document['unit']} would be, epsilon is at most "
             f"{rounded_up(plain)}."
         )
     return lines

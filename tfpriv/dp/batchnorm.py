@@ -42,7 +42,8 @@ def replace_batchnorm(model, groups=32):
             f"'{model.name}'"
         )
     twin = _rebuild(model, groups)
-    lineage.copy_training(model, twin)
+    if lineage.was_trained(model):
+        lineage.remember_training(twin)
     pairs = zip(
         layers,
         keras_internals.flatten_layers(twin),

@@ -70,11 +70,10 @@ def refuse_spent_budget(budget, mechanism, ledger):
     alone = bounds.epsilon([(mechanism.event, 1)], delta, accountant).value
     if alone > epsilon:
         raise LedgerError(
-            f"One such step alone passes the budget, {in_words(budget)}. The noise of "
-            "`for_budget` is for Poisson batches of its population and batch size: "
-            "calibrate for those that are drawn, and for batches as they come "
-            "(`dp.Stream`, `train_on_batch`) choose `noise_multiplier` yourself and "
-            "declare `max_occurrences`. Received: a step of epsilon="
+            f"One such step alone passes the budget, {in_words(budget)}. Calibrate the "
+            "noise for the batches that are drawn (`for_budget` with their population "
+            "and batch size); those that come (`dp.Stream`, `train_on_batch`) need "
+            "more noise, and `max_occurrences` declared. Received: a step of epsilon="
             f"{rounded_up(alone)} ({mechanism.sampler})"
         )
     spent = bounds.epsilon(ledger.steps(), delta, accountant).value
@@ -87,19 +86,23 @@ def refuse_spent_budget(budget, mechanism, ledger):
     )
 
 
-def warn_of_large_delta(budget, mechanism, ledger):
+def warn_of_large_delta(optimizer, mechanism, ledger):
     """Warns before the first step of a delta that promises nothing.
 
     Args:
-        budget: As `checked` returns it; `None` for no limit.
+        optimizer: Whose budget it is. `for_budget` has warned where the data has as
+            many units as it was told.
         mechanism: `Mechanism` of one step.
         ledger: What was spent before; it is not changed.
     """
-    if budget is None:
+    planned = optimizer.planned_batches
+    said = planned is not None and planned[1] == mechanism.population
+    if optimizer.budget is None or said:
         return
-    planned = _with(mechanism, ledger, 1)
-    bound = bounds.epsilon(planned.steps(), budget[1], "rdp")
-    for caution in planned.cautions(budget[1], bound):
+    delta = optimizer.budget[1]
+    one_more = _with(mechanism, ledger, 1)
+    bound = bounds.epsilon(one_more.steps(), delta, "rdp")
+    for caution in one_more.cautions(delta, bound):
         warn(caution)
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.accounting.statement import AS_PUBLIC
+from tfpriv.accounting.statement import AS_PUBLIC, COVERED
 from tfpriv.dp import callbacks as dp_callbacks
 from tfpriv.dp import feeding, keras_internals, lineage, private_loss, validate
 from tfpriv.dp.budget import warn_of_large_delta
@@ -31,12 +31,15 @@ class Public:
     """Declares data public: its exact metrics may be shown.
 
     Args:
-        *data: `x, y` or `x, y, sample_weight`, or these in a tuple; or a
-            `tf.data.Dataset`.
+        x: Inputs; or a tuple `(x, y)` or `(x, y, sample_weight)`, or a
+            `tf.data.Dataset`, which hold all.
+        y: Targets, or `None`.
+        sample_weight: Weights, or `None`.
     """
 
-    def __init__(self, *data):
-        self.data = data[0] if len(data) == 1 else data
+    def __init__(self, x, y=None, sample_weight=None):
+        parts = (x, y) if sample_weight is None else (x, y, sample_weight)
+        self.data = x if y is None and sample_weight is None else parts
 
 
 def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
@@ -45,11 +48,11 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     strategy = model.distribute_strategy
     _check_strategy(strategy)
     _check_fit_arguments(kwargs)
-    sampler = _sampler_for(x, y, batch_size, kwargs)
+    sampler = _sampler_for(model, x, y, batch_size, kwargs)
     check_units(model, sampler)
     callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
     validation_data = _public(kwargs.pop("validation_data", None))
-    _check_callbacks(callbacks, validated=validation_data is not None)
+    _check_callbacks(model, callbacks, validated=validation_data is not None)
     _warn_if_trained_on(validation_data, sampler)
     _warn_of_small_batches(model.optimizer.planned_batches, sampler)
     mechanism = mechanism_of(model, sampler)
@@ -63,8 +66,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
         model.privacy.check(mechanism)  # again: a journal may have come in
         watch = dp_callbacks.PrivacyLogger(model, mechanism, model.optimizer.budget)
         watch.refuse_spent_budget()
-        if model.optimizer.planned_batches is None:  # else `for_budget` has said it
-            warn_of_large_delta(model.optimizer.budget, mechanism, model.privacy.ledger)
+        warn_of_large_delta(model.optimizer, mechanism, model.privacy.ledger)
         epochs_left = epochs - kwargs.get("initial_epoch", 0)
         dataset = feeding.make_dataset(
             sampler,
@@ -87,19 +89,27 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     return history
 
 
-def evaluate(keras_evaluate, x, y, batch_size, verbose, **kwargs):
+def evaluate(keras_evaluate, x, y=None, verbose="auto", sample_weight=None, **kwargs):
     """See `PrivateModel.evaluate`."""
     public = isinstance(x, Public)
-    if public and isinstance(x.data, tuple):
-        x, y, kwargs["sample_weight"] = keras_internals.unpack_x_y_sample_weight(x.data)
-    elif public:
+    if public:
+        if y is not None or sample_weight is not None:
+            raise ValueError(
+                "Public data brings its targets and weights: `dp.Public(x, y, "
+                "sample_weight)`. Received: a `dp.Public` and others beside it"
+            )
         x = x.data
-    figures = keras_evaluate(x, y, batch_size, verbose, **kwargs)
+        if isinstance(x, (tuple, list)):
+            x, y, sample_weight = keras_internals.unpack_x_y_sample_weight(x)
+    figures = keras_evaluate(
+        x=x, y=y, verbose=verbose, sample_weight=sample_weight, **kwargs
+    )
     of_fit = kwargs.get("_use_cached_eval_dataset")  # on data declared public there
     if verbose and not (public or of_fit):
         print(
-            f"These are exact functions of the data: {dp_callbacks.NOT_COVERED}. If it "
-            "is public, `evaluate(dp.Public((x, y)))` says so."
+            f"Figures of evaluate are exact functions of its data: "
+            f"{dp_callbacks.NOT_COVERED}. If these data are public, "
+            "`evaluate(dp.Public(x, y))` says so."
         )
     return figures
 
@@ -241,7 +251,7 @@ def _overlap(a, b):
         return False
 
 
-def _sampler_for(x, y, batch_size, kwargs):
+def _sampler_for(model, x, y, batch_size, kwargs):
     sample_weight = kwargs.pop("sample_weight", None)
     class_weight = kwargs.pop("class_weight", None)
     steps_per_epoch = kwargs.pop("steps_per_epoch", None)
@@ -272,24 +282,28 @@ def _sampler_for(x, y, batch_size, kwargs):
             raise ValueError(
                 "`sample_weight` and `class_weight` cannot be given together."
             )
-        sample_weight = keras_internals.class_weight_to_sample_weights(y, class_weight)
-        _warn_of_large_weights(class_weight)
+        sample_weight = weights_of_classes(model, y, class_weight)
     data = (x, y, sample_weight)
     if batch_size is None:
         batch_size = min(32, len(as_source(data)))
     return PoissonSampler(data, batch_size, steps_per_epoch=steps_per_epoch)
 
 
-def _warn_of_large_weights(class_weight):
-    """They are public numbers, chosen by the user; weights of examples are data."""
-    largest = max(class_weight.values(), default=0)
-    if largest > 1:
+def weights_of_classes(model, y, class_weight):
+    """The weight of each example by its class; warns where clipping undoes them.
+
+    Class weights are public numbers, chosen by the user.
+    """
+    automatic = model.optimizer.clipping.name == "automatic"
+    if automatic or max(class_weight.values(), default=0) > 1:
         warn(
-            "Clipping undoes most of class weights above 1: a weighted gradient is cut "
-            "to `l2_norm_clip` like any other. Divide all of them by the largest, "
-            f"{largest:g}. (Weights that were computed from private labels are not "
-            "covered by epsilon.)"
+            "Clipping undoes class weights wherever the weighted gradient is longer "
+            "than `l2_norm_clip` (with clipping='automatic', nearly everywhere). "
+            "Smaller weights in the same proportion, or a larger bound, leave more of "
+            "them. Weights that were computed from private labels are not covered by "
+            "epsilon."
         )
+    return keras_internals.class_weight_to_sample_weights(y, class_weight)
 
 
 def check_units(model, sampler):
@@ -301,7 +315,7 @@ def check_units(model, sampler):
         )
 
 
-def _check_callbacks(callbacks, validated):
+def _check_callbacks(model, callbacks, validated):
     """Refuses callbacks that act on exact functions of private data, or on nothing."""
     for callback in keras.tree.flatten(
         [getattr(callback, "callbacks", callback) for callback in callbacks]
@@ -328,18 +342,21 @@ def _check_callbacks(callbacks, validated):
                 f"{type(callback).__name__}(monitor={monitor!r})"
             )
         if chooses:
-            _check_monitor(callback, monitor, validated)
+            _check_monitor(model, callback, monitor, validated)
 
 
-def _check_monitor(callback, monitor, validated):
+def _check_monitor(model, callback, monitor, validated):
     """What Keras would say after the first epoch, which costs privacy."""
     name = f"{type(callback).__name__}(monitor={monitor!r})"
     if monitor.startswith("val_") and not validated:
+        warn(
+            f"{name} watches what only `validation_data=dp.Public(x_val, y_val)` or a "
+            "callback of your own can show, and there is no validation data."
+        )
+    if monitor.startswith("private_") and not model._private_options["private_metrics"]:
         raise ValueError(
-            "There is no validation data for this callback to watch. Pass "
-            "`validation_data=dp.Public(x_val, y_val)`, or monitor 'private_loss' with "
-            "mode='min' (`make_private(model, private_metrics=True)`). "
-            f"Received: {name}"
+            "There is no private loss to watch. Ask for it by `make_private(model, "
+            f"private_metrics=True)`. Received: {name}"
         )
     if not monitor.startswith("val_") and getattr(callback, "mode", "min") == "auto":
         raise ValueError(
@@ -438,9 +455,9 @@ def _notes(model):
     if layers:
         yield f"what `adapt` left in {', '.join(layers)} is {AS_PUBLIC}"
     if lineage.was_trained(model):
-        yield f"what the model learned before, without privacy, is {AS_PUBLIC}"
+        yield f"what the model had learned before is {AS_PUBLIC}"
     if model._private_options["private_metrics"]:
-        yield "epsilon covers private_loss, too"
+        yield COVERED
 
 
 def step_noise_multiplier(model):

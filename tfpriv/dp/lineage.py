@@ -12,6 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpriv.dp import keras_internals
+
 _LEDGER = "_tfpriv_ledger"
 _TRAINED = "_tfpriv_trained_without_privacy"
 _BOUND: weakref.WeakSet = weakref.WeakSet()
@@ -63,24 +65,25 @@ def ledgers_behind(variables, digest):
     )
 
 
-def find_training(model):
-    """Notes whether an optimizer without noise moved a plain model's weights.
-
-    Its steps are on the optimizer that the model is compiled with, which another
-    `compile` puts away.
-    """
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is not None and keras.ops.convert_to_numpy(optimizer.iterations):
-        vars(model)[_TRAINED] = True
-
-
 def was_trained(model):
-    """Whether `find_training` found, of this model or what it was copied from."""
-    return _TRAINED in vars(model)
+    """Whether weights of a model were moved by steps that no ledger of its knows of.
+
+    That shows by the optimizer that it, or a model nested in it, is compiled with, and
+    by what `remember_training` noted before another `compile` put that one away.
+    """
+    layers = keras_internals.flatten_layers(model)
+    return any(_TRAINED in vars(layer) or _took_steps(layer) for layer in layers)
 
 
-def copy_training(old, new):
-    """What is known of one model is known of its copy."""
-    find_training(old)
-    if was_trained(old):
-        vars(new)[_TRAINED] = True
+def _took_steps(layer):
+    optimizer = getattr(layer, "optimizer", None)
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        return False
+    if hasattr(layer, "privacy"):  # whose ledger counts them
+        return False
+    return keras.ops.convert_to_numpy(optimizer.iterations) > 0
+
+
+def remember_training(model):
+    """What was known of a model stays known of it, or of a copy."""
+    vars(model)[_TRAINED] = True

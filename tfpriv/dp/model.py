@@ -93,13 +93,14 @@ def make_private(
 
 
 def _warn_if_trained(model):
-    lineage.find_training(model)
     if lineage.was_trained(model):
+        lineage.remember_training(model)
         warn(
-            "This model was trained without privacy before, and what it learned is "
-            "taken as public. If it saw private data, no epsilon holds: start from "
-            "weights that did not, or say so by `model.privacy.record("
-            "dp.mechanisms.non_private('...'), purpose='earlier training')`."
+            "This model was trained before, by steps that its ledger does not know of, "
+            "and what they learned is taken as public. If they saw private data, no "
+            "epsilon holds: start from weights that did not, or say so by `model."
+            "privacy.record(dp.mechanisms.non_private('...'), purpose='earlier "
+            "training')`."
         )
 
 
@@ -231,7 +232,7 @@ class PrivateModel:
             batch_size: See `x`.
             epochs: As in Keras.
             **kwargs: As in Keras, but for `validation_data`, which is
-                `tfpriv.dp.Public((x_val, y_val))`: its metrics are shown as they are,
+                `tfpriv.dp.Public(x_val, y_val)`: its metrics are shown as they are,
                 so that it must be declared public.
 
         Returns:
@@ -244,15 +245,27 @@ class PrivateModel:
         """
         return fitting.fit(self, super().fit, x, y, batch_size, epochs, **kwargs)
 
-    def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", **kwargs):
+    def evaluate(
+        self,
+        x=None,
+        y=None,
+        batch_size=None,
+        verbose="auto",
+        sample_weight=None,
+        **kwargs,
+    ):
         """As in Keras. What it returns is an exact function of the data.
 
         Args:
             x: As in Keras; or a `tfpriv.dp.Public`, for data that may be shown: only
                 of other data a line says that epsilon does not cover the figures.
-            y, batch_size, verbose, **kwargs: As in Keras.
+            y, batch_size, verbose, sample_weight, **kwargs: As in Keras.
         """
-        return fitting.evaluate(super().evaluate, x, y, batch_size, verbose, **kwargs)
+        if batch_size is not None:
+            kwargs["batch_size"] = batch_size
+        return fitting.evaluate(
+            super().evaluate, x, y, verbose, sample_weight, **kwargs
+        )
 
     def train_on_batch(
         self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
@@ -263,9 +276,7 @@ class PrivateModel:
         """
         fitting.check_own_batches(self)
         if class_weight is not None:
-            sample_weight = keras_internals.class_weight_to_sample_weights(
-                y, class_weight
-            )
+            sample_weight = fitting.weights_of_classes(self, y, class_weight)
         batch = clipping.as_batch(x, y, sample_weight)
         self._prepare(clipping.spec_of(batch))
         with fitting.clean_after_failure(self), self.privacy.training(single=True):
@@ -317,6 +328,7 @@ class PrivateModel:
         return {
             "model": self._plain_config(),
             "privacy": self._private_options,
+            "trained_before": lineage.was_trained(self),
             "privacy_statement": self.privacy.statement(
                 format="json", accountant="rdp"
             ),
@@ -338,6 +350,8 @@ class PrivateModel:
             config["model"], custom_objects=custom_objects
         )
         make_private(model, **config["privacy"])
+        if config.get("trained_before"):
+            lineage.remember_training(model)
         statement = json.loads(config["privacy_statement"])
         if statement["weights_digest"] is not None:
             model.privacy.expect_ledger_of(statement["weights_digest"])

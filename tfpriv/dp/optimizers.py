@@ -50,7 +50,7 @@ class PrivateOptimizer:
         **kwargs,
     ):
         if l2_norm_clip is None or noise_multiplier is None:
-            raise ValueError(
+            raise TypeError(
                 "A DP optimizer needs a bound and noise: `l2_norm_clip=1.0` and "
                 "`noise_multiplier=1.1`, for instance; or "
                 f"`{type(self).__name__}.for_budget(epsilon=3, delta=..., ...)`, which "
@@ -302,6 +302,8 @@ class PrivateOptimizer:
         if steps is None:
             epochs = checks.whole("epochs", epochs)
             steps = epochs * steps_per_epoch(population, batch_size)
+        if float(population).is_integer():
+            population = int(population)
         style = styles.get(clipping)
         sampler = functools.partial(
             mechanisms.poisson, batch_size / population, population=population

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals
 from tfpriv.warning import warn
 
+_SAID = "_tfpriv_said_of_statistics"
 LOSS_TRIALS = 8  # one alone overlooks about one in ten losses over the batch
 
 
@@ -49,9 +50,10 @@ def layers_with_statistics(model):
 
 
 def warn_of_statistics(model):
-    """Warns of layers that hold what `adapt` took from data: it may be private."""
+    """Warns once of layers that hold what `adapt` took from data: it may be private."""
     layers = layers_with_statistics(model)
-    if layers:
+    if layers and vars(model).get(_SAID) != layers:
+        vars(model)[_SAID] = layers
         warn(
             f"What `adapt` left in {', '.join(layers)} is without noise, and epsilon "
             "treats it as public. If the data was private, `model.privacy.record("

@@ -17,6 +17,7 @@ from tfpriv.dp.budget import (
     refuse_spent_budget,
     steps_within_budget,
     warn_of_early_stop,
+    warn_of_large_delta,
 )
 from tfpriv.dp.sampling import SIZE_FROM_DATA, PoissonSampler
 from tfpriv.weights import digest_of
@@ -119,6 +120,7 @@ def _affordable(model, mechanism, steps):
         return steps
     left = steps_within_budget(*budget, mechanism=mechanism, ledger=ledger)
     if model.distribute_strategy.extended.should_checkpoint:  # the chief says it
+        warn_of_large_delta(model.optimizer, mechanism, ledger)
         warn_of_early_stop(budget, mechanism, left, steps, ledger)
     return min(steps, left)
 

@@ -304,7 +304,8 @@ def _anonymise(options, **settings) -> int:
     if one and report.missing:
         return _say_no_result(options, report)
     code = _say(report, "Masks written" if masks_only else "Anonymised", output)
-    if not masks_only and options.inpainter in _LEFT:
+    covered = any(report.faces.values()) and not masks_only
+    if covered and options.inpainter in _LEFT:
         print(_LEFT[options.inpainter])
     if not (one or masks_only):
         _write_page(output, options.shard, anonymiser, report)

@@ -1,6 +1,7 @@
 """The paper's experiments: plain pictures, shuffled ones, and those with a key."""
 
 import dataclasses
+import importlib
 import os
 from pathlib import Path
 from typing import Any
@@ -243,5 +244,6 @@ def load_network(path: str | os.PathLike) -> keras.Model:
     Raises:
         ValueError: for what is no Keras model.
     """
+    importlib.import_module("tfpriv.dp")  # with it, Keras knows private models
     model = load_model(path)
     return getattr(model, "plain", model)

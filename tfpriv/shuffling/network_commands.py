@@ -141,6 +141,7 @@ def train(options: argparse.Namespace) -> None:
             "--view keyed and --view shuffled need --key FILE, --view plain has none. "
             f"Received: --view {options.view}"
         )
+    experiments.check_output(options.output)
     manifest = experiments.run_training(
         data.load(options.data),
         options.output,
