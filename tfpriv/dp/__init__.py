@@ -11,7 +11,7 @@ if keras.backend.backend() != "tensorflow":
         f"Keras is imported. Received: KERAS_BACKEND={keras.backend.backend()}"
     )
 
-from tfpriv.accounting import mechanisms
+from tfpriv.accounting import mechanisms as mechanisms  # at hand for `Privacy.record`
 from tfpriv.dp.batchnorm import replace_batchnorm
 from tfpriv.dp.callbacks import BackupAndRestore, TensorBoard
 from tfpriv.dp.clipping import clipped_gradients, per_example
@@ -74,7 +74,6 @@ __all__ = [
     "clipped_gradients",
     "fit_on_workers",
     "make_private",
-    "mechanisms",
     "per_example",
     "register_clipping_rule",
     "replace_batchnorm",

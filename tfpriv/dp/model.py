@@ -256,10 +256,8 @@ class PrivateModel:
     ):
         """As in Keras. What it returns is an exact function of the data.
 
-        Args:
-            x: As in Keras; or a `tfpriv.dp.Public`, for data that may be shown: only
-                of other data a line says that epsilon does not cover the figures.
-            y, batch_size, verbose, sample_weight, **kwargs: As in Keras.
+        `x` may be a `tfpriv.dp.Public`, for data that may be shown: only of other data
+        a line says that epsilon does not cover the figures.
         """
         if batch_size is not None:
             kwargs["batch_size"] = batch_size
