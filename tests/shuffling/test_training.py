@@ -272,7 +272,7 @@ def test_a_private_model_is_loaded_by_a_command_that_knows_of_none(tmp_path, pic
         [*argv, tmp_path, picture], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count(" %  ") == 4
+    assert done.stdout.count(" %  ") == 3  # the three likeliest classes
 
 
 def test_an_export_and_the_keys_that_it_asks_for(trained, key, shapes, tmp_path):
