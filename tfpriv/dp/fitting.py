@@ -107,7 +107,7 @@ def evaluate(keras_evaluate, x, y=None, verbose="auto", sample_weight=None, **kw
     of_fit = kwargs.get("_use_cached_eval_dataset")  # on data declared public there
     if verbose and not (public or of_fit):
         print(
-            f"Figures of evaluate are exact functions of its data: "
+            "Figures of evaluate are exact functions of its data: "
             f"{dp_callbacks.NOT_COVERED}. If these data are public, "
             "`evaluate(dp.Public(x, y))` says so."
         )
@@ -320,34 +320,31 @@ def _check_callbacks(model, callbacks, validated):
     for callback in keras.tree.flatten(
         [getattr(callback, "callbacks", callback) for callback in callbacks]
     ):
-        monitor = getattr(callback, "monitor", None)
-        chooses = monitor is not None and not isinstance(
-            callback, keras.callbacks.ModelCheckpoint
-        )
-        if isinstance(callback, keras.callbacks.ModelCheckpoint):
-            chooses = callback.save_best_only
-        public = str(monitor).startswith(("val_", "private_", "epsilon"))
         if isinstance(callback, keras.callbacks.TerminateOnNaN):
             raise ValueError(
                 "`TerminateOnNaN` acts on the training loss, which epsilon does not "
                 "cover, and is not needed: an example whose gradient is not finite "
                 "contributes nothing. Look for such examples before training."
             )
-        if chooses and not public:
-            raise ValueError(
-                "A callback that acts on the training loss or metrics makes a choice "
-                "that epsilon does not cover. Monitor 'val_...' of public validation "
-                "data, or 'private_loss' with mode='min' (`make_private(model, "
-                "private_metrics=True)`). Received: "
-                f"{type(callback).__name__}(monitor={monitor!r})"
-            )
+        if isinstance(callback, keras.callbacks.ModelCheckpoint):
+            chooses = callback.save_best_only
+        else:
+            chooses = getattr(callback, "monitor", None) is not None
         if chooses:
-            _check_monitor(model, callback, monitor, validated)
+            _check_monitor(model, callback, validated)
 
 
-def _check_monitor(model, callback, monitor, validated):
-    """What Keras would say after the first epoch, which costs privacy."""
-    name = f"{type(callback).__name__}(monitor={monitor!r})"
+def _check_monitor(model, callback, validated):
+    """What it watches is covered or public, and there before an epoch has cost any."""
+    monitor = str(callback.monitor)
+    name = f"{type(callback).__name__}(monitor={callback.monitor!r})"
+    if not monitor.startswith(("val_", "private_", "epsilon")):
+        raise ValueError(
+            "A callback that acts on the training loss or metrics makes a choice that "
+            "epsilon does not cover. Monitor 'val_...' of public validation data, or "
+            "'private_loss' with mode='min' (`make_private(model, "
+            f"private_metrics=True)`). Received: {name}"
+        )
     if monitor.startswith("val_") and not validated:
         warn(
             f"{name} watches what only `validation_data=dp.Public(x_val, y_val)` or a "

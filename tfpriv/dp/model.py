@@ -259,10 +259,14 @@ class PrivateModel:
         `x` may be a `tfpriv.dp.Public`, for data that may be shown: only of other data
         a line says that epsilon does not cover the figures.
         """
-        if batch_size is not None:
-            kwargs["batch_size"] = batch_size
         return fitting.evaluate(
-            super().evaluate, x, y, verbose, sample_weight, **kwargs
+            super().evaluate,
+            x,
+            y,
+            verbose,
+            sample_weight,
+            batch_size=batch_size,
+            **kwargs,
         )
 
     def train_on_batch(

@@ -18,13 +18,10 @@ _WAYS_OUT = (
     "(--if-no-face blur)"
 )
 _READ = "Made of the face's own pixels: recognisers can read it (docs/inpainting.md)"
-# What a result leaves to be known, by inpainter; None is the embedded one.
-_LEFT = {
-    None: "Covered, and painted by a small inpainter that knows drawn faces only; "
-    "photographs want Stable Diffusion's folder (--inpainter DIR, `tfpriv weights`)",
-    "blur": _READ,
-    "pixelate": _READ,
-}
+_SMALL = (
+    "Covered, and painted by a small inpainter that knows drawn faces only; "
+    "photographs want Stable Diffusion's folder (--inpainter DIR, `tfpriv weights`)"
+)
 # What `anonymiser.Settings` takes, named here so that help needs no NumPy.
 _MASKS = ("whole_face", "landmarks", "random")
 _WITHOUT_FACES = ("fail", "blur", "copy")
@@ -304,9 +301,8 @@ def _anonymise(options, **settings) -> int:
     if one and report.missing:
         return _say_no_result(options, report)
     code = _say(report, "Masks written" if masks_only else "Anonymised", output)
-    covered = any(report.faces.values()) and not masks_only
-    if covered and options.inpainter in _LEFT:
-        print(_LEFT[options.inpainter])
+    if any(report.faces.values()) and not masks_only:
+        _say_what_is_left(options, anonymiser)
     if not (one or masks_only):
         _write_page(output, options.shard, anonymiser, report)
         if network is None:
@@ -394,6 +390,14 @@ def _say(report, what: str, output: Path) -> int:
     if report.missing:
         print(f"Photographs without a result: {report.missing}", file=sys.stderr)
     return INCOMPLETE if report.missing else 0
+
+
+def _say_what_is_left(options, anonymiser) -> None:
+    """What covered faces leave to be known, or to be wished for."""
+    if anonymiser.reads_masked:
+        print(_READ)
+    elif options.inpainter is None:
+        print(_SMALL)
 
 
 def _say_no_result(options, report) -> int:
