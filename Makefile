@@ -78,7 +78,7 @@ demo: $(STAMP) ## train privately on generated pictures, print epsilon and capti
 	$(BIN)/tfpriv demo
 
 .PHONY: test
-test: $(STAMP) ## run the tests (ARGS="-k noise": those that pytest selects with it)
+test: $(STAMP) ## run the tests (ARGS: to pytest, as "-k noise", or --fresh for new random inputs)
 	$(BIN)/python -m pytest -m "not slow" $(TWO_AT_A_TIME) $(ARGS)
 
 .PHONY: test-slow

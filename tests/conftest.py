@@ -4,6 +4,8 @@ And, for those that ask: a disk that is full, a folder in which nothing can be w
 """
 
 import contextlib
+import hashlib
+import itertools
 import os
 import resource
 import secrets
@@ -24,16 +26,20 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 # A change must not fail by another's bad luck: hypothesis draws the same examples each
-# time, except in the long tests, which search on.
+# time, and so do `rng` and `os.urandom`. The long tests and `--fresh` search on.
 hypothesis.settings.register_profile("same", derandomize=True)
 
 
-def _searches(config):
-    return config.getoption("markexpr") == "slow"
+def pytest_addoption(parser):
+    parser.addoption("--fresh", action="store_true", help="new random inputs")
+
+
+def _fresh(config):
+    return config.getoption("fresh") or config.getoption("markexpr") == "slow"
 
 
 def pytest_configure(config):
-    hypothesis.settings.load_profile("default" if _searches(config) else "same")
+    hypothesis.settings.load_profile("default" if _fresh(config) else "same")
 
 
 def _seed(name: str) -> None:
@@ -44,26 +50,44 @@ def _seed(name: str) -> None:
     keras.utils.set_random_seed(zlib.crc32(name.encode()))
 
 
+@contextlib.contextmanager
+def _seeded(request):
+    """The same random weights in every run, and the same randomness of the system.
+
+    Others for another name. With `--fresh`, and in processes that a test starts, the
+    system's is its own.
+    """
+    name, count = request.node.nodeid, itertools.count()
+
+    def urandom(size):
+        return hashlib.shake_256(f"{name} {next(count)}".encode()).digest(size)
+
+    _seed(name)
+    with pytest.MonkeyPatch.context() as patch:
+        if not _fresh(request.config):
+            patch.setattr(os, "urandom", urandom)
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def seeded_module(request):
-    """The same random weights in what a file's tests share, whatever ran before."""
-    _seed(request.node.nodeid)
+    """The same randomness in what a file's tests share, whatever ran before."""
+    with _seeded(request):
+        yield
 
 
 @pytest.fixture(autouse=True)
 def seeded(request, seeded_module):
-    """The same random weights in every run of a test, and others in every test.
-
-    The noise of privacy mechanisms comes from the operating system: it is not seeded.
-    """
-    _seed(request.node.nodeid)
+    """The same randomness in every run of a test, and another in every test."""
+    with _seeded(request):
+        yield
 
 
 @pytest.fixture
 def rng(request):
-    """A test's random inputs: the same in every run, but new ones in the long tests."""
+    """A test's random inputs: the same in every run; with `--fresh`, new ones."""
     seed = zlib.crc32(request.node.nodeid.encode())
-    if _searches(request.config):
+    if _fresh(request.config):
         seed = secrets.randbits(32)
     request.node.add_report_section("setup", "rng", f"random inputs of seed {seed}")
     return np.random.default_rng(seed)

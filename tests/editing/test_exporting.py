@@ -88,19 +88,54 @@ def test_latents_are_released_as_the_mechanism_does(mechanism, rng):
         assert np.abs(one - (rest + basis.T @ x)).max() < 1e-9 + step
 
 
-def test_neighbours_differ_by_whole_steps_and_nothing_else(mechanism, rng):
-    """Planted fault: a remainder that is not rounded differs in its last bits."""
+def neighbours(mechanism, rng):
+    """Faces with one rounded remainder, as latents: they differ along the attributes.
+
+    The first half is beyond the clip on one side, the second half on the other.
+    """
     base = mechanism.subspace.remainder(rng.normal(size=(1, DIM)))
-    apart = np.linspace(-9, 9, 50)[:, None, None] * mechanism.subspace.basis
-    faces = (base + apart).reshape(-1, DIM)
+    far = np.concatenate([np.linspace(3, 9, 25), np.linspace(-9, -3, 25)])
+    faces = base + far[:, None] * mechanism.subspace.basis[1]
     same = (mechanism.remainder(faces) == mechanism.remainder(faces[:1])).all(-1)
-    assert same.mean() > 0.9
-    released = exporting.release_latents(mechanism, tf.constant(faces[same]), key())
-    rest = mechanism.subspace.remainder(np.asarray(released))
-    assert np.ptp(rest, axis=0).max() < 1e-14
-    steps = mechanism.subspace.coordinates(np.asarray(released)) - mechanism.center
+    assert same.all()
+    return faces
+
+
+def test_neighbours_differ_by_whole_steps_and_nothing_else(mechanism, rng):
+    latents = tf.constant(neighbours(mechanism, rng))
+    released = exporting.release_latents(mechanism, latents, key()).numpy()
+    # Numbers of up to a hundred, taken apart and put together again in float64.
+    rest = mechanism.subspace.remainder(released)
+    np.testing.assert_allclose(rest, np.tile(rest[0], (len(rest), 1)), atol=1e-11)
+    steps = mechanism.subspace.coordinates(released) - mechanism.center
     steps /= mechanism.noise.scale / 2**10
     np.testing.assert_allclose(steps, np.rint(steps), atol=1e-6)
+
+
+def released_bits(mechanism, faces):
+    """How many releases there are of faces, bit for bit, all with the same noise."""
+    same = key()
+    return len(
+        {
+            exporting.release_latents(mechanism, tf.constant(face[None]), same)
+            .numpy()
+            .tobytes()
+            for face in faces
+        }
+    )
+
+
+def test_a_remainder_leaves_no_trace_in_the_last_bits(mechanism, rng):
+    faces = neighbours(mechanism, rng)
+    assert released_bits(mechanism, faces[:25]) == 1
+    assert released_bits(mechanism, faces[25:]) == 1
+    assert released_bits(mechanism, faces) == 2
+
+
+def test_planted_fault_a_remainder_that_is_not_rounded(mechanism, rng):
+    faces = neighbours(mechanism, rng)
+    mechanism.grid = 2.0**-60  # keeps every bit
+    assert released_bits(mechanism, faces[:25]) > 1
 
 
 def test_noise_has_its_size_and_hides_what_is_beyond_the_clip(mechanism):
@@ -144,10 +179,10 @@ def test_a_ledger_counts_before_noise_is_drawn(exported, pictures, monkeypatch):
     assert released.dtype == np.uint8
     assert [entry.count for entry in ledger.entries] == [3, 3]
 
-    def broken(count):
+    def broken(self):
         raise OSError
 
-    monkeypatch.setattr(exporting.secrets, "token_bytes", broken)
+    monkeypatch.setattr(exporting.Randomness, "key", broken)
     with pytest.raises(OSError):
         release(pictures, ledger=ledger, distinct_persons=True)
     assert sum(entry.count for entry in ledger.entries) == 8

@@ -78,7 +78,7 @@ def p_value(scores, releases=8000):
 
 @pytest.mark.parametrize("scores", [SCORES, WILD], ids=["tame", "wild"])
 def test_patches_are_drawn_by_the_exponential_mechanism(scores):
-    """False alarm 1e-3 for each of the two, by randomness from the system."""
+    """False alarm 1e-3 for each of the two, in a run with `--fresh`."""
     assert p_value(scores) > FALSE_ALARM
 
 

@@ -1,4 +1,4 @@
-"""Keys from the operating system."""
+"""Keys, and helpers beside the tests."""
 
 import os
 import pathlib
@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 @pytest.fixture
 def key() -> np.ndarray:
-    """A new key each run; pytest shows the key of a failed test."""
+    """A key, new in each run with `--fresh`; pytest shows the key of a failed test."""
     key = np.frombuffer(os.urandom(32), np.uint8)
     print(f"key: {key.tobytes().hex()}")
     return key

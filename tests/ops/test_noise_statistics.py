@@ -1,8 +1,8 @@
 """gaussian_noise is standard normal and independent across keys and streams.
 
-Keys are new in each run. The checks below raise a false alarm in fewer than one run of
-100,000: each of the some ten statistics is asked for five standard deviations or for a
-p-value above 1e-6.
+Keys are new in each run with `--fresh`. The checks below raise a false alarm in fewer
+than one such run of 100,000: each of the some ten statistics is asked for five standard
+deviations or for a p-value above 1e-6.
 """
 
 import numpy as np

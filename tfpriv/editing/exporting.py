@@ -8,7 +8,6 @@ what that adds to delta.
 
 import math
 import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from tfpriv.editing.stylegan.generator import PSI, TRUNCATED_LAYERS, StyleGAN
 from tfpriv.files import atomic_file, new_directory
 from tfpriv.ops import loader
 from tfpriv.ops.noise import KEY_BYTES
+from tfpriv.randomness import Randomness
 
 RECORD = "release.json"
 _KIND, _VERSION = "tfpriv-release", 1
@@ -239,7 +239,7 @@ class PictureRelease:
         write = ledger.spend if isinstance(ledger, Journal) else ledger.record
         for event in self._events:
             write(event, unit=self.unit, purpose=self._purpose, count=count)
-        key = np.frombuffer(secrets.token_bytes(KEY_BYTES), np.uint8)
+        key = np.frombuffer(Randomness().key(), np.uint8)
         released = self._model.serve(pictures, key)["pictures"]
         return np.rint(released).astype(np.uint8)
 
