@@ -192,18 +192,34 @@ print(loaded.serve(tf.ones([1, 3])).shape)
     assert "(1, 1)" in small.run_script(script, tmp_path / "exported")
 
 
-def test_an_export_of_one_file_takes_no_folders_place(tmp_path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "mine").touch()
-    ledger = trained().privacy.ledger
-    with pytest.raises(OSError, match="results"):
-        exporting.export(
-            lambda path: Path(path).write_bytes(b"one file"),
-            ledger,
-            1e-5,
-            tmp_path / "results",
-        )
-    assert (tmp_path / "results" / "mine").is_file()
+def export_files(target, *endings):
+    """Exports as a format of files does, which writes them beside each other."""
+
+    def export_to(path):
+        for ending in ("", *endings):
+            Path(path).with_suffix(ending or Path(path).suffix).write_bytes(b"new")
+
+    return exporting.export(export_to, trained().privacy.ledger, 1e-5, target)
+
+
+@pytest.mark.parametrize("folder", [True, False])
+def test_an_export_loses_no_other_things(folder, tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    (results / "mine").touch()
+    with pytest.raises(FileExistsError, match=r"other things.*results.*\['mine'\]"):
+        trained().export(results) if folder else export_files(results)
+    assert [path.name for path in tmp_path.rglob("*")] == ["results", "mine"]
+
+
+def test_an_export_of_files_brings_all_of_them_and_the_ledger(tmp_path):
+    model = trained()
+    model.export(tmp_path / "model.xml", verbose=False)  # what it replaces
+    place = export_files(tmp_path / "model.xml", ".bin")
+    assert Ledger.load(place).epsilon(1e-5) > 0
+    names = ["model.bin", "model.xml", f"model.xml.{exporting.LEDGER_NAME}"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert (tmp_path / "model.xml").read_bytes() == b"new"
 
 
 # Nothing secret.

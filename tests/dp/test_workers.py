@@ -18,7 +18,7 @@ import tfpriv.dp as dp
 from tfpriv.accounting import Journal, mechanisms
 
 START = """
-import itertools, json, os, sys
+import itertools, json, os, sys, warnings
 index, ports = int(sys.argv[1]), json.loads(sys.argv[2])
 folder = sys.argv[3]
 os.environ["TF_CONFIG"] = json.dumps({
@@ -109,12 +109,20 @@ again.set_weights([np.ones((3, 1)), np.ones(1)])
 dp.fit_on_workers(again, sampler(3), 1, journal=journal)
 found["resumed"] = len(again.privacy.ledger)
 
-with strategy.scope():
-    budget = dp.DPSGD.for_budget(2.0, 1e-5, population=9, batch_size=3, steps=4)
-    model = small.private(budget)
+def with_budget():
+    with strategy.scope():
+        budget = dp.DPSGD.for_budget(2.0, 1e-5, population=9, batch_size=3, steps=4)
+        return small.private(budget)
+
+model = with_budget()
 found["budget"] = dp.fit_on_workers(model, sampler(3), 100)
 found["epsilon"] = model.privacy.epsilon(1e-5)
 found["spent"] = refused(lambda: dp.fit_on_workers(model, sampler(3), 1))
+
+with warnings.catch_warnings(record=True) as said:
+    warnings.simplefilter("always")
+    dp.fit_on_workers(with_budget(), sampler(1), 1)
+found["small"] = [str(w.message) for w in said if "calibrated" in str(w.message)]
 
 model = private()
 everything = sampler(3, rows=slice(None))
@@ -251,6 +259,14 @@ def test_the_budget_holds_on_all_workers(kept):
         assert worker["budget"] == 4
         assert worker["epsilon"] <= 2.0
         assert "budget is spent" in worker["spent"]
+
+
+@pytest.mark.slow
+def test_the_chief_says_that_batches_are_small(kept):
+    _, (chief, other) = kept
+    assert len(chief["small"]) == 1
+    assert "1 of 9 are drawn" in chief["small"][0]
+    assert other["small"] == []
 
 
 @pytest.mark.slow

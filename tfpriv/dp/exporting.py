@@ -2,11 +2,12 @@
 
 import os
 import pathlib
-import shutil
 import tempfile
 
 LEDGER_NAME = "privacy_ledger.json"
 STATEMENT_NAME = "privacy_statement.json"
+_EXTRA = "assets.extra"  # where SavedModel keeps users' own files
+_SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", _EXTRA}
 
 
 def save(keras_save, filepath, overwrite, **kwargs):
@@ -46,28 +47,47 @@ def export(export_to, ledger, delta, filepath, accountant="rdp"):
         export_to: Function that exports to the path that it is given.
         ledger: `Ledger` that speaks for the weights.
         delta: Float for the statement.
-        filepath: Where the artifact must be.
+        filepath: Where the artifact must be; an earlier one is replaced.
         accountant: Of the statement, too.
 
     Returns:
         Where the ledger is.
+
+    Raises:
+        FileExistsError: If other things are at `filepath`, which would be lost.
     """
     target = pathlib.Path(filepath)
+    _check_replaceable(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        fresh = pathlib.Path(folder) / target.name
+        fresh = pathlib.Path(folder) / "new" / target.name
+        fresh.parent.mkdir()
         export_to(str(fresh))
         if fresh.is_dir():
-            extra = fresh / "assets.extra"  # where SavedModel keeps users' own files
+            extra = fresh / _EXTRA
             extra.mkdir(exist_ok=True)
             ledger.save(extra / LEDGER_NAME)
             statement = ledger.statement(delta, "json", accountant)
             (extra / STATEMENT_NAME).write_text(statement)
-            place = target / extra.name / LEDGER_NAME
-            if target.is_dir():
-                shutil.rmtree(target)
-        else:  # a format of one file: the ledger lies beside it
+            place = target / _EXTRA / LEDGER_NAME
+        else:  # a format of one file, or of some: the ledger lies beside them
             place = target.with_name(f"{target.name}.{LEDGER_NAME}")
-            ledger.save(place)
-        fresh.replace(target)
+            ledger.save(fresh.with_name(place.name))
+        if target.is_dir():
+            target.rename(fresh.parent.with_name("old"))
+        # The ledger first: if the rest fails, it says too much of the old artifact.
+        made = sorted(fresh.parent.iterdir(), key=lambda path: path.name != place.name)
+        for path in made:
+            path.replace(target.with_name(path.name))
     return place
+
+
+def _check_replaceable(target):
+    if target.is_dir():
+        others = sorted({entry.name for entry in target.iterdir()} - _SAVED_MODEL)
+        if others:
+            raise FileExistsError(
+                "The folder holds other things than a SavedModel, which would be lost. "
+                "Expected a new folder, or an earlier export. "
+                f"Received: filepath={target}, which holds {others[:5]}"
+            )

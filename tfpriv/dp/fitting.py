@@ -54,7 +54,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     validation_data = _public(kwargs.pop("validation_data", None))
     _check_callbacks(model, callbacks, validated=validation_data is not None)
     _warn_if_trained_on(validation_data, sampler)
-    _warn_of_small_batches(model.optimizer.planned_batches, sampler)
+    warn_of_small_batches(model.optimizer.planned_batches, sampler)
     mechanism = mechanism_of(model, sampler)
     model.privacy.check(mechanism)
     model._prepare(sampler.element_spec())
@@ -222,7 +222,7 @@ def _warn_if_trained_on(validation_data, sampler):
         )
 
 
-def _warn_of_small_batches(planned, sampler):
+def warn_of_small_batches(planned, sampler):
     """Noise that was calibrated for large batches drowns small ones."""
     if planned is None or not isinstance(sampler, PoissonSampler):
         return

@@ -67,6 +67,8 @@ def fit_on_workers(model, sampler, steps, *, journal=None):
         stack.enter_context(fitting.clean_after_failure(model))
         stack.enter_context(model.privacy.training(journal if is_chief else None))
         _agree(model, strategy, sampler, steps, mechanism)
+        if is_chief:  # it speaks for all
+            fitting.warn_of_small_batches(model.optimizer.planned_batches, sampler)
         steps = _affordable(model, mechanism, steps)
         step = _make_step(model, strategy, sampler)
         pay = _make_pay(model, strategy, mechanism)
@@ -119,7 +121,7 @@ def _affordable(model, mechanism, steps):
     if budget is None:
         return steps
     left = steps_within_budget(*budget, mechanism=mechanism, ledger=ledger)
-    if model.distribute_strategy.extended.should_checkpoint:  # the chief says it
+    if model.distribute_strategy.extended.should_checkpoint:
         warn_of_large_delta(model.optimizer, mechanism, ledger)
         warn_of_early_stop(budget, mechanism, left, steps, ledger)
     return min(steps, left)
