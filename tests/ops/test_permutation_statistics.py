@@ -1,8 +1,8 @@
 """permutations are uniform, and unrelated across nonces and keys.
 
-Keys are new in each run with `--fresh`. Each test asks one or two chi-square statistics
-for a p-value above 1e-7: all of them together raise a false alarm in fewer than one such
-run of 500,000.
+Keys are new in each run with `--fresh`. Each test asks one or two chi-square
+statistics for a p-value above 1e-7: all of them together raise a false alarm in fewer
+than one such run of 500,000.
 """
 
 import itertools
