@@ -10,6 +10,7 @@ that needs no TensorFlow, in a module of others that do, says so: its parser's d
 
 import argparse
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -87,8 +88,10 @@ def _import_tensorflow_quietly() -> None:
 
     They come from its libraries while they load, say nothing about the user's work, and
     some look like errors ("failed call to cuInit"). If the import fails, all is shown.
+    Later lines of its log are about our code (retracing, what a processor lacks).
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as noise:
