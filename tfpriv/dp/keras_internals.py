@@ -9,7 +9,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-from keras.src.backend import AutocastScope
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.losses import loss as loss_module
 from keras.src.trainers.compile_utils import CompileLoss
@@ -150,25 +149,6 @@ def seeds_of_example(generators, seeds):
             del generator.next
 
 
-@contextlib.contextmanager
-def counted_draws(layer):
-    """Inside, every seed that the layer and those below it draw is put into a list."""
-    draws: list = []
-
-    def counting(draw):
-        def next_seed(ordered=True):
-            draws.append(draw)
-            return draw(ordered)
-
-        return next_seed
-
-    with contextlib.ExitStack() as stack:
-        for generator in seed_generators(layer):
-            counted = counting(generator.next)
-            stack.enter_context(instead_of(generator, "next", counted))
-        yield draws
-
-
 def with_mask_of(source, target):
     """`target`, carrying the Keras mask of `source`."""
     mask = get_keras_mask(source)
@@ -214,11 +194,6 @@ def instead_of(layer, name, value):
 def without_weight_regularisation(model):
     """Context manager: inside, the model's loss is without weight regularisers."""
     return instead_of(model, "_get_regularization_losses", list)
-
-
-def has_losses_of_its_own(model):
-    """Whether `add_loss` or an activity regulariser added to the last call's loss."""
-    return any(layer._get_own_losses() for layer in flatten_layers(model))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,16 +242,3 @@ class Output:
 
 
 _OF_LOGITS = {"Softmax": tf.nn.softmax, "Sigmoid": tf.sigmoid}
-
-
-def copy_of(output):
-    """An identical tensor, with what Keras attached to it."""
-    found = Output.of(output)
-    return dataclasses.replace(found, value=tf.identity(output)).attach()
-
-
-def autocast(layer):
-    """Context manager: inside, the layer's weights are read as in its `__call__`."""
-    if layer.autocast and layer.compute_dtype is not None:
-        return AutocastScope(layer.compute_dtype)
-    return contextlib.nullcontext()

@@ -1,23 +1,19 @@
 """Does the fast engine see everything? Asked once, on made-up data, before training.
 
-By structure: in the traced graph no trainable weight may reach the loss except through
-tensors at which the rule of its layer answers for it. By trial: gradients of single
-examples must be those of plain TensorFlow, and one example must not move another's.
+By structure: in the traced graph no weight whose layer has a rule may reach the loss
+except through tensors at which the rule answers for it; one that does is differentiated
+as it is. By trial: gradients of single examples must be those of plain TensorFlow.
 """
 
 import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
-from tfpriv.dp.clipping import ghost
+from tfpriv.dp.clipping import ghost, per_example, vectorized
 from tfpriv.dp.clipping.problem import Chunk, example_seeds
-from tfpriv.dp.clipping.rules import NotCoveredError, any_layer, rule_of
+from tfpriv.dp.clipping.rules import NotCoveredError, rule_of
 
 TOLERANCE = {2: 0.1, 4: 2e-3, 8: 1e-6}  # by bytes of the dtype, of a gradient's norm
-
-# Layers that mix examples at random (`MixUp`) sometimes leave four as they are: with
-# Keras' own in one of 20 trials.
-_TRIALS_AT_RANDOM = 5
 
 
 class Examination:
@@ -27,55 +23,81 @@ class Examination:
         problem: `Problem` whose model is built.
         spec: Dict of `tf.TensorSpec` for one example.
 
+    Attributes:
+        graph: Of one example's pass.
+
     Raises:
         NotCoveredError: If the engine would not be exact; the message says why.
     """
 
     def __init__(self, problem, spec):
         self._problem = problem
+        generators = len(problem.seed_generators)
+        self.graph = self._trace_alone(
+            {**spec, "seeds": [tf.TensorSpec([2], tf.int64)] * generators}
+        )
         any_size = tf.nest.map_structure(
             lambda s: tf.TensorSpec([None, *s.shape], s.dtype), spec
         )
-        seeds = [tf.TensorSpec([None, 2], tf.int64) for _ in problem.seed_generators]
+        any_size["seeds"] = [tf.TensorSpec([None, 2], tf.int64)] * generators
         function = tf.function(self._pass, autograph=False)
-        self._traced = function.get_concrete_function({**any_size, "seeds": seeds})
-        self.graph = self._traced.graph
+        self._traced = function.get_concrete_function(any_size)
+
+    def _trace_alone(self, spec):
+        """One example's pass; weights that are used past their layers come to light."""
+        found: set = set()
+
+        def one(example):
+            data = tf.nest.map_structure(lambda t: tf.expand_dims(t, 0), example)
+            seen = ghost.alone(self._problem, data)
+            found.update(_used_elsewhere(self._problem, seen))
+            parts = [
+                tensor
+                for of_weight in seen.parts
+                for part in of_weight
+                for tensor in per_example.taken_apart(part)[0]
+            ]
+            _refuse_sizes_of_its_own(parts, spec)
+            return seen.loss, parts
+
+        traced = tf.function(one, autograph=False).get_concrete_function(spec)
+        if not found:
+            return traced.graph
+        self._problem.directly |= found
+        return tf.function(one, autograph=False).get_concrete_function(spec).graph
 
     def _pass(self, data):
         """Norms, losses and the sum of the unclipped gradients."""
+        problem = self._problem
         first = tf.nest.flatten(data["x"])[0]
         chunk = Chunk(data, unit_present=tf.fill([tf.shape(first)[0]], True))
-        seen = ghost.watched_pass(self._problem, chunk)
-        if keras_internals.has_losses_of_its_own(self._problem.model):
-            raise NotCoveredError("a layer adds a loss of its own over the whole batch")
-        _refuse_what_is_no_batch(seen)
-        _refuse_leaks(self._problem, seen)
-        gradients = ghost.per_variable(self._problem, chunk, seen)
+        problem.map_examples = vectorized.vectorized
+        try:
+            seen = ghost.every_example(problem, chunk)
+        except vectorized.NOT_VECTORIZABLE:
+            problem.map_examples = vectorized.one_by_one
+            seen = ghost.every_example(problem, chunk)
+        self._before = len(seen.losses.graph.get_operations())
+        gradients = ghost.per_variable(problem, chunk, seen)
         ones = tf.ones_like(seen.losses, tf.float64)
         sums = ghost.weighted_sums(
             gradients, [ones] * len(gradients), tf.cast(ones, tf.bool)
         )
-        for variable, total in zip(self._problem.keras_variables, sums, strict=True):
+        for variable, total in zip(problem.keras_variables, sums, strict=True):
             if not total.shape.is_compatible_with(variable.shape):
                 raise _wrong_rule(variable)
         return tf.stack(ghost.norms_of(gradients)[0], axis=1), seen.losses, sums
 
-    def _run(self, data):
-        """Norms `(examples, variables)`, losses and sums, on made-up data."""
-        try:
-            norms, losses, sums = self._traced(data)
-        except tf.errors.InvalidArgumentError as error:
-            raise NotCoveredError(_NO_BATCH) from error
-        if len(norms) != len(losses):
-            raise NotCoveredError(_NO_BATCH)
-        return norms, losses, sums
+    @property
+    def operations_of_all(self):
+        """What is done with the examples' passes when all are there."""
+        return self._traced.graph.get_operations()[self._before :]
 
-    def try_out(self, few, others, gradient_of_one):
+    def try_out(self, few, gradient_of_one):
         """Raises `NotCoveredError` unless the gradients are those of single examples.
 
         Args:
             few: Dict of made-up examples.
-            others: As many other ones.
             gradient_of_one: Function from one example's dict (no leading axis, with
                 `seeds`) to its gradients, as plain TensorFlow computes them.
         """
@@ -83,22 +105,9 @@ class Examination:
         seeds = example_seeds(self._problem, examples)
         for i in range(examples):
             self._compare(_row({**few, "seeds": seeds}, i), gradient_of_one)
-        for _ in range(_TRIALS_AT_RANDOM if seeds else 1):
-            self._refuse_mixing(few, others, example_seeds(self._problem, examples))
-
-    def _refuse_mixing(self, few, others, seeds):
-        """Moves one example after the other, and looks at the rest."""
-        norms, losses, _ = self._run({**few, "seeds": seeds})
-        for i in range(len(norms)):
-            moved = tf.nest.map_structure(lambda a, b, i=i: _with(a, b, i), few, others)
-            moved["seeds"] = seeds
-            now = self._run(moved)
-            for before, after in ((norms, now[0]), (losses, now[1])):
-                if not self._close(np.delete(before, i, 0), np.delete(after, i, 0)):
-                    raise NotCoveredError("in training, its layers mix the examples")
 
     def _compare(self, one, gradient_of_one):
-        norms, _, sums = self._run(one)
+        norms, _, sums = self._traced(one)
         wanted = gradient_of_one(tf.nest.map_structure(lambda t: t[0], one))
         wanted = [np.asarray(g, "float64").ravel() for g in wanted]
         scale = np.sqrt(sum(np.sum(g**2) for g in wanted))
@@ -111,11 +120,6 @@ class Examination:
             off = max(off, abs(float(norm) - np.linalg.norm(g)))
             if not off <= self._tolerance * scale + 1e-30:
                 raise _wrong_rule(variable)
-
-    def _close(self, before, after):
-        return np.allclose(
-            before, after, self._tolerance, 1e-6 * np.abs(before).max(initial=0), True
-        )
 
     @property
     def _tolerance(self):
@@ -131,62 +135,39 @@ class Examination:
         return [
             layer
             for layer in keras_internals.flatten_layers(self._problem.model)
-            if rule_of(layer) is any_layer.rule
+            if rule_of(layer) is None
             and any(v.trainable for v in keras_internals.own_variables(layer))
         ]
-
-
-def folds_of(problem, spec):
-    """How many rows of each tap belong to one example.
-
-    Some models lay parts of an example (captions, frames) side by side among the
-    examples. In a pass over a known number of them the sizes tell how many; that the
-    parts of one example follow each other is left to `try_out`.
-    """
-    sized = tf.nest.map_structure(
-        lambda s: tf.TensorSpec([_COUNTED, *s.shape], s.dtype), spec
-    )
-    seeds = [tf.TensorSpec([_COUNTED, 2], tf.int64) for _ in problem.seed_generators]
-    sizes: list = []
-
-    def count(data):
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            taps, _ = ghost.watched_call(problem, data, tape)
-        sizes.extend(tap.tensors[0].shape[0] or _COUNTED for tap in taps)
-
-    tf.function(count, autograph=False).get_concrete_function({**sized, "seeds": seeds})
-    if any(size % _COUNTED for size in sizes):
-        raise NotCoveredError(_NO_BATCH)
-    return [size // _COUNTED for size in sizes]
-
-
-_COUNTED = 11  # examples: a number that no layer's own sizes are multiples of
-_NO_BATCH = "a layer is called on something else than one row for each example"
 
 
 def _wrong_rule(variable):
     return NotCoveredError(f"the rule for weight '{variable.path}' is wrong")
 
 
-def _refuse_what_is_no_batch(seen):
-    """The number of examples is not known when a model is traced; other sizes are."""
-    for tap, gradients in zip(seen.taps, seen.gradients, strict=True):
-        sizes = [t.shape[0] for t in tap.tensors] if gradients is not None else []
-        if any(size is not None for size in sizes):
-            raise NotCoveredError(f"{_NO_BATCH}: '{tap.layer.name}'")
+def _refuse_sizes_of_its_own(parts, spec):
+    """What is laid side by side must be as large for every example."""
+    if all(s.shape.is_fully_defined() for s in tf.nest.flatten(spec)):
+        whole = all(t.shape.is_fully_defined() for t in parts)
+    else:  # all examples of a batch are as long
+        whole = all(t.shape[0] is not None for t in parts)
+    if not whole:
+        raise NotCoveredError(
+            "a layer is called on tensors whose size may change from example to example"
+        )
 
 
 def _row(data, i):
     return tf.nest.map_structure(lambda t: t[i : i + 1], data)
 
 
-def _with(rows, others, i):
-    return tf.concat([rows[:i], others[i : i + 1], rows[i + 1 :]], axis=0)
+def _used_elsewhere(problem, seen):
+    """Follows every weight through the graph, tap by tap, to the loss.
 
-
-def _refuse_leaks(problem, seen):
-    """Follows every weight through the graph, tap by tap, to the losses."""
-    graph = seen.losses.graph
+    Returns:
+        Identities of those that reach it past the tensors at which they are answered
+        for.
+    """
+    graph = seen.loss.graph
     weights = _weights_by_handle(problem)
     reached = {
         id(inner): {weights[id(outer)]}
@@ -209,12 +190,7 @@ def _refuse_leaks(problem, seen):
                 left = left - (claimed - given)
             if left:
                 reached[id(output)] = left
-    leaked = reached.get(id(seen.losses), set())
-    paths = [v.path for v in problem.keras_variables if id(v) in leaked]
-    if paths:
-        raise NotCoveredError(
-            f"weights are used outside of their layers' calls: {paths}"
-        )
+    return reached.get(id(seen.loss), set()) - seen.directly
 
 
 def _weights_by_handle(problem):

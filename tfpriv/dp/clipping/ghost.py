@@ -1,9 +1,11 @@
 """The fast engine: clipped sums for little more than the price of plain gradients.
 
-One forward pass; the loss's gradient at the outputs of the layers only; from these and
-the layers' inputs each example's gradient norm; and, once the factors are known, one
-weighted product per weight. No gradient is computed twice and, where that is dearer,
-no example's gradient is ever formed ("ghost norm", "book-keeping").
+Every example goes forward through the model, and its loss's gradient back to the
+outputs of the layers, by itself (as in `vectorized`, so that no layer can mix
+examples); from these and the layers' inputs come all examples' gradient norms; and,
+once the factors are known, one weighted product per weight. No gradient is computed
+twice and, where that is dearer, no example's gradient is ever formed ("ghost norm",
+"book-keeping").
 
 References:
     - Bu et al., "Differentially private optimization on large model at small cost",
@@ -20,8 +22,14 @@ import tensorflow as tf
 
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import scaling, vectorized
-from tfpriv.dp.clipping.losses import per_example_losses
-from tfpriv.dp.clipping.per_example import Whole, by_unit, combine, of_examples
+from tfpriv.dp.clipping.per_example import (
+    Whole,
+    by_unit,
+    combine,
+    computed,
+    of_examples,
+    taken_apart,
+)
 from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.clipping.taps import tapped
 
@@ -29,8 +37,9 @@ from tfpriv.dp.clipping.taps import tapped
 def clipped_sum(problem, chunk, clip):
     """Sum of the clipped gradients of the units in one chunk; see `vectorized`."""
     if tf.executing_eagerly():
-        return vectorized.clipped_sum(problem, chunk, clip)
-    seen = watched_pass(problem, chunk)
+        simply = dataclasses.replace(problem, map_examples=vectorized.map_examples)
+        return vectorized.clipped_sum(simply, chunk, clip)
+    seen = every_example(problem, chunk)
     gradients = per_variable(problem, chunk, seen)
     norms, rounding = norms_of(gradients)
 
@@ -45,66 +54,149 @@ def clipped_sum(problem, chunk, clip):
 
 @dataclasses.dataclass
 class Pass:
-    """What one pass through model and loss left behind.
+    """What every example left behind, after it went through model and loss.
 
     Args:
-        taps: List of `Tap`.
-        gradients: For each tap the list of the loss's gradients at its tensors, or
-            `None` if the loss does not depend on them.
+        parts: For each variable of the problem a list of gradients (`per_example`),
+            and how many rows of each belong to one example.
         losses: `(examples,)`, without weight regularisers.
         penalty: The sum of these, which is part of every example's loss.
         penalised: Pairs of a Keras variable and the penalty's gradient.
         y_pred: Predictions.
     """
 
-    taps: list
-    gradients: list
+    parts: list
     losses: Any
     penalty: Any
     penalised: list
     y_pred: Any
 
 
-def watched_pass(problem, chunk):
-    """Runs model and loss on a chunk and differentiates, but not to the weights."""
-    batch = {name: part for name, part in chunk.data.items() if name != "seeds"}
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        taps, y_pred = watched_call(problem, chunk.data, tape)
-        with keras_internals.without_weight_regularisation(problem.model):
-            losses = per_example_losses(problem, batch, y_pred)
-        total = tf.reduce_sum(losses) * tf.cast(problem.loss_scale, losses.dtype)
-    gradients = tape.gradient(total, [tap.tensors for tap in taps])
-    gradients = [
-        _unscaled(problem, found, tap)
-        for tap, found in zip(taps, gradients, strict=True)
+def every_example(problem, chunk):
+    """The `Pass` of a chunk, each example alone."""
+    forms: dict = {}
+
+    def one(example):
+        data = tf.nest.map_structure(lambda t: tf.expand_dims(t, 0), example)
+        seen = alone(problem, data)
+        found = [[taken_apart(part) for part in parts] for parts in seen.parts]
+        outputs = [keras_internals.Output.of(t) for t in tf.nest.flatten(seen.y_pred)]
+        forms.update(found=found, outputs=outputs, y_pred=seen.y_pred)
+        tensors = [[tensors for tensors, _ in parts] for parts in found]
+        return tensors, seen.loss, [output.tensors for output in outputs]
+
+    tensors, losses, outputs = problem.map_examples(one, chunk.data)
+    parts = [
+        [_joined_rows(*pair) for pair in zip(form, found, strict=True)]
+        for form, found in zip(forms["found"], tensors, strict=True)
     ]
+    outputs = [
+        dataclasses.replace(
+            output, **{name: tf.squeeze(t, 1) for name, t in rows.items()}
+        ).attach()
+        for output, rows in zip(forms["outputs"], outputs, strict=True)
+    ]
+    y_pred = tf.nest.pack_sequence_as(forms["y_pred"], outputs)
     penalty, penalised = _penalties(problem, losses.dtype)
-    return Pass(taps, gradients, losses, penalty, penalised, y_pred)
+    return Pass(parts, losses, penalty, penalised, y_pred)
 
 
-def watched_call(problem, data, tape):
-    """Runs the model for training; returns its taps and predictions."""
-    # One fresh seed for all: every example has rows of its own in each mask.
-    seeds = [seed[0] for seed in data["seeds"]]
+def _joined_rows(form, tensors):
+    """One gradient of all examples' rows, and how many of them each example has."""
+    of_one, rebuilt = form
+    rows = of_one[0].shape[0]
+    joined = []
+    for one, stacked in zip(of_one, tensors, strict=True):
+        flat = tf.reshape(stacked, tf.concat([[-1], tf.shape(stacked)[2:]], axis=0))
+        joined.append(tf.ensure_shape(flat, [None, *one.shape[1:]]))
+    return rebuilt(joined), rows
+
+
+@dataclasses.dataclass
+class Alone:
+    """What one example left behind.
+
+    Args:
+        taps: List of `Tap`.
+        gradients: For each tap the list of the loss's gradients at its tensors, or
+            `None` if the loss does not depend on them.
+        parts: For each variable of the problem a list of gradients.
+        directly: Identities of the weights that no rule answered for.
+        loss: Scalar, without weight regularisers.
+        y_pred: Predictions, a batch of one.
+    """
+
+    taps: list
+    gradients: list
+    parts: list
+    directly: set
+    loss: Any
+    y_pred: Any
+
+
+def alone(problem, data):
+    """Runs model and loss on a batch of one example and differentiates.
+
+    To the weights only where no rule answers for them.
+    """
+    batch = {name: part for name, part in data.items() if name != "seeds"}
     with (
-        keras_internals.seeds_of_example(problem.seed_generators, seeds),
-        tapped(problem.model, tape) as taps,
+        keras_internals.seeds_of_example(
+            problem.seed_generators, [seed[0] for seed in data["seeds"]]
+        ),
+        tf.GradientTape(watch_accessed_variables=False) as tape,
     ):
-        y_pred = keras_internals.call_model(problem.model, data["x"], training=True)
-    return taps, y_pred
+        tape.watch(problem.variables)
+        with tapped(problem.model, tape) as taps:
+            y_pred = keras_internals.call_model(
+                problem.model, batch["x"], training=True
+            )
+        with keras_internals.without_weight_regularisation(problem.model):
+            loss = problem.loss(batch, y_pred)
+        scaled = loss * tf.cast(problem.loss_scale, loss.dtype)
+    left = taps.directly | problem.directly
+    directly = [v for v in problem.keras_variables if id(v) in left]
+    sources = [tap.tensors for tap in taps], [v.value for v in directly]
+    of_taps, of_weights = tape.gradient(scaled, sources)
+    gradients = [
+        _unscaled(problem, found, tap) for tap, found in zip(taps, of_taps, strict=True)
+    ]
+    parts = _by_rules(problem, taps, gradients)
+    for variable, g in zip(directly, of_weights, strict=True):
+        parts[id(variable)] = [] if g is None else [_alone_and_whole(problem, g)]
+    return Alone(taps, gradients, list(parts.values()), left, loss, y_pred)
+
+
+def _by_rules(problem, taps, gradients):
+    """What the rules make of the gradients at their tensors, by weight."""
+    parts: dict = {id(v): [] for v in problem.keras_variables}
+    for tap, found in zip(taps, gradients, strict=True):
+        if found is not None:
+            for variable, gradient in tap.gradients(found):
+                if id(variable) in parts:  # not if it is frozen
+                    parts[id(variable)].append(gradient)
+    return parts
+
+
+def _alone_and_whole(problem, g):
+    return Whole(tf.expand_dims(_unscaled_one(problem, vectorized.dense(g)), 0))
 
 
 def _unscaled(problem, gradients, tap):
     if all(g is None for g in gradients):
         return None
-    found = []
-    for g, tensor in zip(gradients, tap.tensors, strict=True):
-        g = tf.zeros_like(tensor) if g is None else tf.convert_to_tensor(g)
-        g = tf.cast(g, sum_dtype(g.dtype))
-        if problem.loss_scale != 1.0:  # a pass over all of it
-            g = g / tf.cast(problem.loss_scale, g.dtype)
-        found.append(g)
-    return found
+    return [
+        _unscaled_one(
+            problem, tf.zeros_like(tensor) if g is None else vectorized.dense(g)
+        )
+        for g, tensor in zip(gradients, tap.tensors, strict=True)
+    ]
+
+
+def _unscaled_one(problem, g):
+    g = tf.cast(g, sum_dtype(g.dtype))
+    # A division is a pass over all of it.
+    return g if problem.loss_scale == 1.0 else g / tf.cast(problem.loss_scale, g.dtype)
 
 
 def _penalties(problem, dtype):
@@ -123,22 +215,19 @@ def _penalties(problem, dtype):
 
 def per_variable(problem, chunk, seen):
     """One per-example gradient for each variable of the problem, by unit."""
-    parts: dict = {id(v): [] for v in problem.keras_variables}
-    folds = problem.folds or [1] * len(seen.taps)
-    for tap, fold, gradients in zip(seen.taps, folds, seen.gradients, strict=True):
-        if gradients is not None:
-            for variable, gradient in tap.gradients(gradients):
-                if id(variable) in parts:  # not if it is frozen
-                    parts[id(variable)].append(of_examples(gradient, fold))
+    found = {
+        id(v): [of_examples(computed(part), rows) for part, rows in parts]
+        for v, parts in zip(problem.keras_variables, seen.parts, strict=True)
+    }
     examples = tf.shape(seen.losses)[:1]
     for variable, gradient in seen.penalised:
         same = tf.cast(gradient, sum_dtype(gradient.dtype))
         same = tf.broadcast_to(same, tf.concat([examples, tf.shape(same)], axis=0))
-        parts[id(variable)].append(
+        found[id(variable)].append(
             Whole(tf.ensure_shape(same, [None, *gradient.shape]))
         )
-    problem.refuse_unreached([p or None for p in parts.values()])
-    return [by_unit(combine(p), chunk) for p in parts.values()]
+    problem.refuse_unreached([p or None for p in found.values()])
+    return [by_unit(combine(p), chunk) for p in found.values()]
 
 
 def norms_of(gradients):

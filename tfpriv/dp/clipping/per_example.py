@@ -20,6 +20,7 @@ References:
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -258,6 +259,40 @@ class Sum(Products):
 
     def whole(self):
         return Whole(self.outer.whole().gradient + self.lookup.whole().gradient)
+
+
+@dataclasses.dataclass
+class Later:
+    """Gradients that are cheaper to compute for all examples at once.
+
+    Args:
+        compute: Function from `tensors` to one of the gradients above.
+        tensors: List of tensors, leading axis: examples.
+    """
+
+    compute: Callable
+    tensors: list
+
+
+def computed(gradient):
+    """The gradient itself, where it was left for later."""
+    if isinstance(gradient, Later):
+        return gradient.compute(*gradient.tensors)
+    return gradient
+
+
+def taken_apart(gradient):
+    """All tensors of a gradient, and a function that makes the same around others."""
+    fields = {f.name: getattr(gradient, f.name) for f in dataclasses.fields(gradient)}
+    flat = tf.nest.flatten(fields)
+    places = [i for i, value in enumerate(flat) if tf.is_tensor(value)]
+
+    def rebuilt(tensors):
+        for i, tensor in zip(places, tensors, strict=True):
+            flat[i] = tensor
+        return type(gradient)(**tf.nest.pack_sequence_as(fields, flat))
+
+    return [flat[i] for i in places], rebuilt
 
 
 def _sum_of_products(left, right):

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfpriv.dp import keras_internals, validate
 from tfpriv.dp.clipping import ghost, vectorized
-from tfpriv.dp.clipping.coverage import Examination, folds_of
+from tfpriv.dp.clipping.coverage import Examination
 from tfpriv.dp.clipping.problem import Chunk, Problem, example_seeds
 from tfpriv.dp.clipping.rules import NotCoveredError
 from tfpriv.warning import warn
@@ -78,7 +78,7 @@ class _Found:
 
 def _examine(problem, spec, engine, strategy):
     with strategy.scope():
-        few, others = (_made_up_batch(spec, seed) for seed in (0, 1))
+        few = _made_up_batch(spec)
         validate.check_layers(problem.model)
         y_pred = keras_internals.call_model(problem.model, few["x"], training=False)
         validate.check_layers(problem.model)  # some make their layers when called
@@ -89,7 +89,7 @@ def _examine(problem, spec, engine, strategy):
     why_not = None
     if engine != "vectorized":
         try:
-            return _try_ghost(problem, spec, few, others, traced)
+            return _try_ghost(problem, spec, few, traced)
         except NotCoveredError as error:
             why_not = error.reason
     if engine == "ghost":
@@ -100,23 +100,23 @@ def _examine(problem, spec, engine, strategy):
     return _settle_for_vectorized(problem, few, traced, why_not)
 
 
-def _try_ghost(problem, spec, few, others, traced):
-    problem.folds = folds_of(problem, spec)
+def _try_ghost(problem, spec, few, traced):
     examination = Examination(problem, spec)
-    examination.try_out(few, others, lambda one: traced(one)[0])
-    problem.map_examples = vectorized.map_examples  # for models run eagerly
+    examination.try_out(few, lambda one: traced(one)[0])
     unknown = examination.layers_without_rule()
     said = [_without_rule(unknown)] if unknown else []
-    return _Found(
-        ghost.clipped_sum, _bytes_per_example(examination.graph, batched=True), said
-    )
+    if problem.map_examples is vectorized.one_by_one:
+        said.append(_not_vectorizable(problem.model))
+    size = _bytes_per_example(_that_depend(examination.graph))
+    size += _bytes_per_example(examination.operations_of_all, batched=True)
+    return _Found(ghost.clipped_sum, size, said)
 
 
 def _without_rule(layers):
     names = ", ".join(f"'{layer.name}' ({type(layer).__name__})" for layer in layers)
     return (
-        f"No clipping rule for {names}: exact, but slower, since these layers' own "
-        "weights are differentiated one example at a time. "
+        f"No clipping rule for {names}: exact, but slower, since the gradients of "
+        "these layers' own weights are computed whole for each example. "
         "`tfpriv.dp.register_clipping_rule` teaches the engine a layer."
     )
 
@@ -130,19 +130,20 @@ def _settle_for_vectorized(problem, few, traced, why_not):
         )
     problem.map_examples = _choose_mapper(problem, few)
     if problem.map_examples is vectorized.one_by_one:
-        said.append(
-            f"TensorFlow cannot vectorise '{problem.model.name}' over examples; its "
-            "gradients are computed one example at a time: exact, but slower."
-        )
-    size = _bytes_per_example(traced.graph, batched=False)
+        said.append(_not_vectorizable(problem.model))
+    size = _bytes_per_example(traced.graph.get_operations())
     return _Found(vectorized.clipped_sum, size, said)
 
 
-def _made_up_batch(spec, seed):
-    batch = {
-        k: tf.nest.map_structure(lambda s: _made_up(s, seed), v)
-        for k, v in spec.items()
-    }
+def _not_vectorizable(model):
+    return (
+        f"TensorFlow cannot vectorise '{model.name}' over examples; its gradients are "
+        "computed one example at a time: exact, but slower."
+    )
+
+
+def _made_up_batch(spec):
+    batch = {k: tf.nest.map_structure(_made_up, v) for k, v in spec.items()}
     if "sample_weight" in batch:
         batch["sample_weight"] = tf.nest.map_structure(
             tf.ones_like, batch["sample_weight"]
@@ -150,10 +151,10 @@ def _made_up_batch(spec, seed):
     return batch
 
 
-def _made_up(spec, seed):
+def _made_up(spec):
     """Synthetic examples: normal floats, zeros and ones for integers."""
     shape = [MADE_UP] + [4 if d is None else d for d in spec.shape]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     if spec.dtype.is_floating:
         return tf.cast(rng.standard_normal(shape), spec.dtype)
     if spec.dtype == tf.string:
@@ -196,16 +197,34 @@ def _choose_mapper(problem, few):
     return vectorized.vectorized
 
 
-def _bytes_per_example(graph, batched):
+def _that_depend(graph):
+    """Operations between a traced function's arguments and its results."""
+    needed, stack = set(), [t.op for t in graph.outputs]
+    while stack:
+        operation = stack.pop()
+        if operation.name not in needed:
+            needed.add(operation.name)
+            stack.extend(t.op for t in operation.inputs)
+    captured = {id(t) for t in graph.internal_captures}
+    reached = {id(t) for t in graph.inputs} - captured
+    found = []
+    for operation in graph.get_operations():
+        if operation.name in needed and any(id(t) in reached for t in operation.inputs):
+            reached.update(id(t) for t in operation.outputs)
+            found.append(operation)
+    return found
+
+
+def _bytes_per_example(operations, batched=False):
     """What one example's forward and backward pass keeps, as an upper estimate.
 
     Args:
-        graph: Traced for one example or, if `batched`, for any number of them, which
-            is then the first axis of what belongs to examples.
+        operations: Of a graph for one example or, if `batched`, for any number of
+            them, which is then the first axis of what belongs to examples.
         batched: Boolean.
     """
     total = 0
-    for operation in graph.get_operations():
+    for operation in operations:
         for output in operation.outputs:
             shape = output.shape
             if batched:

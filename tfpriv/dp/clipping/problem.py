@@ -21,8 +21,8 @@ class Problem:
         loss_scale: Float by which the loss is multiplied before differentiation and
             the gradients divided after it (mixed precision).
         map_examples: Function that maps over examples; chosen by the probe.
-        folds: For each tap of the ghost engine, how many rows of it belong to one
-            example, one after the other; `None`: one each. Found by the probe.
+        directly: Identities of weights that the ghost engine differentiates itself,
+            since they are used outside of their layers' calls. Found by the probe.
         randomness: Where the seeds of dropout and its like come from.
     """
 
@@ -30,7 +30,7 @@ class Problem:
     compile_loss: Any
     loss_scale: float = 1.0
     map_examples: Callable | None = None
-    folds: list | None = None
+    directly: frozenset = frozenset()
     randomness: Randomness = dataclasses.field(default_factory=Randomness)
 
     @property

@@ -27,7 +27,7 @@ class Tap:
 
     Args:
         layer: The layer that recorded them.
-        tensors: List of tensors, leading axis: examples.
+        tensors: List of tensors, leading axis: rows, all of them of one example.
         gradients: Function of the loss's gradients at `tensors`, that returns pairs
             of a Keras variable and its per-example gradient.
         inputs: The tensors that the layer was called on.
@@ -73,13 +73,26 @@ class Recorder:
         """Records several watched tensors; `gradients` takes the list of theirs."""
         self._taps.append(Tap(self._layer, tensors, gradients, self._inputs))
 
+    def nothing(self):
+        """Says that the rule does not know this call: weights speak for themselves."""
+        self._taps.leave(self._layer)
+
 
 class Taps(list):
-    """The taps of one pass, and the graph in which it was traced."""
+    """The taps of one pass, and the graph in which it was traced.
+
+    Attributes:
+        directly: Identities of weights for which no rule answers.
+    """
 
     def __init__(self):
         super().__init__()
         self.home = _graph()
+        self.directly = set()
+
+    def leave(self, layer):
+        """A layer's own weights are differentiated as they are."""
+        self.directly |= {id(v) for v in keras_internals.own_variables(layer)}
 
 
 @contextlib.contextmanager
@@ -92,6 +105,8 @@ def tapped(model, tape):
                 unrolled = functools.partial(_run_unrolled, layer, layer.call)
                 stack.enter_context(keras_internals.instead_of(layer, "unroll", True))
                 stack.enter_context(keras_internals.instead_of(layer, "call", unrolled))
+            elif rule_of(layer) is None:
+                taps.leave(layer)
             elif any(v.trainable for v in keras_internals.own_variables(layer)):
                 ruled = functools.partial(_run, layer, layer.call, tape, taps)
                 stack.enter_context(keras_internals.instead_of(layer, "call", ruled))

@@ -23,8 +23,8 @@ class NotCoveredError(Exception):
 def register_clipping_rule(layer_class):
     """Decorator: teaches the fast engine the weights of a layer class of your own.
 
-    A layer without a rule works as well; its own weights are then differentiated
-    example by example, in a second pass through that layer.
+    A layer without a rule works as well; the gradients of its own weights are then
+    computed whole, for each example, which takes more memory and time.
 
     The decorated function is called in place of `layer.call`, while a model is traced:
 
@@ -67,9 +67,7 @@ def register_clipping_rule(layer_class):
 
 
 def rule_of(layer):
-    """The rule for a layer: its class's, or the one that works for any layer."""
-    from tfpriv.dp.clipping.rules import any_layer
-
+    """The rule for a layer, its class's; or `None`."""
     _import_built_in()
     ancestry: tuple[Any, ...] = type(layer).__mro__
     for layer_class in ancestry:
@@ -77,7 +75,7 @@ def rule_of(layer):
             if type(layer).call is layer_class.call and not _is_quantized(layer):
                 return _RULES[layer_class]
             break
-    return any_layer.rule
+    return None
 
 
 def _is_quantized(layer):

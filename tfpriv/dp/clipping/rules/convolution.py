@@ -1,12 +1,14 @@
 """Convolutions: plain, grouped, depthwise, separable, transposed, and adapted."""
 
+import functools
+
 import keras
 import tensorflow as tf
 
 from tfpriv import ops
 from tfpriv.dp.clipping.convolved import Convolved, Geometry
-from tfpriv.dp.clipping.per_example import Outer, Whole
-from tfpriv.dp.clipping.rules import any_layer, register_clipping_rule
+from tfpriv.dp.clipping.per_example import Later, Outer, Whole
+from tfpriv.dp.clipping.rules import register_clipping_rule
 from tfpriv.dp.clipping.rules.parts import rows, summed_to, tap_before_activation
 
 _PLAIN = keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D
@@ -32,7 +34,8 @@ def _register(layer_classes):
 def convolution(layer, call, record, inputs):
     geometry = _geometry(layer, _channels_last(layer, inputs))
     if geometry is None:
-        return any_layer.rule(layer, call, record, inputs)
+        record.nothing()
+        return call(inputs)
 
     def gradients(g):
         x, g = (_channels_last(layer, tf.cast(t, g.dtype)) for t in (inputs, g))
@@ -53,7 +56,8 @@ def transposed(layer, call, record, inputs):
     space = out[1:-1] if layer.data_format == "channels_last" else out[2:]
     geometry = _geometry_of(layer, space)
     if geometry is None:
-        return any_layer.rule(layer, call, record, inputs)
+        record.nothing()
+        return call(inputs)
 
     def gradients(g):
         x, g = (_channels_last(layer, tf.cast(t, g.dtype)) for t in (inputs, g))
@@ -67,7 +71,8 @@ def transposed(layer, call, record, inputs):
 def depthwise(layer, call, record, inputs):
     geometry = _geometry(layer, _channels_last(layer, inputs))
     if geometry is None:
-        return any_layer.rule(layer, call, record, inputs)
+        record.nothing()
+        return call(inputs)
 
     def gradients(g):
         x, g = (_channels_last(layer, tf.cast(t, g.dtype)) for t in (inputs, g))
@@ -82,7 +87,8 @@ def separable(layer, call, record, inputs):
     """Keras runs both convolutions as one; here what lies between them is seen."""
     geometry = _geometry(layer, _channels_last(layer, inputs))
     if geometry is None:
-        return any_layer.rule(layer, call, record, inputs)
+        record.nothing()
+        return call(inputs)
 
     def of_depthwise(g):
         x, g = (_channels_last(layer, tf.cast(t, g.dtype)) for t in (inputs, g))
@@ -118,17 +124,25 @@ def separable(layer, call, record, inputs):
 
 def _of_kernel(geometry, x, g, groups):
     if groups > 1:
-        parts = zip(tf.split(x, groups, -1), tf.split(g, groups, -1), strict=True)
-        return Whole(
-            tf.concat([Convolved(*p, geometry).whole().gradient for p in parts], -1)
-        )
+        return Later(functools.partial(_of_groups, geometry, groups), [x, g])
     if set(geometry.kernel_size) == set(geometry.strides) == {1}:
         shape = (*geometry.kernel_size, x.shape[-1], g.shape[-1])
         return Outer(rows(x), rows(g), shape)
     return Convolved(x, g, geometry)
 
 
+def _of_groups(geometry, groups, x, g):
+    parts = zip(tf.split(x, groups, -1), tf.split(g, groups, -1), strict=True)
+    return Whole(
+        tf.concat([Convolved(*p, geometry).whole().gradient for p in parts], -1)
+    )
+
+
 def _by_channel(geometry, x, g):
+    return Later(functools.partial(_of_channels, geometry), [x, g])
+
+
+def _of_channels(geometry, x, g):
     """Each input channel has a kernel of its own: (examples, *kernel, channels, m)."""
     channels, examples = x.shape[-1], tf.shape(x)[0]
     multiplier = g.shape[-1] // channels
@@ -146,16 +160,18 @@ def _by_channel(geometry, x, g):
 
 def _low_rank(layer, geometry, x, g):
     """The two factors of kernel + (alpha / rank) * a @ b, over the filters."""
-    a, b = (
-        tf.cast(v.value, g.dtype) for v in (layer.lora_kernel_a, layer.lora_kernel_b)
-    )
     scaled = g * (layer.lora_alpha / layer.lora_rank)
-    if layer.groups > 1:  # from the kernel's own gradient
-        whole = _of_kernel(geometry, x, scaled, layer.groups).gradient
-        of_a = tf.tensordot(whole, b, [[-1], [1]])
-        flat = tf.reshape(a, [-1, a.shape[-1]])
-        of_b = tf.einsum("rz,urf->uzf", flat, rows(whole))
-        return [(layer.lora_kernel_a, Whole(of_a)), (layer.lora_kernel_b, Whole(of_b))]
+    if layer.groups > 1:
+        return [
+            (
+                v,
+                Later(
+                    functools.partial(_low_rank_of_groups, layer, geometry, v), [x, g]
+                ),
+            )
+            for v in (layer.lora_kernel_a, layer.lora_kernel_b)
+        ]
+    a, b = _factors(layer, g.dtype)
     before_b = tf.nn.convolution(
         tf.pad(x, [(0, 0), *geometry.padding, (0, 0)]),
         a,
@@ -167,6 +183,21 @@ def _low_rank(layer, geometry, x, g):
         (layer.lora_kernel_a, _of_kernel(geometry, x, behind_b, 1)),
         (layer.lora_kernel_b, Outer(rows(before_b), rows(scaled), tuple(b.shape))),
     ]
+
+
+def _low_rank_of_groups(layer, geometry, factor, x, g):
+    """Of one of the two factors, from the kernel's own gradient."""
+    scaled = g * (layer.lora_alpha / layer.lora_rank)
+    whole = _of_groups(geometry, layer.groups, x, scaled).gradient
+    a, b = _factors(layer, g.dtype)
+    if factor is layer.lora_kernel_a:
+        return Whole(tf.tensordot(whole, b, [[-1], [1]]))
+    flat = tf.reshape(a, [-1, a.shape[-1]])
+    return Whole(tf.einsum("rz,urf->uzf", flat, rows(whole)))
+
+
+def _factors(layer, dtype):
+    return [tf.cast(v.value, dtype) for v in (layer.lora_kernel_a, layer.lora_kernel_b)]
 
 
 def _of_bias(layer, g):

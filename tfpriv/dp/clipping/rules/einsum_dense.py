@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfpriv.dp.clipping.per_example import Outer, Whole
-from tfpriv.dp.clipping.rules import any_layer, register_clipping_rule
+from tfpriv.dp.clipping.rules import register_clipping_rule
 from tfpriv.dp.clipping.rules.parts import summed_to, tap_before_activation
 
 
@@ -15,7 +15,8 @@ from tfpriv.dp.clipping.rules.parts import summed_to, tap_before_activation
 def einsum_dense(layer, call, record, inputs, *args, **kwargs):
     x_axes, kernel, out = _axes(layer.equation, inputs.shape.rank)
     if not _is_ordinary(x_axes, kernel, out):
-        return any_layer.rule(layer, call, record, inputs, *args, **kwargs)
+        record.nothing()
+        return call(inputs, *args, **kwargs)
 
     def gradients(g):
         x = tf.cast(inputs, g.dtype)

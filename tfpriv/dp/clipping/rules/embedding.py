@@ -5,7 +5,7 @@ import keras_hub
 import tensorflow as tf
 
 from tfpriv.dp.clipping.per_example import Lookup, Outer, Whole
-from tfpriv.dp.clipping.rules import any_layer, register_clipping_rule
+from tfpriv.dp.clipping.rules import register_clipping_rule
 from tfpriv.dp.clipping.rules.parts import rows
 
 
@@ -22,7 +22,8 @@ def reversible_embedding(layer, call, record, inputs, reverse=False):
     if not reverse:
         return record(call(inputs), lambda g: _of_table(layer, inputs, g))
     if layer.logit_soft_cap is not None or layer.lora_enabled:
-        return any_layer.rule(layer, call, record, inputs, reverse=True)
+        record.nothing()
+        return call(inputs, reverse=True)
 
     def gradients(g):
         x, g = rows(tf.cast(inputs, g.dtype)), rows(g)
@@ -56,9 +57,8 @@ def _of_table(layer, inputs, g):
 def position_embedding(layer, call, record, inputs, start_index=0, positions=None):
     """One row per position, the same for every example and further axis."""
     if positions is not None or not isinstance(start_index, int):
-        return any_layer.rule(
-            layer, call, record, inputs, start_index=start_index, positions=positions
-        )
+        record.nothing()
+        return call(inputs, start_index=start_index, positions=positions)
 
     def gradients(g):
         weight = layer.position_embeddings
