@@ -99,6 +99,7 @@ def test_a_wrong_key(run, folder, tmp_path, keyfile):
             ("unprotect", "plain/a.png", "--key", "my.key", "--output", "x.png"),
             "not pr",
         ),
+        (("protect", "plain", "--key", "plain", "--output", "x"), "a folder, plain"),
         (("protect", "plain", "--key", "open.key", "--output", "x"), "chmod 600"),
         (("keygen",), "FILE"),
         (("keygen", "no/folder/a.key"), "no/folder"),

@@ -130,6 +130,30 @@ def test_outputs_that_would_lose_something(
     assert tree(tmp_path) == before
 
 
+@pytest.mark.parametrize("work", [files.protect, files.unprotect])
+def test_a_key_is_never_replaced(folder, tmp_path, key, work):
+    (tmp_path / "out").mkdir()
+    kept = tmp_path / "out" / "a.png"
+    key.save(kept)
+    for source, output in ((folder / "a.png", kept), (folder, tmp_path / "out")):
+        with pytest.raises(ValueError, match="A key that is overwritten"):
+            work(source, output, key, overwrite=True)
+    assert Key.load(kept) == key
+    assert tree(tmp_path / "out") == {"a.png"}
+
+
+def test_pictures_are_not_written_over_those_that_are_read(folder, tmp_path, key):
+    inner = folder / "cats" / "cats"
+    inner.mkdir()
+    (folder / "cats" / "c.png").rename(inner / "c.png")
+    (inner / "cats").mkdir()
+    (folder / "a.png").rename(inner / "cats" / "c.png")
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with pytest.raises(ValueError, match="is the input"):
+        files.protect(inner, folder / "cats", key, overwrite=True)
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+
+
 def test_sources_that_are_none(folder, tmp_path, key):
     with pytest.raises(FileNotFoundError, match="Received"):
         files.protect(folder / "none.png", tmp_path / "x.png", key)
