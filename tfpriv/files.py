@@ -73,7 +73,7 @@ def check_new(path: str | os.PathLike) -> Path:
     real = Path(os.path.realpath(path))
     if os.path.lexists(real) and not (real.is_dir() and not any(real.iterdir())):
         raise FileExistsError(
-            f"The output exists already; name another folder. Received: {path}"
+            f"The output exists already; name another one. Received: {path}"
         )
     if real.is_dir() and (os.path.ismount(real) or real.samefile(os.curdir)):
         raise FileExistsError(
@@ -200,6 +200,30 @@ def new_directory(path: str | os.PathLike):
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def moved_aside(folder: Path):
+    """An earlier folder makes room, and comes back if what replaces it does not come.
+
+    Its new name is no temporary folder's: if the process is killed, it is there.
+
+    Args:
+        folder: What may be there, and is removed when the work is done.
+    """
+    if not folder.is_dir():
+        yield
+        return
+    old = folder.with_name(f".{secrets.token_hex(4)}.{folder.name}")
+    try:
+        folder.rename(old)
+        yield
+    except BaseException:
+        if not os.path.lexists(folder):
+            old.rename(folder)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def read_array(path: str | os.PathLike) -> np.ndarray:

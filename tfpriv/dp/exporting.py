@@ -7,7 +7,7 @@ import pathlib
 import shutil
 import tempfile
 
-from tfpriv.files import check_new
+from tfpriv.files import check_new, moved_aside
 from tfpriv.models import file_errors
 
 LEDGER_NAME = "privacy_ledger.json"
@@ -53,7 +53,7 @@ def save(keras_save, filepath, overwrite, **kwargs):
     fresh = target.with_name(f".{os.urandom(6).hex()}.{target.name}")
     try:
         keras_save(str(fresh), **kwargs)
-        with _moved_aside(target) if unzipped else contextlib.nullcontext():
+        with moved_aside(target) if unzipped else contextlib.nullcontext():
             fresh.replace(target)
     finally:
         if fresh.is_dir():
@@ -97,31 +97,10 @@ def export(export_to, ledger, delta, filepath, accountant="rdp"):
             ledger.save(fresh.with_name(place.name))
         # The ledger first: if the rest fails, it says too much of the old artifact.
         made = sorted(fresh.parent.iterdir(), key=lambda path: path.name != place.name)
-        with _moved_aside(target):
+        with moved_aside(target):
             for path in made:
                 path.replace(target.with_name(path.name))
     return place
-
-
-@contextlib.contextmanager
-def _moved_aside(target):
-    """An earlier folder makes room, and comes back if what replaces it does not come.
-
-    Its new name is no temporary folder's: if the process is killed, it is there.
-    """
-    if not target.is_dir():
-        yield
-        return
-    old = target.with_name(f".{os.urandom(6).hex()}.{target.name}")
-    try:
-        target.rename(old)
-        yield
-    except BaseException:
-        if not os.path.lexists(target):
-            old.rename(target)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _replaceable(target, patterns):
