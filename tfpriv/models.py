@@ -3,6 +3,7 @@
 import contextlib
 import os
 import textwrap
+import zipfile
 from pathlib import Path
 
 import keras
@@ -45,6 +46,11 @@ def load_model(
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no model here. Received: {path}")
+    if path.suffix == ".keras" and not zipfile.is_zipfile(path):
+        raise ValueError(  # Keras would say that there is no such file
+            f"The model cannot be loaded: damaged, or not {what}. Received: {path} "
+            "(it is no whole `.keras` file)"
+        )
     try:
         model = keras.saving.load_model(path, compile=compile, safe_mode=True)
     except Exception as error:  # Keras raises what its parts happen to raise
