@@ -59,6 +59,12 @@ def test_a_folder_there_and_back(folder, tmp_path, key, fixed):
         assert one == other
 
 
+def test_links_to_folders_are_counted_among_what_is_left_out(folder, tmp_path, key):
+    before = files.protect(folder, tmp_path / "a", key).others
+    (folder / "link").symlink_to(folder / "cats")
+    assert files.protect(folder, tmp_path / "b", key).others == before + 1
+
+
 def test_a_single_picture(folder, tmp_path, key):
     files.protect(folder / "b.jpg", tmp_path / "new" / "x.png", key)
     files.unprotect(tmp_path / "new" / "x.png", tmp_path / "y.PNG", key)
