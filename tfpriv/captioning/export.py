@@ -31,7 +31,7 @@ def export(
 
     Args:
         model: `Captioner`.
-        path: Folder to make; it must not exist.
+        path: Folder to make; it must not exist or be empty.
         ledger: What the weights have cost.
         delta: For the statement.
         beams: 1 is greedy decoding.

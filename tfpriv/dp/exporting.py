@@ -108,16 +108,14 @@ def _replaceable(target, patterns):
     real = pathlib.Path(os.path.realpath(target))
     if real.is_file():
         return real
-    found = [path for path in sorted(real.rglob("*")) if not path.is_dir()]
-    if not found:
+    if not real.is_dir() or not any(real.iterdir()):
         return check_new(target)
-    names = [path.relative_to(real).as_posix() for path in found]
-    earlier = patterns[0] in names
-    others = [
-        name
-        for name in names
-        if not (earlier and any(fnmatch.fnmatchcase(name, p) for p in patterns))
-    ]
+    if (real / patterns[0]).is_file():
+        found = [path for path in real.rglob("*") if not path.is_dir()]
+    else:
+        found, patterns = list(real.iterdir()), ()
+    names = sorted(path.relative_to(real).as_posix() for path in found)
+    others = [n for n in names if not any(fnmatch.fnmatchcase(n, p) for p in patterns)]
     if others:
         raise FileExistsError(
             "The folder holds other things than an earlier export, which would be "
