@@ -60,3 +60,11 @@ def test_code_in_a_model_is_refused_and_not_run(tmp_path):
     with pytest.raises(ValueError, match=r"Received: .*model\.keras"):
         load_model(tmp_path / "model.keras")
     assert not target.exists()
+
+
+def test_a_file_cut_short_is_not_called_absent(tmp_path):
+    path = tmp_path / "m.keras"
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(ValueError, match="no whole"):
+        load_model(path)

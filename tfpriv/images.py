@@ -79,7 +79,8 @@ def below(folder: str | os.PathLike) -> tuple[list[Path], int]:
         folder: Files of it that are hidden are a program's own, and no pictures.
 
     Returns:
-        Paths, in an order that is always the same; and the number of other files.
+        Paths, in an order that is always the same; and the number of other files, with
+        links to folders, which are not followed.
     """
     found, others = [], 0
     for place, folders, names in os.walk(folder):
@@ -87,7 +88,8 @@ def below(folder: str | os.PathLike) -> tuple[list[Path], int]:
         paths = [Path(place, name) for name in sorted(names)]
         pictures = [path for path in paths if _is_picture(path)]
         found += pictures
-        others += len(paths) - len(pictures)
+        links = [name for name in folders if Path(place, name).is_symlink()]
+        others += len(paths) - len(pictures) + len(links)
     return found, others
 
 

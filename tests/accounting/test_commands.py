@@ -63,7 +63,10 @@ def test_samplers(run):
 def test_epochs(run, sampler):
     plan = ["--population", 1001, "--batch-size", 10, "--noise-multiplier", 20]
     plan += ["--sampler", sampler]
-    assert run("epsilon", *plan, "--epochs", 2) == run("epsilon", *plan, "--steps", 202)
+    steps = plan[4:] if sampler == "stream" else plan
+    assert run("epsilon", *plan, "--epochs", 2) == run(
+        "epsilon", *steps, "--steps", 202
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,18 @@ def test_epochs(run, sampler):
             ],
             "Use accountant='rdp'",
         ),
+        (
+            ["epsilon", *PLAN, "--noise-multiplier", 1, "--max-occurrences", 7],
+            "--max-occurrences is for --sampler stream",
+        ),
+        (
+            ["epsilon", *PLAN, "--noise-multiplier", 1, "--sampler", "stream"],
+            "leave --population and --batch-size out",
+        ),
+        (
+            ["epsilon", *PLAN[:4], "--steps", 0, "--noise-multiplier", 1],
+            "--steps must be positive. Received: 0",
+        ),
         (["show", "no_such_file"], "No such file"),
         (["epsilon", "--steps", "x"], "invalid int value"),
     ],
@@ -119,6 +134,12 @@ def test_wrong_usage_is_one_clear_line(run, words, message):
     assert error.startswith("tfpriv: error: ")
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_nothing_is_printed_before_an_error(capsys):
+    words = ["budget", "epsilon", *PLAN, "--noise-multiplier", 1, "--delta", "nan"]
+    assert cli.main([*map(str, words)]) == 2
+    assert capsys.readouterr().out == ""
 
 
 @pytest.fixture

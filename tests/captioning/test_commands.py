@@ -114,6 +114,14 @@ def test_curves_are_asked_for_and_never_on_the_page(scene_folder, tmp_path):
     assert f"{loss:.3f}" not in (tmp_path / "out" / "report.html").read_text()
 
 
+def test_a_training_is_written_where_a_link_leads(scene_folder, tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    words = ["train", "--data", scene_folder, "--no-privacy"]
+    assert tfpriv(*words, "--output", tmp_path / "link", *SMALL, *SHORT) == 0
+    assert (tmp_path / "there" / store.MODEL).is_file()
+
+
 def test_compare_sets_three_side_by_side(plain_run, scene_folder, tmp_path, capsys):
     words = ["train", "--data", scene_folder, "--output", tmp_path / "out"]
     words += ["--noise-multiplier", 1.0, "--pretrained", plain_run]
@@ -211,6 +219,34 @@ REFUSED = {
         "sweep --data D --output O --validation-is-public --epsilons 1,x",
         "'1,x'",
     ),
+    "an epsilon twice": (
+        "sweep --data D --output O --validation-is-public --epsilons 3,3",
+        "Expected different ones",
+    ),
+    "a picture of no size": (
+        "train --data D --output O --no-privacy --image-size 0",
+        "--image-size must be positive",
+    ),
+    "fewer pictures than none": (
+        "make-data --pictures 10 --validation -4 --output O",
+        "validation=-4",
+    ),
+    "no beams": ("generate P --model M --beams 0", "beams=0"),
+    "too many beams": ("generate P --model M --beams 100000", "beams=100000"),
+    "no beams in an export": ("export --model M --output O --beams 0", "beams=0"),
+    "a sheet over a picture": (
+        "generate P --model M --sheet P",
+        "replace what is read",
+    ),
+    "figures over captions": (
+        "evaluate --data D --model M --output A",
+        "replace what is read",
+    ),
+    "figures over a folder": ("evaluate --data D --model M --output D", "a folder"),
+    "an output below a file": (
+        "train --data D --output F/run --epsilon 1",
+        "is none",
+    ),
     "no model": ("evaluate --data D --model nowhere", "no model"),
     "no picture": ("generate none.jpg --model M", "none.jpg"),
     "no weights": (
@@ -227,12 +263,17 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_in_one_line(name, scene_folder, plain_run, tmp_path, capsys):
     command, message = REFUSED[name]
+    picture = next((scene_folder / "val2017").iterdir())
+    captions = scene_folder / "annotations" / "captions_val2017.json"
     places = {"D": scene_folder, "O": tmp_path / "out", "M": plain_run}
+    places |= {"P": picture, "A": captions, "F/run": captions / "run"}
+    before = picture.read_bytes(), captions.read_bytes()
     assert tfpriv(*(places.get(word, word) for word in command.split())) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("tfpriv: error: ")
     assert message in error
     assert not list(tmp_path.iterdir())
+    assert (picture.read_bytes(), captions.read_bytes()) == before
 
 
 def test_a_damaged_picture_stops_training_before_it_starts(

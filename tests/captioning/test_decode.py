@@ -85,7 +85,8 @@ def test_a_batch_is_captioned_like_its_pictures(captioner):
 
 def test_wrong_arguments(build_captioner):
     model = build_captioner()
-    with pytest.raises(ValueError, match="beams=0"):
-        decode.search(model, features(model), 0)
+    for beams in (0, 1000):
+        with pytest.raises(ValueError, match=f"beams={beams}"):
+            decode.make_captioner(model, beams)
     with pytest.raises(ValueError, match="shape"):
         decode.caption_pictures(model, np.zeros((2, 8, 8, 3)))

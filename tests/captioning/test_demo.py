@@ -49,3 +49,29 @@ def test_the_demo_replaces_an_earlier_one(tmp_path, capsys, small):
     assert "Captions learned with epsilon" in page.words
     model = store.load_captioner(old)
     assert model.privacy.epsilon(1e-5) == pytest.approx(result["epsilon"])
+
+
+def test_what_else_lies_beside_an_earlier_run_is_kept_with_it(tmp_path, small):
+    old = tmp_path / "run"
+    old.mkdir()
+    for name in (store.MODEL, "notes.txt"):
+        (old / name).write_text("earlier")
+    with pytest.raises(FileExistsError, match=r"notes\.txt"):
+        demo.run(tmp_path, **small)
+    assert sorted(path.name for path in old.iterdir()) == [store.MODEL, "notes.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]  # before the work
+
+
+def test_an_earlier_run_stays_if_the_new_one_cannot_be_written(tmp_path, monkeypatch):
+    old = tmp_path / "run"
+    old.mkdir()
+    (old / store.MODEL).write_text("earlier")
+
+    def full(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(store, "save_run", full)
+    with pytest.raises(OSError, match="disk full"):
+        demo._keep_run(old, None, {})
+    assert (old / store.MODEL).read_text() == "earlier"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

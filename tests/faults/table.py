@@ -118,6 +118,8 @@ ROWS = (
         (
             "dp/test_saving.py::test_an_interrupted_save_leaves_the_old_file",
             "dp/test_saving.py::test_a_failing_export_leaves_the_old_one",
+            "dp/test_saving.py::test_a_disk_that_fills_up_leaves_the_old_folders",
+            "shuffling/test_training.py::test_an_export_onto_a_full_disk_leaves_nothing",
         ),
     ),
     Row(

@@ -109,7 +109,7 @@ def test_finetune_by_picture(data, facenets, tmp_path):
     figures = json.loads((tmp_path / "a" / "finetune.json").read_text())
     for figure in figures["not covered by epsilon"].values():
         assert f"{figure:.3f}" not in page.words
-    with pytest.raises(FileExistsError, match="name another folder"):
+    with pytest.raises(FileExistsError, match="exists already"):
         run("finetune", data, "--facenet", facenets[0], "--output", tmp_path / "a")
 
 

@@ -54,7 +54,7 @@ def test_there_and_back(run, folder, tmp_path, keyfile, options):
     code, said, _ = run("protect", folder, *how, out, *options)
     assert code == 0
     assert f"Pictures protected: 6 in {out}" in said
-    assert "no pictures: 2 files" in said
+    assert "no pictures, and links to folders: 2" in said
     code, said, err = run("unprotect", out, *how, back)
     assert code == 0
     assert f"Pictures in order again: 6 in {back}" in said
@@ -99,6 +99,7 @@ def test_a_wrong_key(run, folder, tmp_path, keyfile):
             ("unprotect", "plain/a.png", "--key", "my.key", "--output", "x.png"),
             "not pr",
         ),
+        (("protect", "plain", "--key", "plain", "--output", "x"), "a folder, plain"),
         (("protect", "plain", "--key", "open.key", "--output", "x"), "chmod 600"),
         (("keygen",), "FILE"),
         (("keygen", "no/folder/a.key"), "no/folder"),

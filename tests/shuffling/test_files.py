@@ -59,6 +59,12 @@ def test_a_folder_there_and_back(folder, tmp_path, key, fixed):
         assert one == other
 
 
+def test_links_to_folders_are_counted_among_what_is_left_out(folder, tmp_path, key):
+    before = files.protect(folder, tmp_path / "a", key).others
+    (folder / "link").symlink_to(folder / "cats")
+    assert files.protect(folder, tmp_path / "b", key).others == before + 1
+
+
 def test_a_single_picture(folder, tmp_path, key):
     files.protect(folder / "b.jpg", tmp_path / "new" / "x.png", key)
     files.unprotect(tmp_path / "new" / "x.png", tmp_path / "y.PNG", key)
@@ -128,6 +134,30 @@ def test_outputs_that_would_lose_something(
     with pytest.raises(ValueError, match=message):
         work(folder / source, tmp_path / output, key, overwrite=True)
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("work", [files.protect, files.unprotect])
+def test_a_key_is_never_replaced(folder, tmp_path, key, work):
+    (tmp_path / "out").mkdir()
+    kept = tmp_path / "out" / "a.png"
+    key.save(kept)
+    for source, output in ((folder / "a.png", kept), (folder, tmp_path / "out")):
+        with pytest.raises(ValueError, match="A key that is overwritten"):
+            work(source, output, key, overwrite=True)
+    assert Key.load(kept) == key
+    assert tree(tmp_path / "out") == {"a.png"}
+
+
+def test_pictures_are_not_written_over_those_that_are_read(folder, tmp_path, key):
+    inner = folder / "cats" / "cats"
+    inner.mkdir()
+    (folder / "cats" / "c.png").rename(inner / "c.png")
+    (inner / "cats").mkdir()
+    (folder / "a.png").rename(inner / "cats" / "c.png")
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    with pytest.raises(ValueError, match="is the input"):
+        files.protect(inner, folder / "cats", key, overwrite=True)
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
 
 
 def test_sources_that_are_none(folder, tmp_path, key):

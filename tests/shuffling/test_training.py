@@ -1,6 +1,7 @@
 """Training, the table of experiments, and the commands that run them."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -288,6 +289,73 @@ def test_an_export_and_the_keys_that_it_asks_for(trained, key, shapes, tmp_path)
     found = exported.serve(shuffle(x, Key.load(key)), np.load(keys)["serve"])
     wanted = experiments.load_network(model)(x)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-3)
+
+
+def test_a_key_is_not_replaced_by_what_is_exported(trained, key, tmp_path, capsys):
+    model = ["--model", str(trained), "--output", str(tmp_path / "m")]
+    before = key.read_bytes()
+    for bad in (key, tmp_path, tmp_path / "none" / "keys.npz"):
+        keys = ["--key", str(key), "--derived-keys", str(bad)]
+        assert cli.main(["shuffle", "export", *model, *keys]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert key.read_bytes() == before
+    assert not list(tmp_path.iterdir())
+
+
+def test_derived_keys_are_never_open_to_others(trained, key, tmp_path, monkeypatch):
+    seen = []
+
+    def savez(file, **arrays):
+        seen.append(os.fstat(file.fileno()).st_mode & 0o777)
+
+    monkeypatch.setattr(np, "savez", savez)
+    arguments = ["--key", str(key), "--derived-keys", str(tmp_path / "keys.npz")]
+    arguments += ["--model", str(trained), "--output", str(tmp_path / "m")]
+    assert cli.main(["shuffle", "export", *arguments]) == 0
+    assert seen == [0o600]
+
+
+def test_an_export_onto_a_full_disk_leaves_nothing(
+    trained, tmp_path, full_disk, capsys
+):
+    arguments = ["--model", str(trained), "--output", str(tmp_path / "m")]
+    with full_disk(1000):
+        assert cli.main(["shuffle", "export", *arguments]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "saved_model.pb").write_text("mine")
+    assert cli.main(["shuffle", "export", *arguments]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert (tmp_path / "m" / "saved_model.pb").read_text() == "mine"
+
+
+def test_what_is_read_is_not_replaced(trained, picture, key, tmp_path, capsys):
+    given = {path: path.read_bytes() for path in (picture, key)}
+    model = ["--model", str(trained)]
+    for path in given:
+        infer = ["infer", *model, str(picture), "--key", str(key)]
+        test = ["test", *model, "--key", str(key), "--data", str(picture)]
+        for words in ([*infer, "--feature-maps"], [*test, "--output"]):
+            assert cli.main(["shuffle", *words, str(path)]) == 2
+            assert "replace what is read" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in given} == given
+    test = ["test", *model, "--data", "shapes", "--output", str(tmp_path)]
+    assert cli.main(["shuffle", *test]) == 2
+    assert "a folder" in capsys.readouterr().err
+
+
+def test_a_training_leaves_the_users_own_training_folder(
+    shapes, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(data, "load", lambda source: shapes)
+    labels = tmp_path / "net" / "training" / "labels.csv"
+    labels.parent.mkdir(parents=True)
+    labels.write_text("a,1")
+    words = ["train", "--data", "shapes", "--epochs", "1", "--output"]
+    assert cli.main(["shuffle", *words, str(tmp_path / "net")]) == 2
+    assert "labels.csv" in capsys.readouterr().err
+    assert labels.read_text() == "a,1"
 
 
 @pytest.mark.parametrize(

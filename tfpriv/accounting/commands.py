@@ -101,6 +101,22 @@ def _check_plan(args: argparse.Namespace) -> None:
     missing = [name for name, value in needed.items() if value is None]
     if missing:
         raise ValueError(f"These are needed too: {', '.join(missing)}.")
+    length = "--epochs" if args.steps is None else "--steps"
+    if needed["--steps or --epochs"] < 1:
+        raise ValueError(
+            f"{length} must be positive. Received: {needed['--steps or --epochs']}"
+        )
+    if args.sampler != "stream" and args.max_occurrences != 1:
+        raise ValueError(
+            "--max-occurrences is for --sampler stream; a unit is in a batch once. "
+            f"Received: --sampler {args.sampler}"
+        )
+    if not has_sizes and (args.population, args.batch_size) != (None, None):
+        raise ValueError(
+            "The steps of a stream cost the same whatever its sizes: leave "
+            "--population and --batch-size out. Received: --sampler stream --steps "
+            f"{args.steps}"
+        )
     if has_sizes and not 1 <= args.batch_size <= args.population:
         raise ValueError(
             "--batch-size must lie between 1 and --population. Received: "
@@ -121,8 +137,8 @@ def _print_plan(args: argparse.Namespace, noise: float, mechanism: Mechanism) ->
         document = statement.describe(ledger, args.delta, args.accountant)
         print(json.dumps({"noise_multiplier": noise, **document}, indent=1))
     else:
-        print(f"noise multiplier = {noise:.6g}")
-        print(ledger.statement(args.delta, accountant=args.accountant), end="")
+        text = ledger.statement(args.delta, accountant=args.accountant)
+        print(f"noise multiplier = {noise:.6g}\n{text}", end="")
     return 0
 
 

@@ -126,8 +126,11 @@ def evaluate(options: argparse.Namespace) -> None:
     from tfpriv.captioning import jobs, store
     from tfpriv.captioning.evaluate import as_table
     from tfpriv.captioning.evaluate import evaluate as score
-    from tfpriv.files import write_json
+    from tfpriv.files import check_output_file, write_json
 
+    if options.output:
+        given = (options.data / "annotations").glob("*") if options.data else ()
+        check_output_file(options.output, store.model_file(options.model), *given)
     model = store.load_captioner(options.model)
     data = jobs.load_data(options, options.split, options.limit, model.image_size)
     figures, captions = score(
@@ -145,6 +148,7 @@ def generate(options: argparse.Namespace) -> None:
     from tfpriv import checkpoints, images
     from tfpriv.captioning import store
     from tfpriv.captioning.decode import caption_pictures
+    from tfpriv.files import check_output_file
 
     if options.model is None:
         options.model = checkpoints.folder("captioning_private")
@@ -153,6 +157,9 @@ def generate(options: argparse.Namespace) -> None:
             "says of a photograph means nothing.",
             file=sys.stderr,
         )
+    if options.sheet:
+        model_file = store.model_file(options.model)
+        check_output_file(options.sheet, model_file, *options.pictures)
     model = store.load_captioner(options.model)
     pictures = images.load_many(options.pictures, model.image_size)
     captions = caption_pictures(model, pictures, beams=options.beams)

@@ -10,11 +10,19 @@ from tfpriv.captioning.vocabulary import END_ID, PAD_ID, START_ID, UNKNOWN_ID
 
 def sampler_for(beams: int):
     """KerasHub's greedy sampler for one beam, its beam sampler for more."""
-    if beams < 1:
-        raise ValueError(f"`beams` must be at least 1. Received: beams={beams}")
     if beams == 1:
         return keras_hub.samplers.GreedySampler()
     return keras_hub.samplers.BeamSampler(num_beams=beams)
+
+
+def check_beams(model, beams: int) -> None:
+    """Raises `ValueError` unless there are at least 1, and no more than words."""
+    words = len(model.tokenizer.vocabulary)
+    if not 1 <= beams <= words:
+        raise ValueError(
+            f"Expected `beams` to lie between 1 and the number of words, {words}. "
+            f"Received: beams={beams}"
+        )
 
 
 def search(model, features, beams: int = 1):
@@ -71,7 +79,7 @@ def allowed(logits, before):
 
 def make_captioner(model, beams: int = 1):
     """A compiled function from pictures `(B, S, S, 3)` to token rows `(B, T)`."""
-
+    check_beams(model, beams)
     size = model.image_size
 
     @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], tf.float32)])

@@ -10,6 +10,7 @@ from tfpriv.accounting.statement import rounded_up
 from tfpriv.captioning import coco, pages, scenes, store
 from tfpriv.captioning.evaluate import as_table, evaluate
 from tfpriv.captioning.train import Protection, Recipe, prepare, train
+from tfpriv.files import check_holds_only, check_new, moved_aside
 from tfpriv.report import PAGE
 from tfpriv.terminal import progress
 
@@ -43,9 +44,13 @@ def run(
 
     Returns:
         Dict with `epsilon`, `delta` and the figures before and after.
+
+    Raises:
+        FileExistsError: `run/` holds other things, too.
     """
     start = time.monotonic()
     output = Path(output_dir)
+    _check_replaceable(output / "run")
     output.mkdir(parents=True, exist_ok=True)
     data, unseen = _draw(output, pictures)
     keras.utils.set_random_seed(0)
@@ -82,11 +87,17 @@ def _draw(output, pictures):
     return coco.load_coco(folder, "train"), coco.load_coco(folder, "val")
 
 
-def _keep_run(folder, trained, result):
+def _check_replaceable(folder):
     if folder.is_dir():
-        for name in (store.MODEL, store.LEDGER, store.MANIFEST, PAGE):
-            (folder / name).unlink(missing_ok=True)
-    store.save_run(folder, trained, result)
+        check_holds_only(folder, (store.MODEL, store.LEDGER, store.MANIFEST, PAGE))
+    else:
+        check_new(folder)
+
+
+def _keep_run(folder, trained, result):
+    folder = folder.resolve()  # a link stays
+    with moved_aside(folder):
+        store.save_run(folder, trained, result)
 
 
 def _sheet(unseen, captions):

@@ -6,10 +6,11 @@ import keras
 import tensorflow as tf
 
 from tfpriv.accounting import Ledger
-from tfpriv.captioning.decode import search
+from tfpriv.captioning.decode import check_beams, search
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.vocabulary import END_ID, PAD_ID, START_ID
 from tfpriv.dp import exporting
+from tfpriv.files import check_new
 
 
 def export(
@@ -30,19 +31,17 @@ def export(
 
     Args:
         model: `Captioner`.
-        path: Folder to make; it must not exist.
+        path: Folder to make; it must not exist or be empty.
         ledger: What the weights have cost.
         delta: For the statement.
         beams: 1 is greedy decoding.
 
     Raises:
-        FileExistsError: There is something at `path` already.
+        OSError: There is something at `path` already, or it cannot be written.
+        ValueError: Beams of a number that there cannot be.
     """
-    path = Path(path)
-    if path.exists():
-        raise FileExistsError(
-            f"The output exists already; name another folder. Received: {path}"
-        )
+    check_new(path)
+    check_beams(model, beams)
     words = tf.constant(model.tokenizer.vocabulary)
 
     def serve(image):

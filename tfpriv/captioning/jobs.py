@@ -184,7 +184,9 @@ def _pretrained(options):
 def _image_size(options):
     if options.pretrained is not None:
         return store.load_captioner(_pretrained(options)).image_size
-    return options.image_size or DEFAULT_IMAGE_SIZE
+    if options.image_size is None:
+        return DEFAULT_IMAGE_SIZE
+    return options.image_size
 
 
 def _start(options, data, *, private_training):
@@ -201,17 +203,25 @@ def _start(options, data, *, private_training):
         name = options.public_vocabulary or options.vocabulary
         name = name or data.vocabulary or "english"
         tokens = vocabulary.load_vocabulary(name)
-    longest = 16 if name == "scenes" else 24
+    sizes = {
+        "image_size": _image_size(options),
+        "max_tokens": 16 if name == "scenes" else 24,
+        "width": 128,
+        "layers": 1,
+        "heads": 4,
+    }
+    for size in sizes:
+        if getattr(options, size) is not None:
+            sizes[size] = getattr(options, size)
+        if sizes[size] < 1:
+            flag = "--" + size.replace("_", "-")
+            raise ValueError(f"{flag} must be positive. Received: {sizes[size]}")
     model = Captioner(
         tokens,
-        image_size=_image_size(options),
-        max_tokens=options.max_tokens or longest,
         encoder=options.encoder or "cnn",
         decoder=options.decoder or "transformer",
-        width=options.width or 128,
-        layers=options.layers or 1,
-        heads=options.heads or 4,
         backbone_weights=options.backbone_weights,
+        **sizes,
     )
     return model, None
 

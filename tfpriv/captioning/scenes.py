@@ -186,6 +186,8 @@ def write_dataset(
         )
     if validation is None:
         validation = min(max(pictures // 10, 50), 1000)
+    if validation < 0:
+        raise ValueError(f"Expected validation >= 0. Received: validation={validation}")
     numbers, total = {"train": pictures, "val": validation}, pictures + validation
     with new_directory(output) as folder:
         (folder / "annotations").mkdir()

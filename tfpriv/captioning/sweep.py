@@ -33,12 +33,22 @@ class Variant:
 
 
 def epsilon_variants(epsilons: Sequence[float], delta: float) -> list[Variant]:
-    """Untrained, one per epsilon in rising order, and without privacy."""
+    """Untrained, one per epsilon in rising order, and without privacy.
+
+    Raises:
+        ValueError: Two epsilons are the same, or too near for names of their own.
+    """
+    labels = [f"epsilon {e:g}" for e in sorted(epsilons)]
+    if len(set(labels)) < len(labels):
+        raise ValueError(
+            "Each epsilon is trained and named once. Expected different ones. "
+            f"Received: epsilons={list(epsilons)}"
+        )
     return [
         Variant("start weights", None),
         *(
-            Variant(f"epsilon {e:g}", Protection(e, None, delta))
-            for e in sorted(epsilons)
+            Variant(label, Protection(e, None, delta))
+            for label, e in zip(labels, sorted(epsilons), strict=True)
         ),
         Variant("without privacy", Protection(delta=delta)),
     ]

@@ -385,7 +385,8 @@ def _say(report, what: str, output: Path) -> int:
     if report.there:
         print(f"There already: {report.there}")
     if report.others:
-        print(f"Files that are no pictures, left where they are: {report.others}")
+        kinds = "Files that are no pictures, and links to folders"
+        print(f"{kinds}, left where they are: {report.others}")
     print(f"{what}: {report.done} in {output}")
     if report.missing:
         print(f"Photographs without a result: {report.missing}", file=sys.stderr)

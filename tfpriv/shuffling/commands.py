@@ -223,6 +223,7 @@ def _say(report, done: str, output: Path) -> int:
     if report.copied:
         print(f"Copied as they are: {', '.join(report.copied)}")
     if report.others:
-        print(f"Not copied, because they are no pictures: {report.others} files")
+        kinds = "files that are no pictures, and links to folders"
+        print(f"Not copied, {kinds}: {report.others}")
     print(f"Pictures {done}: {report.done} in {output}")
     return INCOMPLETE if report.failures else 0

@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv import ops
+from tfpriv.files import new_directory
+from tfpriv.models import file_errors
 from tfpriv.ops import loader
 from tfpriv.ops.permutations import KEY_BYTES, NONCE_BYTES
 from tfpriv.shuffling.keys import Key
@@ -26,13 +28,14 @@ def export(
 
     Args:
         twin: the twin.
-        folder: where to write.
+        folder: where to write; a new one.
         key: the key to include, or `None`.
         portable: whether to use plain TensorFlow ops.
         verbose: whether to say what was written.
 
     Raises:
         ValueError: for native ops that are not there.
+        OSError: there is something in the folder, or it cannot be written.
     """
     if not portable and not ops.native_available():
         raise ValueError(
@@ -41,11 +44,14 @@ def export(
         )
     archive = keras.export.ExportArchive()
     archive.track(twin.plain)
-    with loader.portable_graphs() if portable else contextlib.nullcontext():
+    graphs = loader.portable_graphs() if portable else contextlib.nullcontext()
+    with new_directory(folder) as new, graphs, file_errors(folder):
         for mode, name in ENDPOINTS.items():
             function, signature = _endpoint(twin, key, mode)
             archive.add_endpoint(name, function, signature)
-        archive.write_out(folder, verbose=verbose)
+        archive.write_out(str(new), verbose=False)  # it would name a hidden folder
+    if verbose:
+        print(f"Exported to {folder}: {', '.join(ENDPOINTS.values())}")
 
 
 def _endpoint(twin, key, mode):

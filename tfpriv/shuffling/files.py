@@ -8,7 +8,7 @@ from pathlib import Path
 from tfpriv import images
 from tfpriv.files import atomic_file
 from tfpriv.shuffling import codec, datasets, pipeline
-from tfpriv.shuffling.keys import Key
+from tfpriv.shuffling.keys import Key, is_key_file
 from tfpriv.shuffling.pipeline import Progress, Report
 
 _LOSSY = frozenset({".jpg", ".jpeg", ".webp", ".heic", ".avif", ".jp2"})
@@ -110,9 +110,7 @@ def _checked_paths(source: Path, output: Path, overwrite: bool) -> tuple[Path, P
             raise FileExistsError(f"The output is no folder. Received: {output}")
         return source, output
     _check_ending(output, ".npz" if source.suffix.lower() == ".npz" else ".png")
-    if output.resolve() == source.resolve():
-        raise ValueError(f"The output is the input. Received: {output}")
-    _check_new([output], overwrite)
+    _check_outputs([source], [output], overwrite)
     return source, output
 
 
@@ -128,8 +126,18 @@ def _check_ending(output: Path, wanted: str) -> None:
         raise ValueError(f"The output must end in {wanted}. Received: {output}")
 
 
-def _check_new(outputs: list[Path], overwrite: bool) -> None:
+def _check_outputs(sources: list[Path], outputs: list[Path], overwrite: bool) -> None:
+    """Raises an error if something would be replaced unasked, or must never be."""
     there = [path for path in outputs if path.exists()]
+    read = {os.path.realpath(path) for path in sources}
+    for path in there:
+        if os.path.realpath(path) in read:
+            raise ValueError(f"The output is the input. Received: {path}")
+        if is_key_file(path):
+            raise ValueError(
+                "A key that is overwritten is lost with all its pictures. Name another "
+                f"output. Received: {path}"
+            )
     if there and not overwrite:
         raise FileExistsError(
             f"{len(there)} of {len(outputs)} outputs exist already; `--overwrite` "
@@ -143,13 +151,14 @@ def _pictures(source, output, read, convert, overwrite, progress) -> Report:
         output.parent.mkdir(parents=True, exist_ok=True)
         _write(output, *convert([read(source)]))
         return Report(1, [])
-    jobs, failures, others = _jobs(source, output)
+    found, others = images.below(source)
+    jobs, failures = _jobs(source, output, found)
     if not jobs and not failures:
         raise ValueError(
             f"There are no pictures in the folder, which end in one of "
             f"{', '.join(sorted(images.SUFFIXES))}. Received: {source}"
         )
-    _check_new([target for _, target in jobs], overwrite)
+    _check_outputs(found, [target for _, target in jobs], overwrite)
     for folder in {target.parent for _, target in jobs}:
         folder.mkdir(parents=True, exist_ok=True)
     left_out = pipeline.run(
@@ -163,9 +172,8 @@ def _pictures(source, output, read, convert, overwrite, progress) -> Report:
     return Report(len(jobs) - len(left_out), failures, others)
 
 
-def _jobs(source: Path, output: Path):
-    """Pairs of picture and output, what cannot be done, and how many other files."""
-    found, others = images.below(source)
+def _jobs(source: Path, output: Path, found: list[Path]):
+    """Pairs of picture and output, and what cannot be done."""
     targets = [output / path.relative_to(source).with_suffix(".png") for path in found]
     times = Counter(targets)
     jobs, failures = [], []
@@ -177,7 +185,7 @@ def _jobs(source: Path, output: Path):
                 "Several pictures would be written to the same file; rename one. "
                 f"Received: {path} for {target}"
             )
-    return jobs, failures, others
+    return jobs, failures
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -186,7 +186,7 @@ class KeyedModel(keras.Model):
         `derived_keys` returns for their mode.
 
         Args:
-            filepath: folder to write.
+            filepath: folder to make; it must not exist or be empty.
             include_key: writes into the folder what opens the pictures of this size:
                 whoever has it needs no key.
             portable: of plain TensorFlow ops, for machines without tfpriv; otherwise of
@@ -197,6 +197,7 @@ class KeyedModel(keras.Model):
         Raises:
             ValueError: without a key that is to be included, or without the native ops
                 that are asked for.
+            OSError: there is something in the folder, or it cannot be written.
         """
         if include_key and self._key is None:
             raise ValueError(f"'{self.name}' has no key to include: unlock(key) first.")

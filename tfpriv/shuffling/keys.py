@@ -136,8 +136,19 @@ class Key:
         )
 
 
+def is_key_file(path: str | os.PathLike) -> bool:
+    """Whether a key is kept in this file, of whatever version."""
+    with contextlib.suppress(OSError):
+        if os.path.isfile(path):  # a pipe would block
+            with open(path, "rb") as file:
+                return file.read(len(_ANY_VERSION)) == _ANY_VERSION
+    return False
+
+
 def _read_private(path: Path) -> bytes:
     """The bytes of a file that is the user's own and nobody else's to read."""
+    if path.is_dir():
+        raise IsADirectoryError(f"Expected a key file. Received: a folder, {path}")
     # A pipe without a writer would otherwise block here.
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

@@ -193,9 +193,17 @@ def average(options: argparse.Namespace) -> None:
 
 
 def test(options: argparse.Namespace) -> None:
-    from tfpriv.files import write_json
+    from tfpriv.files import check_output_file, write_json
     from tfpriv.shuffling import Key, data, experiments
 
+    if options.output is not None:
+        check_output_file(
+            options.output,
+            options.model,
+            options.finetuned,
+            options.key,
+            options.data,
+        )
     rows = experiments.compare(
         experiments.load_network(options.model),
         data.load(options.data),
@@ -212,8 +220,13 @@ def test(options: argparse.Namespace) -> None:
 
 
 def infer(options: argparse.Namespace) -> None:
+    from tfpriv.files import check_output_file
     from tfpriv.shuffling import experiments, inference
 
+    if options.feature_maps is not None:
+        check_output_file(
+            options.feature_maps, options.image, options.model, options.key
+        )
     model = experiments.load_network(options.model)
     picture = inference.read(options.image, _key(options.key))
     names = inference.class_names(options.model)
@@ -227,13 +240,17 @@ def infer(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     import numpy as np
 
-    from tfpriv.files import atomic_file
+    from tfpriv.files import atomic_file, check_new, check_output_file
     from tfpriv.shuffling import experiments, keyed
     from tfpriv.shuffling.purposes import FIXED, PER_PICTURE
 
     key = _key(options.key)
     if key is None and (options.include_key or options.derived_keys):
         raise ValueError("--include-key and --derived-keys need --key FILE")
+    check_new(options.output)
+    if options.derived_keys is not None:
+        check_new(options.derived_keys)  # it may be a key: nothing is replaced
+        check_output_file(options.derived_keys)
     twin = keyed(experiments.load_network(options.model), key)
     twin.export(
         str(options.output),
@@ -243,13 +260,12 @@ def export(options: argparse.Namespace) -> None:
     )
     print(f"Written: {options.output}")
     if options.derived_keys is not None:
-        with atomic_file(options.derived_keys) as file:
+        with atomic_file(options.derived_keys, private=True) as file:
             np.savez(
                 file,
                 serve=twin.derived_keys(key, FIXED),
                 serve_per_picture=twin.derived_keys(key, PER_PICTURE),
             )
-        options.derived_keys.chmod(0o600)
         print(f"Written, as secret as the key: {options.derived_keys}")
 
 
