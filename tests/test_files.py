@@ -165,3 +165,76 @@ def test_characters_that_do_not_exist_are_refused(tmp_path, order):
     np.savez(tmp_path / "a.npz", names=names)
     with pytest.raises(ValueError, match=r"damaged.*a\.npz"):
         files.read_arrays(tmp_path / "a.npz")
+
+
+def test_a_new_folder_goes_where_a_link_leads(tmp_path):
+    (tmp_path / "there").mkdir()
+    for name in ("there", "not yet"):
+        link = tmp_path / f"link to {name}"
+        link.symlink_to(tmp_path / name)
+        with files.new_directory(link) as folder:
+            (folder / "a").write_text("new")
+        assert (tmp_path / name / "a").read_text() == "new"
+        assert link.is_symlink()
+
+
+def test_a_bad_place_for_a_new_folder_is_refused_before_the_work(
+    tmp_path, read_only, monkeypatch
+):
+    (tmp_path / "file").write_text("old")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    bad = {
+        tmp_path / "file": "exists already",
+        tmp_path / "loop": "exists already",
+        tmp_path / "file" / "run" / "1": "is none",
+        ".": "name one inside",
+    }
+    for path, message in bad.items():
+        with pytest.raises(OSError, match=message):
+            files.check_new(path)
+    with read_only as folder, pytest.raises(PermissionError, match="written into"):
+        files.check_new(folder / "run" / "1")
+
+
+def test_an_output_is_none_of_the_inputs_by_any_name(tmp_path):
+    photo, link = tmp_path / "a" / "photo.png", tmp_path / "link.png"
+    photo.parent.mkdir()
+    photo.write_bytes(b"a photograph")
+    link.symlink_to(photo)
+    hard = tmp_path / "hard.png"
+    hard.hardlink_to(photo)
+    (tmp_path / "links").symlink_to(photo.parent)
+    same = [
+        (photo, photo),
+        (link, photo),
+        (photo, link),
+        (hard, photo),
+        (photo.parent, photo),  # where NAME.png would be written
+        (photo.parent, link),
+        (tmp_path, link),
+        (tmp_path / "links", photo.parent),
+    ]
+    for output, given in same:
+        with pytest.raises(ValueError, match="replace what is read"):
+            files.check_output(output, None, given)
+    files.check_output(tmp_path / "new", photo)
+    files.check_output(tmp_path / "links.png", photo, tmp_path / "none")
+    files.check_output(tmp_path, photo.parent)  # its files lie in a folder below
+
+
+def test_a_bad_place_for_a_file_is_refused_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("old")
+    bad = {
+        tmp_path: "a folder",
+        tmp_path / "none" / "a.json": "no such folder",
+        tmp_path / "file" / "a.json": "is none",
+    }
+    for path, message in bad.items():
+        with pytest.raises(OSError, match=message):
+            files.check_output_file(path)
+    files.check_output_file(tmp_path / "file")
+    files.check_output_file(tmp_path / "new.json", tmp_path / "file")
+    with pytest.raises(ValueError, match="replace what is read"):
+        files.check_output_file(tmp_path / "file", tmp_path / "file")

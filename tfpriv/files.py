@@ -57,13 +57,103 @@ def atomic_file(path: str | os.PathLike, *, private: bool = False):
 
 
 def check_new(path: str | os.PathLike) -> Path:
-    """Raises `FileExistsError` if there is something in `path` already."""
-    path = Path(path)
-    if path.is_file() or (path.is_dir() and any(path.iterdir())):
+    """Finds out before the work whether a new folder can take its name after it.
+
+    Args:
+        path: Where the folder is to be; an empty one, or a link to one, may be there.
+
+    Returns:
+        The path that is meant, without links.
+
+    Raises:
+        FileExistsError: There is something in `path` already, or it must stay: the
+            current folder, or a mounted one.
+        NotADirectoryError, PermissionError: Nothing can be made there.
+    """
+    real = Path(os.path.realpath(path))
+    if os.path.lexists(real) and not (real.is_dir() and not any(real.iterdir())):
         raise FileExistsError(
             f"The output exists already; name another folder. Received: {path}"
         )
-    return path
+    if real.is_dir() and (os.path.ismount(real) or real.samefile(os.curdir)):
+        raise FileExistsError(
+            "This folder cannot be replaced by a whole one; name one inside it. "
+            f"Received: {path}"
+        )
+    _check_writable(real.parent, path)
+    return real
+
+
+def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> None:
+    """Raises `ValueError` if what is written would replace what is read.
+
+    Args:
+        path: The file or folder to write.
+        *inputs: Files and folders that are read, `None` for one that is not given. The
+            output is refused if it is one of them, by whatever name or link, or the
+            folder in which such a file lies.
+    """
+    place = _identity(path)
+    for given in inputs if place else ():
+        if given is not None and place in _places(given):
+            raise ValueError(
+                "The output would replace what is read. Expected another one. "
+                f"Received: output={path}, input={given}"
+            )
+
+
+def check_output_file(
+    path: str | os.PathLike, *inputs: str | os.PathLike | None
+) -> None:
+    """Finds out before the work whether a file can be written after it.
+
+    Args:
+        path: The file; one that is there may be replaced.
+        *inputs: As in `check_output`.
+
+    Raises:
+        ValueError: It is one of the inputs.
+        OSError: It is a folder, or its own folder is not there or cannot be written.
+    """
+    check_output(path, *inputs)
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"Expected a file to write. Received: a folder, {path}")
+    folder = Path(os.path.abspath(path)).parent
+    if not os.path.lexists(folder):
+        raise FileNotFoundError(
+            f"There is no such folder: {folder}. Received: output={path}"
+        )
+    _check_writable(folder, path)
+
+
+def _identity(path):
+    """What the system knows a file or folder by; `None` if there is none."""
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        return status.st_dev, status.st_ino
+    return None
+
+
+def _places(path):
+    """What a file or folder is known by, and a file's folders, behind a link too."""
+    folders = {os.path.dirname(f(path)) for f in (os.path.abspath, os.path.realpath)}
+    return {_identity(p) for p in ({path} if os.path.isdir(path) else {path} | folders)}
+
+
+def _check_writable(folder, output):
+    """Raises an `OSError` if nothing can be made in a folder that is, or is to be."""
+    while not os.path.lexists(folder):
+        folder = folder.parent
+    if not folder.is_dir():
+        raise NotADirectoryError(
+            f"Expected a folder to write into. Received: output={output}, but {folder} "
+            "is none"
+        )
+    effective = os.access in os.supports_effective_ids
+    if not os.access(folder, os.W_OK | os.X_OK, effective_ids=effective):
+        raise PermissionError(
+            f"This folder cannot be written into: {folder}. Received: output={output}"
+        )
 
 
 @contextlib.contextmanager
