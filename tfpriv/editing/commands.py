@@ -227,8 +227,8 @@ def privatize(options: argparse.Namespace) -> int:
         distinct_persons=options.distinct_persons,
         progress=progress("releasing"),
     )
-    ledger = Ledger.load(options.output / jobs.LEDGER)
     if report.done or report.there:
+        ledger = Ledger.load(options.output / jobs.LEDGER)
         delta = max(options.delta, 1e-6)
         print(ledger.statement(delta, accountant="pld").rstrip("\n"))
         pages.release(options.output / PAGE, mechanism, ledger, delta)
