@@ -265,7 +265,7 @@ def _whose(generator, wanted, loss, optimizer, mean_pull, psi, layers) -> dict:
         "pictures": hashlib.sha256(wanted.tobytes()).hexdigest(),
         "generator": generator.fingerprint,
         "loss": [type(loss).__name__, *getattr(loss, "names", ())],
-        "optimizer": optimizer.get_config(),
+        "optimizer": optimizer.get_config() | {"name": ""},
         "mean_pull": mean_pull,
         "psi": psi,
         "layers": layers,
