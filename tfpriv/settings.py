@@ -10,6 +10,31 @@ from tfpriv.files import read_json, write_json
 SETTINGS = "settings.json"
 
 
+def is_taken_up(path: str | os.PathLike) -> bool:
+    """Whether a folder has the file by which its results or its training are known.
+
+    Args:
+        path: of that file. Without it, the folder must be new, or empty.
+
+    Raises:
+        FileExistsError: there are other files, or there is no folder.
+    """
+    folder = Path(path).parent
+    if folder.exists() and not folder.is_dir():
+        raise FileExistsError(f"The output is no folder. Received: {folder}")
+    # Names with a dot are of processes that were killed while they wrote.
+    others = folder.is_dir() and any(
+        not other.name.startswith(".") for other in folder.iterdir()
+    )
+    if Path(path).is_file():  # looked for last: another process may write it just now
+        return True
+    if others:
+        raise FileExistsError(
+            f"The output folder holds other files; name another one. Received: {folder}"
+        )
+    return False
+
+
 def check_settings(path: str | os.PathLike, settings: Mapping) -> None:
     """Refuses a folder whose results were made in another way, or that holds others.
 
@@ -21,17 +46,8 @@ def check_settings(path: str | os.PathLike, settings: Mapping) -> None:
         FileExistsError: there are other files, or there is no folder.
         ValueError: the folder's results were made with other settings.
     """
-    path, settings = Path(path), _as_read(settings)
-    if path.parent.exists() and not path.parent.is_dir():
-        raise FileExistsError(f"The output is no folder. Received: {path.parent}")
-    # Another process may write the file between two looks: the file comes last.
-    others = _visible(path.parent)
-    if not path.is_file():
-        if others:
-            raise FileExistsError(
-                "The output folder holds other files; name another one. "
-                f"Received: {path.parent}"
-            )
+    path, settings = Path(path), json.loads(json.dumps(settings))  # as they come back
+    if not is_taken_up(path):
         return
     found = read_json(path)
     other = sorted(
@@ -57,14 +73,3 @@ def take_up(path: str | os.PathLike, settings: Mapping) -> None:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, settings)
-
-
-def _as_read(settings):
-    return json.loads(json.dumps(settings))
-
-
-def _visible(folder) -> bool:
-    """Whether a folder holds anything; names with a dot are of killed processes."""
-    return folder.is_dir() and any(
-        not path.name.startswith(".") for path in folder.iterdir()
-    )

@@ -19,6 +19,7 @@ import tensorflow as tf
 from tfpriv import images
 from tfpriv.accounting.serialization import write_atomically
 from tfpriv.files import parse_json, read_arrays
+from tfpriv.settings import is_taken_up
 
 _LINE = "line"  # entry of the state that says whose it is
 
@@ -121,9 +122,10 @@ def restore_state(path: str | os.PathLike, variables: Sequence, owner: dict) -> 
         Steps that are done.
 
     Raises:
+        FileExistsError: There is none, but other files, which might be replaced.
         ValueError: The file is damaged, or of another training.
     """
-    if not Path(path).is_file():
+    if not is_taken_up(path):
         return 0
     try:
         arrays = read_arrays(path)
