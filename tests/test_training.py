@@ -2,10 +2,11 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 
-from tfpriv.training import restore_state, save_state
+from tfpriv.training import Backup, restore_state, save_state
 
 
 class Variable:
@@ -43,3 +44,22 @@ def test_a_damaged_line_is_a_clear_error(tmp_path, line):
     np.savez(path, **(content | {name: np.array(line)}))
     with pytest.raises(ValueError, match=r"damaged. Received: .*a\.npz"):
         restore_state(path, [Variable()], {"recipe": 1})
+
+
+def fit(*callbacks):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((4, 2)), np.ones(4), verbose=0, callbacks=callbacks)
+
+
+def test_a_backup_removes_nothing_but_its_own(tmp_path):
+    folder = tmp_path / "training"
+    fit(Backup(folder))
+    assert not folder.exists()
+    backup = Backup(folder)
+    folder.mkdir()
+    (folder / "labels.csv").write_text("made meanwhile")
+    fit(backup)
+    assert [path.name for path in folder.iterdir()] == ["labels.csv"]
+    with pytest.raises(FileExistsError, match=r"labels\.csv"):
+        Backup(folder)

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +124,25 @@ def check_output_file(
             f"There is no such folder: {folder}. Received: output={path}"
         )
     _check_writable(folder, path)
+
+
+def check_holds_only(folder: str | os.PathLike, names: Collection[str]) -> None:
+    """Raises `FileExistsError` if there is something of another name in a folder."""
+    folder = Path(folder)
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if others := sorted(found - set(names)):
+        raise FileExistsError(
+            f"Other things lie in this folder. Expected a new one. Received: {folder}, "
+            f"which holds {others[:5]}"
+        )
+
+
+def remove_only(folder: str | os.PathLike, names: Iterable[str]) -> None:
+    """Removes files of these names from a folder, and the folder if it is empty."""
+    for name in names:
+        Path(folder, name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # what else is there stays
+        os.rmdir(folder)
 
 
 def _identity(path):

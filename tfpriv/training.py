@@ -13,15 +13,35 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tfpriv import images
 from tfpriv.accounting.serialization import write_atomically
-from tfpriv.files import parse_json, read_arrays
+from tfpriv.files import check_holds_only, parse_json, read_arrays, remove_only
 from tfpriv.settings import is_taken_up
 
 _LINE = "line"  # entry of the state that says whose it is
+_BACKUP = ("latest.weights.h5", "training_metadata.json")
+
+
+class Backup(keras.callbacks.BackupAndRestore):
+    """`keras.callbacks.BackupAndRestore` that removes nothing but its own files.
+
+    Args:
+        folder: Of its own for one training; the state is kept in it after each epoch.
+
+    Raises:
+        FileExistsError: Other things are in the folder.
+    """
+
+    def __init__(self, folder: str | os.PathLike):
+        check_holds_only(folder, _BACKUP)
+        super().__init__(os.fspath(folder), "epoch")
+
+    def on_train_end(self, logs=None):
+        remove_only(self.backup_dir, _BACKUP)
 
 
 def batches(data, size: int, batch_size: int, seed: int, start: int) -> Iterator:

@@ -383,3 +383,28 @@ def test_files_are_private_and_deleted_when_training_completes(tmp_path):
     }
     resume(folder)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("kind", [dp, keras.callbacks], ids=["private", "keras"])
+def test_a_folder_with_other_things_is_refused_and_stays(tmp_path, kind):
+    folder = tmp_path / "work"
+    (folder / "photos").mkdir(parents=True)
+    (folder / "thesis.txt").write_text("years of work")
+    folder.chmod(0o755)
+    model = small.private()
+    with pytest.raises(FileExistsError, match=r"photos.*thesis\.txt"):
+        model.fit(*small.data(20), verbose=0, callbacks=[kind.BackupAndRestore(folder)])
+    assert (folder / "thesis.txt").read_text() == "years of work"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    assert not len(model.privacy.ledger)
+
+
+def test_what_came_into_the_folder_meanwhile_stays(tmp_path, monkeypatch):
+    class Writes(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            (tmp_path / "log.csv").write_text("of the user's own callback")
+
+    monkeypatch.chdir(tmp_path)
+    callbacks = [Writes(), dp.BackupAndRestore(".")]
+    small.private().fit(*small.data(20), verbose=0, callbacks=callbacks)
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]

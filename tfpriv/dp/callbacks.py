@@ -15,7 +15,18 @@ from tfpriv.dp.budget import (
     steps_within_budget,
     warn_of_early_stop,
 )
+from tfpriv.files import remove_only
 
+JOURNAL_NAME = "privacy_journal.jsonl"
+BACKUP_FILES = (  # of Keras, of `BackupAndRestore` below, and beside both
+    "latest.weights.h5",
+    "latest.weights.h5.bkp",
+    "training_metadata.json",
+    "training_metadata.json.bkp",
+    "next.weights.h5",
+    "next.json",
+    JOURNAL_NAME,
+)
 NOT_COVERED = "not covered by epsilon"
 
 
@@ -155,7 +166,8 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
     loses no event. Only whole epochs are resumed.
 
     Args:
-        backup_dir: Folder of its own for one training run.
+        backup_dir: Folder of its own for one training run; `fit` refuses one that
+            holds other things.
         delete_checkpoint: As in Keras.
     """
 
@@ -193,3 +205,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         # Weights first: an epoch that is done again costs budget, never hides it.
         for new, old in zip(fresh, final, strict=True):
             os.replace(new, old)
+
+    def on_train_end(self, logs=None):
+        if self.delete_checkpoint:
+            remove_only(self.backup_dir, BACKUP_FILES)

@@ -15,10 +15,10 @@ from tfpriv.dp.budget import warn_of_large_delta
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
 from tfpriv.dp.sources import as_source
+from tfpriv.files import check_holds_only
 from tfpriv.warning import warn
 from tfpriv.weights import digest_of
 
-JOURNAL_NAME = "privacy_journal.jsonl"
 _VALIDATION = (
     "its metrics would be shown exactly. If it is private, train on all of it and "
     "watch `private_loss`, which epsilon covers: `make_private(model, "
@@ -366,9 +366,11 @@ def _journal_path(callbacks):
     for callback in callbacks:
         if isinstance(callback, keras.callbacks.BackupAndRestore):
             folder = pathlib.Path(callback.backup_dir)
+            # Keras' own callback removes the folder in the end, whatever is in it.
+            check_holds_only(folder, dp_callbacks.BACKUP_FILES)
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o700)  # what is needed to resume is private
-            return folder / JOURNAL_NAME
+            return folder / dp_callbacks.JOURNAL_NAME
     return None
 
 

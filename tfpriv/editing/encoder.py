@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpriv import images
 from tfpriv.faces.reader import convolutions, without_optimizer
+from tfpriv.training import Backup
 
 
 def encoder(generator) -> keras.Model:
@@ -55,6 +56,7 @@ def train_encoder(
         The encoder. Its loss is the squared error in units of the latents' spread: 1
         is no better than their mean.
     """
+    callbacks = [Backup(folder)] if folder else []
     keras.utils.set_random_seed(seed)
     model, spread = encoder(generator), latent_spread(generator)
 
@@ -71,7 +73,6 @@ def train_encoder(
     data = tf.data.Dataset.range(epochs * (steps // epochs)).map(draw).prefetch(2)
     rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
     model.compile(keras.optimizers.Adam(rate), loss=loss)
-    callbacks = [keras.callbacks.BackupAndRestore(folder, "epoch")] if folder else []
     model.fit(
         data,
         epochs=epochs,

@@ -15,6 +15,7 @@ from tfpriv.faces.reader import (
     truth,
     without_optimizer,
 )
+from tfpriv.training import Backup
 
 TEST_PEOPLE = 1000
 _FIRST_TEST_PERSON = 10_000_000  # nobody who is trained on
@@ -41,6 +42,7 @@ def train_reader(
     Returns:
         The reader.
     """
+    callbacks = [Backup(folder)] if folder else []
     keras.utils.set_random_seed(seed)
     faces = sample(people, seed=seed)
     model = reader()
@@ -49,7 +51,6 @@ def train_reader(
         keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, steps)),
         loss="mse",
     )
-    callbacks = [keras.callbacks.BackupAndRestore(folder, "epoch")] if folder else []
     pictures = draw(faces, SIZE).astype(np.float32)
     model.fit(
         pictures,

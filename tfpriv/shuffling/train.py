@@ -1,7 +1,6 @@
 """Training networks on plain pictures, on shuffled ones, and on those with the key."""
 
 import os
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,6 +11,7 @@ from tfpriv.shuffling.keyed_model import keyed
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.pictures import shuffle
 from tfpriv.shuffling.recipes import RECIPES, Recipe
+from tfpriv.training import Backup
 
 VIEWS = ("plain", "keyed", "shuffled")
 SHIFT = 4  # pixels, at most, that augmentation moves a picture
@@ -54,6 +54,7 @@ def train(
 
     Raises:
         ValueError: for an unknown view, or one that lacks its key.
+        FileExistsError: for a folder that holds other things.
     """
     if view not in VIEWS or (key is None) != (view == "plain"):
         raise ValueError(
@@ -74,7 +75,7 @@ def train(
     )
     callbacks = list(callbacks)
     if folder is not None:
-        callbacks.append(keras.callbacks.BackupAndRestore(Path(folder), "epoch"))
+        callbacks.append(Backup(folder))
     return trained.fit(
         batches, epochs=epochs, verbose=2, shuffle=False, callbacks=callbacks
     )
