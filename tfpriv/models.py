@@ -1,12 +1,23 @@
 """Keras models from files: nothing in them is run, and damage is one clear error."""
 
+import contextlib
 import os
 import textwrap
 from pathlib import Path
 
 import keras
+import tensorflow as tf
 
 _LONGEST = 300  # letters of Keras' own words, which may quote a whole model
+_FILE_ERRORS = (  # what TensorFlow makes of a system's OSError
+    tf.errors.AlreadyExistsError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.NotFoundError,
+    tf.errors.OutOfRangeError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.UnknownError,
+)
 
 
 def load_model(
@@ -45,3 +56,19 @@ def load_model(
     if not isinstance(model, kind):
         raise ValueError(f"Expected {what}. Received: {type(model).__name__} in {path}")
     return model
+
+
+@contextlib.contextmanager
+def file_errors(path: str | os.PathLike):
+    """Turns TensorFlow's errors of writing a SavedModel into `OSError`.
+
+    Args:
+        path: What is being written, for the error.
+    """
+    try:
+        yield
+    except _FILE_ERRORS as error:
+        said = textwrap.shorten(error.message, _LONGEST)
+        raise OSError(
+            f"The SavedModel cannot be written. Received: {path} ({said})"
+        ) from error

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -210,6 +211,42 @@ def test_an_export_loses_no_other_things(folder, tmp_path):
     with pytest.raises(FileExistsError, match=r"other things.*results.*\['mine'\]"):
         trained().export(results) if folder else export_files(results)
     assert [path.name for path in tmp_path.rglob("*")] == ["results", "mine"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["assets/photo.png", "variables/mydata.csv", "saved_model.pb/of another kind"],
+)
+def test_a_folder_that_looks_like_an_export_is_none(name, tmp_path):
+    mine = tmp_path / "results" / name
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(FileExistsError, match="other things"):
+        trained().export(tmp_path / "results")
+    assert mine.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["assets.extra/notes.txt", "variables/mydata.csv"])
+def test_what_was_added_to_an_export_is_not_lost(name, tmp_path):
+    target, model = tmp_path / "exported", trained()
+    model.export(target, verbose=False)
+    (target / name).write_text("mine")
+    with pytest.raises(FileExistsError, match=re.escape(f"['{name}']")):
+        model.export(target, verbose=False)
+    assert (target / name).read_text() == "mine"
+
+
+def test_exports_behind_links_and_into_the_current_folder(tmp_path, monkeypatch):
+    model = trained()
+    (tmp_path / "link").symlink_to(tmp_path / "exported")
+    for _ in range(2):
+        model.export(tmp_path / "link", verbose=False)
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "exported" / "saved_model.pb").is_file()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(FileExistsError, match="name one inside"):
+        model.export(".")
 
 
 def test_an_export_of_files_brings_all_of_them_and_the_ledger(tmp_path):
@@ -498,6 +535,38 @@ def test_a_failing_export_leaves_the_old_one(tmp_path, monkeypatch):
     monkeypatch.undo()
     model.export(target, verbose=False)
     assert sorted(tmp_path.iterdir()) == [target]
+
+
+def test_an_export_interrupted_in_its_swap_leaves_the_old_one(tmp_path, monkeypatch):
+    model, target = trained(), tmp_path / "exported"
+    model.export(target, verbose=False)
+    before = {p: p.read_bytes() for p in target.rglob("*") if p.is_file()}
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        model.export(target, verbose=False)
+    assert {p: p.read_bytes() for p in target.rglob("*") if p.is_file()} == before
+    assert sorted(tmp_path.iterdir()) == [target]
+
+
+def test_a_disk_that_fills_up_leaves_the_old_folders(tmp_path, full_disk):
+    model = trained()
+    model.export(tmp_path / "exported", verbose=False)
+    model.save(tmp_path / "unzipped", zipped=False)
+    model.save(tmp_path / "unzipped", zipped=False)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    with full_disk(1000):
+        with pytest.raises(OSError, match="cannot be written"):
+            model.export(tmp_path / "exported", verbose=False)
+        with pytest.raises(OSError, match="large"):
+            model.save(tmp_path / "unzipped", zipped=False)
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    (tmp_path / "unzipped" / "mine.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"mine\.txt"):
+        model.save(tmp_path / "unzipped", zipped=False)
 
 
 @pytest.mark.parametrize("name", ["m.keras", "m.weights.h5"])

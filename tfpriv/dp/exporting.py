@@ -1,13 +1,28 @@
 """Files that carry their ledger, written whole or not at all."""
 
+import contextlib
+import fnmatch
 import os
 import pathlib
+import shutil
 import tempfile
+
+from tfpriv.files import check_new
+from tfpriv.models import file_errors
 
 LEDGER_NAME = "privacy_ledger.json"
 STATEMENT_NAME = "privacy_statement.json"
 _EXTRA = "assets.extra"  # where SavedModel keeps users' own files
-_SAVED_MODEL = {"saved_model.pb", "fingerprint.pb", "variables", "assets", _EXTRA}
+# What the folders of two formats hold, by which an earlier one is recognised.
+_SAVED_MODEL = (
+    "saved_model.pb",
+    "fingerprint.pb",
+    "variables/variables.*",
+    "assets/*",
+    f"{_EXTRA}/{LEDGER_NAME}",
+    f"{_EXTRA}/{STATEMENT_NAME}",
+)
+_UNZIPPED = ("config.json", "metadata.json", "model*.weights.*", "assets/*")
 
 
 def save(keras_save, filepath, overwrite, **kwargs):
@@ -30,13 +45,19 @@ def save(keras_save, filepath, overwrite, **kwargs):
         )
     target = pathlib.Path(name)
     keeps = target.exists() and not overwrite  # Keras asks the user
-    if keeps or "://" in name or kwargs.get("zipped") is False:
+    if keeps or "://" in name:
         return keras_save(filepath, overwrite=overwrite, **kwargs)
+    unzipped = kwargs.get("zipped") is False
+    if unzipped:
+        target = _replaceable(target, _UNZIPPED)
     fresh = target.with_name(f".{os.urandom(6).hex()}.{target.name}")
     try:
         keras_save(str(fresh), **kwargs)
-        fresh.replace(target)
+        with _moved_aside(target) if unzipped else contextlib.nullcontext():
+            fresh.replace(target)
     finally:
+        if fresh.is_dir():
+            shutil.rmtree(fresh, ignore_errors=True)
         fresh.unlink(missing_ok=True)
 
 
@@ -56,38 +77,72 @@ def export(export_to, ledger, delta, filepath, accountant="rdp"):
     Raises:
         FileExistsError: If other things are at `filepath`, which would be lost.
     """
-    target = pathlib.Path(filepath)
-    _check_replaceable(target)
+    named = pathlib.Path(filepath)
+    target = _replaceable(named, _SAVED_MODEL)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         fresh = pathlib.Path(folder) / "new" / target.name
         fresh.parent.mkdir()
-        export_to(str(fresh))
+        with file_errors(named):
+            export_to(str(fresh))
         if fresh.is_dir():
             extra = fresh / _EXTRA
             extra.mkdir(exist_ok=True)
             ledger.save(extra / LEDGER_NAME)
             statement = ledger.statement(delta, "json", accountant)
             (extra / STATEMENT_NAME).write_text(statement)
-            place = target / _EXTRA / LEDGER_NAME
+            place = named / _EXTRA / LEDGER_NAME
         else:  # a format of one file, or of some: the ledger lies beside them
-            place = target.with_name(f"{target.name}.{LEDGER_NAME}")
+            place = named.with_name(f"{named.name}.{LEDGER_NAME}")
             ledger.save(fresh.with_name(place.name))
-        if target.is_dir():
-            target.rename(fresh.parent.with_name("old"))
         # The ledger first: if the rest fails, it says too much of the old artifact.
         made = sorted(fresh.parent.iterdir(), key=lambda path: path.name != place.name)
-        for path in made:
-            path.replace(target.with_name(path.name))
+        with _moved_aside(target):
+            for path in made:
+                path.replace(target.with_name(path.name))
     return place
 
 
-def _check_replaceable(target):
-    if target.is_dir():
-        others = sorted({entry.name for entry in target.iterdir()} - _SAVED_MODEL)
-        if others:
-            raise FileExistsError(
-                "The folder holds other things than a SavedModel, which would be lost. "
-                "Expected a new folder, or an earlier export. "
-                f"Received: filepath={target}, which holds {others[:5]}"
-            )
+@contextlib.contextmanager
+def _moved_aside(target):
+    """An earlier folder makes room, and comes back if what replaces it does not come.
+
+    Its new name is no temporary folder's: if the process is killed, it is there.
+    """
+    if not target.is_dir():
+        yield
+        return
+    old = target.with_name(f".{os.urandom(6).hex()}.{target.name}")
+    try:
+        target.rename(old)
+        yield
+    except BaseException:
+        if not os.path.lexists(target):
+            old.rename(target)
+        raise
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _replaceable(target, patterns):
+    """Where a target is, behind links, if nothing but an earlier one would be lost."""
+    real = pathlib.Path(os.path.realpath(target))
+    if real.is_file():
+        return real
+    found = [path for path in sorted(real.rglob("*")) if not path.is_dir()]
+    if not found:
+        return check_new(target)
+    names = [path.relative_to(real).as_posix() for path in found]
+    earlier = patterns[0] in names
+    others = [
+        name
+        for name in names
+        if not (earlier and any(fnmatch.fnmatchcase(name, p) for p in patterns))
+    ]
+    if others:
+        raise FileExistsError(
+            "The folder holds other things than an earlier export, which would be "
+            "lost. Expected a new folder, or an earlier export. "
+            f"Received: filepath={target}, which holds {others[:5]}"
+        )
+    return real
