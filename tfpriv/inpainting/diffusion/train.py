@@ -90,10 +90,11 @@ def train_inpainter(
 
 def _check_replaceable(path):
     """What an earlier run wrote may give way to more steps; nothing else may."""
-    if path.is_symlink() or (path.exists() and loading.other_files(path)):
+    others = loading.others_below(path)
+    if others or path.is_symlink():
         raise FileExistsError(
-            "The folder of the trained inpainter holds other files, which would be "
-            f"lost; move them elsewhere. Received: {path}"
+            "The trained inpainter's folder is replaced, and holds other things; move "
+            f"them elsewhere. Received: {path} with {', '.join(others[:5]) or 'a link'}"
         )
 
 
