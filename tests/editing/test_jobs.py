@@ -345,6 +345,11 @@ def test_latents_that_do_not_fit_are_left_out(run, latents, tmp_path):
         (("invert", "faces", *INVERT, "--output", "x", "--seed", -1), "seed"),
         (("invert", "nowhere", *INVERT, "--output", "x"), "nowhere"),
         (("score", "--output", "x"), "--model"),
+        (("train-encoder", "--output", "enc"), "ends in .keras"),
+        (("train-reader", "--output", "reader"), "ends in .keras"),
+        (("train-encoder", "--output", "e.keras", "--steps", 0), "`steps`"),
+        (("fit", "--output", "x", "--learning-rate", "nan"), "`learning_rate`"),
+        (("fit", "--output", "x", "--steps", 0), "`steps`"),
         ((), "action"),
     ],
 )
@@ -395,6 +400,76 @@ def test_boundaries_from_scored_latents(run, home, tmp_path):
     )
     assert code == 2
     assert "no column 'third'" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("score", "--model", "other.keras", "--output", "x"), "scores (n, columns)"),
+        (("score", "--model", "r.keras", "--output", "x", "--count", 0), "`count`"),
+        (
+            ("study", "--boundary", "age.npz", "--clip", 2, "--reader", "other.keras")
+            + ("--output", "x"),
+            "must be a face reader",
+        ),
+        (
+            ("export", "--boundary", "age.npz", "--clip", 2, "--epsilon", 1)
+            + ("--delta", "1e-5", "--encoder", "other.keras", "--output", "x"),
+            "Expected an encoder",
+        ),
+        (
+            ("export", "--boundary", "age.npz", "--clip", 2, "--epsilon", 1)
+            + ("--delta", 0, "--encoder", "r.keras", "--output", "x"),
+            "`delta` is out of range",
+        ),
+        (("export", "--output", "age.npz/x"), "Expected a folder"),
+    ],
+)
+def test_other_networks_are_one_line(run, home, tmp_path, monkeypatch, words, message):
+    """A generator, whose class has no shapes, in another network's place."""
+    shutil.copytree(home, tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    generator = editing.load_generator("generator.safetensors")
+    save_generator(generator, "other.keras")
+    inputs = keras.Input((16, 16, 3))
+    mean = keras.layers.GlobalAveragePooling2D()(inputs)
+    keras.Model(inputs, keras.layers.Dense(2)(mean)).save("r.keras")
+    before = sorted(os.listdir())
+    code, out, err = run(words[0], "--generator", "generator.safetensors", *words[1:])
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert sorted(os.listdir()) == before
+
+
+def test_no_output_replaces_what_is_read_or_was_there(run, home, tmp_path, monkeypatch):
+    shutil.copytree(home, tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    generator = editing.load_generator("generator.safetensors")
+    save_generator(generator, "g.keras")
+    np.save("l.npy", np.zeros((4, 8)))
+    for name in ("l.csv", "enc.html", "scored/latents.npy", "gan/samples.png"):
+        path = tmp_path / "home" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    files = {p: p.read_bytes() for p in (tmp_path / "home").rglob("*") if p.is_file()}
+    own = ("--generator", "g.keras")
+    data = ("--latents", "l.npy", "--scores", "l.csv", "--attribute", "a")
+    for words, message in (
+        (("boundary", *own, *data, "--output", "l.npy"), "replace what is read"),
+        (("boundary", *own, *data, "--output", "no/l.npy"), "no such folder"),
+        (("train-encoder", *own, "--output", "g.keras"), "replace what is read"),
+        (("train-encoder", *own, "--output", "enc.keras"), "page would replace"),
+        (("score", *own, "--model", "g.keras", "--output", "scored"), "exists already"),
+        (("fit", "--output", "gan"), "holds other files"),
+        (("train", "--output", "gan"), "holds other files"),
+    ):
+        code, out, err = run(*words)
+        assert (code, out) == (2, "")
+        assert message in err
+    assert files == {
+        p: p.read_bytes() for p in (tmp_path / "home").rglob("*") if p.is_file()
+    }
 
 
 def test_data_in_celebas_layout(run, tmp_path):

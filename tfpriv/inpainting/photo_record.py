@@ -85,7 +85,11 @@ class Record:
         """
         self.faces = dict(sorted(self.faces.items()))
         self._write()
-        lines = [f"{name}\t{remark}\n" for name, remark in sorted(remarks.items())]
+        # A name may hold the ends of lines.
+        lines = [
+            "\t".join(" ".join(text.splitlines()) for text in line) + "\n"
+            for line in sorted(remarks.items())
+        ]
         with atomic_file(self._review) as file:
             file.write(_bytes("".join(lines)))
 
