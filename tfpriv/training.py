@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import keras
 import numpy as np

@@ -46,6 +46,8 @@ def run(home, monkeypatch, capsys):
 INVERT = ("--generator", "generator.safetensors", "--aligned", "--steps", 20)
 PRIVATIZE = ("--generator", "generator.safetensors", "--boundary", "age.npz")
 PRIVATIZE += ("--clip", 2, "--epsilon", 1, "--delta", "1e-5")
+STUDY = ("study", "--boundary", "age.npz", "--clip", 2)
+EXPORT = ("export", "--boundary", "age.npz", "--clip", 2, "--epsilon", 1)
 
 
 @pytest.fixture
@@ -279,7 +281,10 @@ def test_what_lies_in_the_output_stays(run, home, latents, tmp_path):
     assert "replace what is read" in err
     code, out, err = run("invert", "faces/0.png", *INVERT, "--output", "faces")
     assert (code, out) == (2, "")
-    assert ((home / "faces" / "0.png").read_bytes(), sorted(latents.iterdir())) == before
+    assert (
+        (home / "faces" / "0.png").read_bytes(),
+        sorted(latents.iterdir()),
+    ) == before
     for source, how in (("faces/0.png", INVERT), (latents / "0.npy", PRIVATIZE)):
         for name in ("0.png", "report.html", "ledger.json"):
             other = tmp_path / f"{how[3]}-{name}"
@@ -339,7 +344,10 @@ def test_latents_that_do_not_fit_are_left_out(run, latents, tmp_path):
         (("privatize", "faces", "--output", "x"), "--boundary"),
         (("invert", "faces", *INVERT, "--output", "x", "--steps", 0), "steps=0"),
         (("invert", "faces", *INVERT, "--output", "faces"), "replace what is read"),
-        (("invert", "faces", *INVERT, "--output", "x", "--learning-rate", "nan"), "nan"),
+        (
+            ("invert", "faces", *INVERT, "--output", "x", "--learning-rate", "nan"),
+            "nan",
+        ),
         (("invert", "faces", *INVERT, "--output", "x", "--mean-pull", "nan"), "nan"),
         (("invert", "faces", *INVERT, "--output", "x", "--patience", -3), "patience"),
         (("invert", "faces", *INVERT, "--output", "x", "--seed", -1), "seed"),
@@ -408,18 +416,15 @@ def test_boundaries_from_scored_latents(run, home, tmp_path):
         (("score", "--model", "other.keras", "--output", "x"), "scores (n, columns)"),
         (("score", "--model", "r.keras", "--output", "x", "--count", 0), "`count`"),
         (
-            ("study", "--boundary", "age.npz", "--clip", 2, "--reader", "other.keras")
-            + ("--output", "x"),
+            (*STUDY, "--reader", "other.keras", "--output", "x"),
             "must be a face reader",
         ),
         (
-            ("export", "--boundary", "age.npz", "--clip", 2, "--epsilon", 1)
-            + ("--delta", "1e-5", "--encoder", "other.keras", "--output", "x"),
+            (*EXPORT, "--delta", "1e-5", "--encoder", "other.keras", "--output", "x"),
             "Expected an encoder",
         ),
         (
-            ("export", "--boundary", "age.npz", "--clip", 2, "--epsilon", 1)
-            + ("--delta", 0, "--encoder", "r.keras", "--output", "x"),
+            (*EXPORT, "--delta", 0, "--encoder", "r.keras", "--output", "x"),
             "`delta` is out of range",
         ),
         (("export", "--output", "age.npz/x"), "Expected a folder"),

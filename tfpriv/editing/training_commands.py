@@ -138,7 +138,7 @@ def _add_boundary(actions):
 
 
 def _check_network(output: Path, *inputs: Path | None) -> Path:
-    """Finds out before a training whether its file, and the page beside, can be written.
+    """Finds out before a training whether its file can be written, and its page.
 
     Returns the page's path.
     """
@@ -257,9 +257,7 @@ def train_encoder(options: argparse.Namespace) -> None:
     with atomic_path(options.output) as partial:
         model.save(partial)
     # Of the generator's own pictures, whoever they may resemble.
-    report.plain_training(
-        page, "An encoder of faces", command_line(), {}, drawn=False
-    )
+    report.plain_training(page, "An encoder of faces", command_line(), {}, drawn=False)
     print(f"Written: {options.output}")
 
 
