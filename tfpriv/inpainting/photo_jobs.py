@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfpriv import images
-from tfpriv.files import atomic_file, check_output_file
+from tfpriv.files import atomic_file, check_new
 from tfpriv.inpainting import photo_files, photo_preview
 from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Outcome
 from tfpriv.inpainting.boxes import Box
@@ -74,10 +74,10 @@ def anonymise_file(
             "The output is there already; remove it, or name another (--output). "
             f"Received: {output}"
         )
-    output.parent.mkdir(parents=True, exist_ok=True)
-    check_output_file(output)
+    check_new(output)  # can it be written?
     outcome = anonymiser(source.name, source.read_bytes(), target=output.name)
     if outcome.content is not None:
+        output.parent.mkdir(parents=True, exist_ok=True)
         _write(output, outcome.content)
     remarks = {source.name: outcome.remark} if outcome.remark else {}
     done, faces = int(outcome.content is not None), {source.name: outcome.faces or []}
