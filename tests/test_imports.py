@@ -18,6 +18,7 @@ BOTTOM = {
     "ops",
     "pretrained",
     "randomness",
+    "settings",
     "terminal",
     "weights",
 }

@@ -23,7 +23,14 @@ def test_a_state_is_taken_up(tmp_path):
     variable = Variable()
     assert restore_state(tmp_path / "a.npz", [variable], {"recipe": 1}) == 7
     np.testing.assert_array_equal(variable.value, np.arange(3.0))
-    assert restore_state(tmp_path / "none.npz", [variable], {"recipe": 1}) == 0
+    assert restore_state(tmp_path / "new" / "a.npz", [variable], {"recipe": 1}) == 0
+
+
+def test_a_folder_of_other_things_is_no_trainings(tmp_path):
+    """They might be replaced: samples.png, generator.keras, inpainter/."""
+    (tmp_path / "samples.png").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds other files"):
+        restore_state(tmp_path / "a.npz", [Variable()], {"recipe": 1})
 
 
 @pytest.mark.parametrize("line", ["[]", "3", '"a"', "{}", "{", "[" * 100_000, 7])

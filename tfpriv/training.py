@@ -11,7 +11,6 @@ import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -20,6 +19,7 @@ import tensorflow as tf
 from tfpriv import images
 from tfpriv.accounting.serialization import write_atomically
 from tfpriv.files import check_holds_only, parse_json, read_arrays, remove_only
+from tfpriv.settings import is_taken_up
 
 _LINE = "line"  # entry of the state that says whose it is
 _BACKUP = ("latest.weights.h5", "training_metadata.json")
@@ -141,9 +141,10 @@ def restore_state(path: str | os.PathLike, variables: Sequence, owner: dict) -> 
         Steps that are done.
 
     Raises:
+        FileExistsError: There is none, but other files, which might be replaced.
         ValueError: The file is damaged, or of another training.
     """
-    if not Path(path).is_file():
+    if not is_taken_up(path):
         return 0
     try:
         arrays = read_arrays(path)

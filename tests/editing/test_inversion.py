@@ -140,8 +140,17 @@ def test_states_that_do_not_fit(generator, drawn, tmp_path):
             save_every=1,
             callback=lambda step: step.number == 2 and stop(step),
         )
-    with pytest.raises(ValueError, match="belongs to another inversion"):
-        invert(generator, drawn[1][:1], folder=tmp_path)
+    kept = (tmp_path / "inversion.npz").read_bytes()
+    for pictures, other in (
+        (drawn[1][:1], {}),
+        (drawn[1][::-1], {}),  # other people's
+        (drawn[1], {"learning_rate": 0.1}),
+        (drawn[1], {"mean_pull": 1.0}),
+        (drawn[1], {"start": drawn[0]}),
+    ):
+        with pytest.raises(ValueError, match="belongs to another inversion"):
+            invert(generator, pictures, folder=tmp_path, **other)
+    assert (tmp_path / "inversion.npz").read_bytes() == kept
 
 
 def test_poor_identity_names_alignment_first(generator, drawn):
@@ -161,6 +170,8 @@ def test_poor_identity_names_alignment_first(generator, drawn):
     [
         {"space": "z"},
         {"steps": 0},
+        {"learning_rate": -1.0},
+        {"patience": 0},
         {"start": "best"},
         {"start": np.zeros((2, 8))},
         {"start": np.zeros((3, 7))},

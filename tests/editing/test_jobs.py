@@ -46,6 +46,8 @@ def run(home, monkeypatch, capsys):
 INVERT = ("--generator", "generator.safetensors", "--aligned", "--steps", 20)
 PRIVATIZE = ("--generator", "generator.safetensors", "--boundary", "age.npz")
 PRIVATIZE += ("--clip", 2, "--epsilon", 1, "--delta", "1e-5")
+STUDY = ("study", "--boundary", "age.npz", "--clip", 2)
+EXPORT = ("export", "--boundary", "age.npz", "--clip", 2, "--epsilon", 1)
 
 
 @pytest.fixture
@@ -68,7 +70,8 @@ def test_faces_are_inverted_once(run, home, tmp_path):
     for i in range(3):
         path = tmp_path / "out" / f"{i}.npy"
         assert np.load(path).shape == (1, 8)
-        assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+        for private in (path, path.with_suffix(".png")):
+            assert stat.S_IMODE(os.stat(private).st_mode) == 0o600
         assert images.load(path.with_suffix(".png")).shape == (16, 16, 3)
     before = path.stat().st_mtime_ns
     code, out, err = run("invert", "faces", *INVERT, "--output", tmp_path / "out")
@@ -82,6 +85,7 @@ def test_a_photograph_goes_the_whole_way(run, tmp_path):
     photographs = tmp_path / "photographs"
     photographs.mkdir()
     images.save(photographs / "astronaut.png", skimage.data.astronaut())
+    (photographs / "folder.png").mkdir()
     invert = [word for word in INVERT if word != "--aligned"]
     code, out, _err = run("invert", photographs, *invert, "--output", tmp_path / "w")
     assert code == 0
@@ -138,7 +142,7 @@ def test_a_photograph_without_a_face_is_left_out(run, home, tmp_path):
 def test_the_page_of_releases_shows_nothing_else(run, latents, tmp_path):
     """It may be published with them: no original, no path, nothing that failed."""
     out = tmp_path / "<b>a"
-    out.mkdir()
+    run("privatize", latents, *PRIVATIZE, "--output", out)
     images.save(out / "original.png", np.full((16, 16, 3), 255, np.uint8))
     (latents / "broken.npy").write_bytes(b"no latent")
     code, _out, _err = run("privatize", latents, *PRIVATIZE, "--output", out)
@@ -159,6 +163,7 @@ def test_the_page_of_releases_shows_nothing_else(run, latents, tmp_path):
     assert np.array_equal(page.pixels, released)
     for hidden in ("broken", "original", str(latents), str(tmp_path)):
         assert hidden not in (out / "report.html").read_text()
+        assert hidden not in (out / "settings.json").read_text()
 
 
 def test_each_release_is_counted(run, latents, tmp_path):
@@ -205,6 +210,105 @@ def test_another_attribute_does_not_add_up(run, latents, tmp_path):
     assert not list((tmp_path / "b").glob("*.npy"))
 
 
+def released_and_counted(folder):
+    """Latents in a folder of releases, and what the ledger beside them counts."""
+    counted = len(Ledger.load(folder / "ledger.json"))
+    return len(list(folder.glob("*.npy"))), counted
+
+
+@pytest.mark.parametrize("saved", [0, 1, 2])
+def test_the_ledger_beside_releases_never_says_less(
+    run, latents, tmp_path, monkeypatch, saved
+):
+    """Interrupted in a second run, before each of its pictures."""
+    how = (*PRIVATIZE, "--output", tmp_path / "a")
+    run("privatize", latents / "0.npy", *how)
+    save, seen = images.save, []
+
+    def dying(path, picture):
+        if len(seen) == saved:
+            raise KeyboardInterrupt
+        seen.append(path)
+        save(path, picture)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "save", dying)
+        run("privatize", latents, *how)
+    assert released_and_counted(tmp_path / "a") == (1 + saved, 3)
+    run("privatize", latents, *how)
+    assert released_and_counted(tmp_path / "a") == (3, 5 - saved)
+
+
+def test_releases_of_other_faces_are_not_mixed(run, latents, tmp_path):
+    """The same face in two folders: the journal of the second knows of one release."""
+    shutil.copytree(latents, tmp_path / "others")
+    for folder in (latents, tmp_path / "others"):
+        run("privatize", folder, *PRIVATIZE, "--output", tmp_path / folder.name[0])
+    how = (*PRIVATIZE, "--output", tmp_path / "l")
+    code, out, err = run("privatize", tmp_path / "others", *how)
+    assert (code, out) == (2, "")
+    assert "source differed" in err
+    assert released_and_counted(tmp_path / "l") == (3, 3)
+
+
+def test_releases_are_not_mixed_with_other_settings(run, latents, tmp_path):
+    how = (*PRIVATIZE, "--output", tmp_path / "a")
+    run("privatize", latents, *how)
+    page = (tmp_path / "a" / "report.html").read_text()
+    for other in (("--epsilon", 2), ("--clip", 1), ("--boundary", "smile.npz")):
+        code, out, err = run("privatize", latents, *how, *other)
+        assert (code, out) == (2, "")
+        assert "other settings" in err
+    assert (tmp_path / "a" / "report.html").read_text() == page
+
+
+def test_a_lost_journal_does_not_shorten_the_ledger(run, latents, tmp_path):
+    how = (*PRIVATIZE, "--output", tmp_path / "a")
+    run("privatize", latents, *how)
+    (latents / jobs.JOURNAL).unlink()
+    code, _out, err = run("privatize", latents, *how)
+    assert code == 2
+    assert "says less than the ledger" in err
+    assert released_and_counted(tmp_path / "a") == (3, 3)
+
+
+def test_what_lies_in_the_output_stays(run, home, latents, tmp_path):
+    """The sources' own folder, and one that holds other files of such names."""
+    before = (home / "faces" / "0.png").read_bytes(), sorted(latents.iterdir())
+    words = ("privatize", latents / "0.npy", *PRIVATIZE, "--output", latents)
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert "replace what is read" in err
+    code, out, err = run("invert", "faces/0.png", *INVERT, "--output", "faces")
+    assert (code, out) == (2, "")
+    assert (
+        (home / "faces" / "0.png").read_bytes(),
+        sorted(latents.iterdir()),
+    ) == before
+    for source, how in (("faces/0.png", INVERT), (latents / "0.npy", PRIVATIZE)):
+        for name in ("0.png", "report.html", "ledger.json"):
+            other = tmp_path / f"{how[3]}-{name}"
+            other.mkdir()
+            (other / name).write_text("mine")
+            action = "invert" if how is INVERT else "privatize"
+            code, out, err = run(action, source, *how, "--output", other)
+            assert (code, out) == (2, "")
+            assert "holds other files" in err
+            assert [p.read_text() for p in other.iterdir()] == ["mine"]
+
+
+def test_inversions_of_other_pictures_are_not_mixed(run, tmp_path):
+    """Another person's picture of the same name has no latent there."""
+    shutil.copytree("faces", tmp_path / "others")
+    how = (*INVERT[:-1], 1, "--output", tmp_path / "a")
+    run("invert", "faces/0.png", *how)
+    latent = (tmp_path / "a" / "0.npy").read_bytes()
+    code, out, err = run("invert", tmp_path / "others" / "0.png", *how)
+    assert (code, out) == (2, "")
+    assert "source differed" in err
+    assert (tmp_path / "a" / "0.npy").read_bytes() == latent
+
+
 def test_nothing_is_released_that_is_not_on_the_disk(latents, home, tmp_path):
     """The planted fault: a journal that cannot be written."""
     from tfpriv.editing import AttributeMechanism, load_generator
@@ -239,9 +343,21 @@ def test_latents_that_do_not_fit_are_left_out(run, latents, tmp_path):
         (("privatize", "faces", *PRIVATIZE, "--output", "x", "--clip", -1), "clip"),
         (("privatize", "faces", "--output", "x"), "--boundary"),
         (("invert", "faces", *INVERT, "--output", "x", "--steps", 0), "steps=0"),
-        (("invert", "faces", *INVERT, "--output", "faces"), "another folder"),
+        (("invert", "faces", *INVERT, "--output", "faces"), "replace what is read"),
+        (
+            ("invert", "faces", *INVERT, "--output", "x", "--learning-rate", "nan"),
+            "nan",
+        ),
+        (("invert", "faces", *INVERT, "--output", "x", "--mean-pull", "nan"), "nan"),
+        (("invert", "faces", *INVERT, "--output", "x", "--patience", -3), "patience"),
+        (("invert", "faces", *INVERT, "--output", "x", "--seed", -1), "seed"),
         (("invert", "nowhere", *INVERT, "--output", "x"), "nowhere"),
         (("score", "--output", "x"), "--model"),
+        (("train-encoder", "--output", "enc"), "ends in .keras"),
+        (("train-reader", "--output", "reader"), "ends in .keras"),
+        (("train-encoder", "--output", "e.keras", "--steps", 0), "`steps`"),
+        (("fit", "--output", "x", "--learning-rate", "nan"), "`learning_rate`"),
+        (("fit", "--output", "x", "--steps", 0), "`steps`"),
         ((), "action"),
     ],
 )
@@ -292,6 +408,73 @@ def test_boundaries_from_scored_latents(run, home, tmp_path):
     )
     assert code == 2
     assert "no column 'third'" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("score", "--model", "other.keras", "--output", "x"), "scores (n, columns)"),
+        (("score", "--model", "r.keras", "--output", "x", "--count", 0), "`count`"),
+        (
+            (*STUDY, "--reader", "other.keras", "--output", "x"),
+            "must be a face reader",
+        ),
+        (
+            (*EXPORT, "--delta", "1e-5", "--encoder", "other.keras", "--output", "x"),
+            "Expected an encoder",
+        ),
+        (
+            (*EXPORT, "--delta", 0, "--encoder", "r.keras", "--output", "x"),
+            "`delta` is out of range",
+        ),
+        (("export", "--output", "age.npz/x"), "Expected a folder"),
+    ],
+)
+def test_other_networks_are_one_line(run, home, tmp_path, monkeypatch, words, message):
+    """A generator, whose class has no shapes, in another network's place."""
+    shutil.copytree(home, tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    generator = editing.load_generator("generator.safetensors")
+    save_generator(generator, "other.keras")
+    inputs = keras.Input((16, 16, 3))
+    mean = keras.layers.GlobalAveragePooling2D()(inputs)
+    keras.Model(inputs, keras.layers.Dense(2)(mean)).save("r.keras")
+    before = sorted(os.listdir())
+    code, out, err = run(words[0], "--generator", "generator.safetensors", *words[1:])
+    assert (code, out) == (2, "")
+    assert message in err
+    assert err.count("\n") == 1
+    assert sorted(os.listdir()) == before
+
+
+def test_no_output_replaces_what_is_read_or_was_there(run, home, tmp_path, monkeypatch):
+    shutil.copytree(home, tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    generator = editing.load_generator("generator.safetensors")
+    save_generator(generator, "g.keras")
+    np.save("l.npy", np.zeros((4, 8)))
+    for name in ("l.csv", "enc.html", "scored/latents.npy", "gan/samples.png"):
+        path = tmp_path / "home" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    files = {p: p.read_bytes() for p in (tmp_path / "home").rglob("*") if p.is_file()}
+    own = ("--generator", "g.keras")
+    data = ("--latents", "l.npy", "--scores", "l.csv", "--attribute", "a")
+    for words, message in (
+        (("boundary", *own, *data, "--output", "l.npy"), "replace what is read"),
+        (("boundary", *own, *data, "--output", "no/l.npy"), "no such folder"),
+        (("train-encoder", *own, "--output", "g.keras"), "replace what is read"),
+        (("train-encoder", *own, "--output", "enc.keras"), "page would replace"),
+        (("score", *own, "--model", "g.keras", "--output", "scored"), "exists already"),
+        (("fit", "--output", "gan"), "holds other files"),
+        (("train", "--output", "gan"), "holds other files"),
+    ):
+        code, out, err = run(*words)
+        assert (code, out) == (2, "")
+        assert message in err
+    assert files == {
+        p: p.read_bytes() for p in (tmp_path / "home").rglob("*") if p.is_file()
+    }
 
 
 def test_data_in_celebas_layout(run, tmp_path):

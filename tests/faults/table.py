@@ -50,10 +50,19 @@ ROWS = (
     Row(
         KILL,
         "private masks",
-        "the mask that was lost is drawn again, and counted again",
+        "the mask that was lost is drawn again, and counted again; the ledger beside "
+        "the masks says no less than they spent",
         (
             "inpainting/test_generation.py::test_a_kill_leaves_what_was_spent_in_the_ledger",
+            "inpainting/test_generation.py::test_the_ledger_beside_masks_never_says_less",
         ),
+    ),
+    Row(
+        KILL,
+        "attribute releases",
+        "it goes on with the others; the ledger beside them says no less than they "
+        "spent, and what was begun twice is counted twice",
+        ("editing/test_jobs.py::test_the_ledger_beside_releases_never_says_less",),
     ),
     Row(
         KILL,

@@ -70,6 +70,8 @@ def test_each_answers(files, what, shape, dtype, rng, tmp_path, capsys):
     [
         ("inpainter", ["--inpainter", "blur"], "network inside"),
         ("inpainter", ["--size", "17"], "multiples of"),
+        ("inpainter", ["--size", "0"], "`size` is out of range"),
+        ("inpainter", ["--guidance-scale", "nan"], "`guidance_scale`"),
         ("gradcam", ["--seen", "64"], "at least 75"),
         ("facenet", ["--facenet", "none.keras"], "no FaceNet here"),
     ],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tfpriv import faces, images
-from tfpriv.accounting import Journal, Ledger
+from tfpriv.accounting import Journal, Ledger, LedgerError
 from tfpriv.inpainting import (
     FaceNet,
     generation,
@@ -157,10 +157,10 @@ def test_another_seed_is_another_experiment(dataset, tmp_path):
     assert {name for name in one if one[name] != two[name]} == {
         name for name in one if not name.startswith("original")
     }
-    with pytest.raises(ValueError, match="another seed"):
+    with pytest.raises(ValueError, match="seed differed"):
         generate_dataset(dataset, tmp_path / "one", "random", fill, size=SIZE, seed=1)
     (tmp_path / "one" / generation.RUN).unlink()
-    with pytest.raises(ValueError, match="Nothing says what"):
+    with pytest.raises(FileExistsError, match="holds other files"):
         generate_dataset(dataset, tmp_path / "one", "random", fill, size=SIZE)
 
 
@@ -274,6 +274,57 @@ def test_a_kill_leaves_what_was_spent_in_the_ledger(dataset, tmp_path, network):
     # The second picture's mask was drawn twice.
     ledger = Ledger.load(tmp_path / "out" / generation.LEDGER)
     assert len(ledger) == (PEOPLE + 1) * SMALL.count
+
+
+@pytest.mark.parametrize("file", range(3))
+def test_the_ledger_beside_masks_never_says_less(
+    dataset, tmp_path, network, monkeypatch, file
+):
+    """Killed in a second run, before each file of its first picture."""
+    out, save, saved = tmp_path / "out", images.save, []
+
+    def dying(path, picture):
+        if len(saved) == file:
+            raise Killed
+        save(path, picture)
+        saved.append(path)
+
+    options = {"network": network, "size": SIZE, "settings": SMALL}
+    generate_dataset(dataset, out, "private", fill, limit=1, **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "save", dying)
+        with pytest.raises(Killed):
+            generate_dataset(dataset, out, "private", fill, **options)
+    assert len(Ledger.load(out / generation.LEDGER)) == 2 * SMALL.count
+    report = generate_dataset(dataset, out, "private", fill, **options)
+    assert (report.done, report.there) == (2, 1)
+
+
+def test_a_lost_journal_does_not_shorten_the_ledger(dataset, tmp_path, network):
+    private(dataset, tmp_path / "out", network)
+    (dataset / generation.JOURNAL).unlink()
+    with pytest.raises(LedgerError, match="says less than the ledger"):
+        private(dataset, tmp_path / "out", network)
+    ledger = Ledger.load(tmp_path / "out" / generation.LEDGER)
+    assert len(ledger) == PEOPLE * SMALL.count
+
+
+def test_what_lies_in_the_output_stays(dataset, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.html").write_text("mine")
+    with pytest.raises(FileExistsError, match="holds other files"):
+        generate_dataset(dataset, tmp_path / "out", "random", fill, size=SIZE)
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"limit": 0}, {"limit": -1}, {"seed": -1}, {"guidance_scale": float("nan")}],
+)
+def test_bad_numbers(dataset, tmp_path, bad):
+    with pytest.raises(ValueError, match="Received: "):
+        generate_dataset(dataset, tmp_path / "out", "random", fill, size=SIZE, **bad)
+    assert not (tmp_path / "out").exists()
 
 
 def test_who_made_the_masks_does_not_judge_them(dataset, tmp_path, network):

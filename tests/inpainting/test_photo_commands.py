@@ -134,6 +134,45 @@ def test_a_folder(tmp_path, photo, capsys):
     assert (tmp_path / "photos-anonymised-preview.png").is_file()
 
 
+@pytest.mark.parametrize("name", ["photo-anonymised-preview.png", "out-preview.png"])
+def test_a_preview_replaces_nobodys_file(tmp_path, photo, capsys, name):
+    """Of a photograph, or of a folder."""
+    source = photo
+    words = ["--inpainter", "black", "--preview"]
+    if name.startswith("out"):
+        source = tmp_path / "photos"
+        source.mkdir()
+        photo.rename(source / "photo.jpg")
+        words += ["--output", str(tmp_path / "out")]
+    (tmp_path / name).write_text("mine")
+    assert cli.main(["inpaint", str(source), *words]) == 2
+    assert "preview would replace" in capsys.readouterr().err
+    assert (tmp_path / name).read_text() == "mine"
+    assert not list(tmp_path.glob("*anonymised.*"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_preview_of_the_current_folder(tmp_path, photo, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "out").mkdir()
+    photo.rename(tmp_path / "photos" / "photo.jpg")
+    monkeypatch.chdir(tmp_path / "out")
+    words = ["../photos", "--output", ".", "--inpainter", "black", "--preview"]
+    assert cli.main(["inpaint", *words]) == 0
+    assert (tmp_path / "out-preview.png").is_file()
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_a_scale_that_is_no_number(tmp_path, photo, capsys):
+    words = ["--inpainter", "black", "--guidance-scale", "nan"]
+    for source in (photo, tmp_path):
+        out = tmp_path.with_name(f"{tmp_path.name}-out")
+        output = [] if source == photo else ["--output", str(out)]
+        assert cli.main(["inpaint", str(source), *words, *output]) == 2
+        assert "`guidance_scale` is out of range" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [photo]
+
+
 def test_the_page_of_a_folder_shows_results_alone(tmp_path, capsys):
     """Neither originals, nor copies of photographs, nor names of what has no result."""
     source, output = tmp_path / "photos", tmp_path / "out"

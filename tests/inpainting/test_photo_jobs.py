@@ -220,6 +220,14 @@ def test_a_video(video, tmp_path):
     assert pictures(tmp_path / "again") == pictures(output)
 
 
+def test_a_name_of_two_lines_is_one_line_to_review(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a\nb.png").write_bytes(b"no picture")
+    photo_jobs.anonymise_folder(tmp_path / "photos", tmp_path / "out", anonymiser())
+    (line,) = (tmp_path / "out" / "review.txt").read_text().splitlines()
+    assert line.startswith("a b.png\t")
+
+
 def test_a_preview_is_for_its_owner(folder, tmp_path):
     report = photo_jobs.anonymise_folder(folder, tmp_path / "out", anonymiser())
     path = tmp_path / "preview.png"

@@ -58,11 +58,32 @@ def finetuned(data, facenets, tmp_path_factory):
 def test_prepare_draws_and_parts(data, capsys):
     people = People.load(data)
     assert (people.classes, len(people.testing)) == (PEOPLE, PEOPLE)
+    before = (data / SPLIT).read_bytes()
+    run("prepare", "--celeba", data)  # the same again
+    with pytest.raises(FileExistsError, match="split in another way"):
+        run("prepare", "--celeba", data, "--share", 0.6, "--seed", 5)
+    assert (data / SPLIT).read_bytes() == before
     (data / SPLIT).unlink()
     run("prepare", "--celeba", data, "--share", 0.6, "--seed", 5)
     assert "60 to train with, 40 to test with" in capsys.readouterr().out
     assert len(People.load(data).testing) == 40
-    run("prepare", "--celeba", data)
+    (data / SPLIT).write_bytes(before)
+
+
+@pytest.mark.parametrize("bad", [("--share", "nan"), ("--seed", -1), ("--people", 0)])
+def test_prepare_leaves_nothing_of_a_mistake(tmp_path, bad):
+    with pytest.raises(ValueError, match="Received: "):
+        run("prepare", "--output", tmp_path / "faces", *bad)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "bad", [("--epochs", 0), ("--learning-rate", "nan"), ("--clip", 0), ("--seed", -1)]
+)
+def test_finetune_refuses_numbers_before_the_work(data, tmp_path, monkeypatch, bad):
+    monkeypatch.setattr(FaceNet, "embed", lambda *_: pytest.fail("worked"))
+    with pytest.raises(ValueError, match="Received: "):
+        run("finetune", data, "--output", tmp_path / "out", *bad)
 
 
 def test_prepare_names_missing_pictures(tmp_path):

@@ -1,5 +1,8 @@
 """Writes what a release costs into a ledger or a journal, before it happens."""
 
+from pathlib import Path
+
+from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.journal import Journal
 from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.mechanisms import Mechanism
@@ -46,3 +49,24 @@ def spend(
     ledger.record(mechanism, unit=unit, purpose=purpose, count=count)
     if seeded:
         ledger.mark_not_for_release("noise comes from a seed")
+
+
+def check_copy(path: Path, journal: Journal) -> None:
+    """Refuses a journal that says less than the copy of it which lies beside results.
+
+    Args:
+        path: of the ledger in the results' folder, where there may be none yet.
+        journal: whose copy is to be written there.
+
+    Raises:
+        LedgerError: the journal lacks what was released there.
+    """
+    if not path.is_file():
+        return
+    spent = {entry.key: entry.count for entry in journal.ledger().entries}
+    if any(e.count > spent.get(e.key, 0) for e in Ledger.load(path).entries):
+        raise LedgerError(
+            "The journal says less than the ledger beside the results: it is another "
+            "one, or an older state. Restore it, or name another folder. "
+            f"Received: {journal.path} and {path}"
+        )

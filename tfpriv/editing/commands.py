@@ -227,8 +227,8 @@ def privatize(options: argparse.Namespace) -> int:
         distinct_persons=options.distinct_persons,
         progress=progress("releasing"),
     )
-    ledger = Ledger.load(options.output / jobs.LEDGER)
     if report.done or report.there:
+        ledger = Ledger.load(options.output / jobs.LEDGER)
         delta = max(options.delta, 1e-6)
         print(ledger.statement(delta, accountant="pld").rstrip("\n"))
         pages.release(options.output / PAGE, mechanism, ledger, delta)
@@ -282,6 +282,7 @@ def export(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import export_release
     from tfpriv.editing.stylegan.exporting import export_generator
+    from tfpriv.files import check_new
     from tfpriv.models import load_model
 
     needed = ("boundary", "clip", "epsilon", "delta")
@@ -290,6 +291,7 @@ def export(options: argparse.Namespace) -> None:
         raise ValueError(f"A release needs {', '.join(missing)} too.")
     if options.encoder is None and len(missing) < len(needed):
         raise ValueError("A release starts from a picture: give --encoder too.")
+    check_new(options.output)
     generator = generator_of(options)
     if options.encoder is None:
         export_generator(generator, options.output)

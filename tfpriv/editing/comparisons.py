@@ -118,6 +118,10 @@ class FixedTarget(Release):
             seed=None,
         )
 
+    def settings(self) -> dict[str, Any]:
+        """What decides how latents are released, as JSON: all of it public."""
+        return super().settings() | {"target": self.target.tolist()}
+
     def _taken_apart(self, latents: np.ndarray) -> tuple[np.ndarray, ...]:
         return (self._rounded(self.subspace.remainder(latents)),)
 

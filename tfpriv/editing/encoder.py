@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv import images
+from tfpriv.accounting import checks
 from tfpriv.faces.reader import convolutions, without_optimizer
 from tfpriv.training import Backup
 
@@ -55,8 +56,14 @@ def train_encoder(
     Returns:
         The encoder. Its loss is the squared error in units of the latents' spread: 1
         is no better than their mean.
+
+    Raises:
+        FileExistsError: other things are in `folder`.
+        ValueError: for a number out of range.
     """
     callbacks = [Backup(folder)] if folder else []
+    checks.whole("steps", steps)
+    checks.whole("seed", seed, low=0)
     keras.utils.set_random_seed(seed)
     model, spread = encoder(generator), latent_spread(generator)
 

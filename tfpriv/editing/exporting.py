@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv import ops
-from tfpriv.accounting import Journal, Ledger, LedgerError, mechanisms
+from tfpriv.accounting import Journal, Ledger, LedgerError, checks, mechanisms
 from tfpriv.accounting.serialization import (
     mechanism_from_json,
     mechanism_to_json,
@@ -27,7 +27,8 @@ from tfpriv.editing.grid_noise import GAUSSIAN, MARGIN
 from tfpriv.editing.mechanism import AttributeMechanism
 from tfpriv.editing.release import LARGEST_LATENT
 from tfpriv.editing.stylegan.generator import PSI, TRUNCATED_LAYERS, StyleGAN
-from tfpriv.files import atomic_file, new_directory
+from tfpriv.files import atomic_file, check_new, new_directory
+from tfpriv.models import file_errors
 from tfpriv.ops import loader
 from tfpriv.ops.noise import KEY_BYTES
 from tfpriv.randomness import Randomness
@@ -69,7 +70,9 @@ def export_release(
         FileExistsError: there is something in `folder`.
         ValueError: for another mechanism, or an encoder of other pictures or latents.
     """
+    checks.real("delta", delta, high=1.0, open_low=True, open_high=True)
     _check(generator, encoder, mechanism)
+    check_new(folder)
     events = _events(mechanism, delta)
     ledger = Ledger()
     for event in events:
@@ -96,7 +99,8 @@ def export_release(
     archive.track(encoder)
     with new_directory(folder) as new, loader.portable_graphs():
         archive.add_endpoint("serve", serve, signature)
-        archive.write_out(str(new), verbose=False)
+        with file_errors(folder):
+            archive.write_out(str(new), verbose=False)
         content = {
             "events": [mechanism_to_json(event) for event in events],
             "unit": mechanism.unit,
@@ -168,11 +172,14 @@ def _check(generator, encoder, mechanism):
             f"for latents of W of {dim} numbers. Received: {mechanism.purpose} in "
             f"{mechanism.space!r} of {mechanism.subspace.basis.shape[1]} numbers"
         )
-    if encoder.input_shape[1:] != (size, size, 3) or encoder.output_shape[1:] != (dim,):
+    # A class of its own, such as a generator, may have no shapes.
+    taken, given = (
+        getattr(encoder, name, None) for name in ("input_shape", "output_shape")
+    )
+    if (taken or ())[1:] != (size, size, 3) or (given or ())[1:] != (dim,):
         raise ValueError(
             f"Expected an encoder from pictures (n, {size}, {size}, 3) to latents "
-            f"(n, {dim}). Received: one from {encoder.input_shape} to "
-            f"{encoder.output_shape}"
+            f"(n, {dim}). Received: {type(encoder).__name__} from {taken} to {given}"
         )
 
 

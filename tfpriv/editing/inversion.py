@@ -1,6 +1,7 @@
 """From a picture to the latent that a generator draws it from."""
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpriv.accounting import checks
 from tfpriv.audit.fidelity import structural_similarities
 from tfpriv.editing.inversion_state import State
 from tfpriv.editing.losses import Loss
@@ -125,18 +127,15 @@ def invert(
             another space or start.
     """
     wanted = checked_pictures(generator, pictures)
-    if space not in SPACES or steps < 1 or save_every < 1:
-        raise ValueError(
-            f"Expected a space in {SPACES}, and at least one step. Received: "
-            f"space={space!r}, steps={steps}, save_every={save_every}"
-        )
+    check_options(space, steps, learning_rate, mean_pull, patience, seed, save_every)
     latents = tf.Variable(_start(generator, start, space, len(wanted), seed))
     optimizer = keras.optimizers.Adam(learning_rate)
     optimizer.build([latents])
     step = _step(
         generator, loss, tf.constant(wanted), latents, optimizer, mean_pull, psi, layers
     )
-    state = State(latents, optimizer, folder)
+    whose = _whose(generator, wanted, loss, optimizer, mean_pull, psi, layers)
+    state = State(latents, optimizer, folder, whose)
     while len(state.history) < steps and not state.stale(patience):
         before = latents.numpy()  # a callback may have altered them
         losses = step().numpy()
@@ -158,6 +157,39 @@ def invert(
     )
     state.delete()
     return result
+
+
+def check_options(
+    space: str = "w",
+    steps: int = 1,
+    learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.0,
+    mean_pull: float = 0.0,
+    patience: int | None = None,
+    seed: int = 0,
+    save_every: int = 1,
+    **_others,
+) -> None:
+    """Raises `ValueError` for what `invert` would refuse of its options.
+
+    Args:
+        space: as for `invert`, and so are the others; what is left out is right.
+        steps: likewise.
+        learning_rate: likewise.
+        mean_pull: likewise.
+        patience: likewise.
+        seed: likewise.
+        save_every: likewise.
+    """
+    if space not in SPACES:
+        raise ValueError(f"Expected a space in {SPACES}. Received: space={space!r}")
+    checks.whole("steps", steps)
+    checks.whole("save_every", save_every)
+    checks.whole("seed", seed, low=0)
+    checks.real("mean_pull", mean_pull)
+    if patience is not None:
+        checks.whole("patience", patience)
+    if not isinstance(learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        checks.real("learning_rate", learning_rate)
 
 
 def save_latents(path: str | os.PathLike, latents: np.ndarray) -> None:
@@ -225,6 +257,19 @@ def _start(generator, start, space, count, seed):
             f"Received: latents of shape {latents.shape}"
         )
     return latents
+
+
+def _whose(generator, wanted, loss, optimizer, mean_pull, psi, layers) -> dict:
+    """What an inversion's state belongs to, besides its start."""
+    return {
+        "pictures": hashlib.sha256(wanted.tobytes()).hexdigest(),
+        "generator": generator.fingerprint,
+        "loss": [type(loss).__name__, *getattr(loss, "names", ())],
+        "optimizer": optimizer.get_config() | {"name": ""},
+        "mean_pull": mean_pull,
+        "psi": psi,
+        "layers": layers,
+    }
 
 
 def _step(generator, loss, wanted, latents, optimizer, mean_pull, psi, layers):

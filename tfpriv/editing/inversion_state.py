@@ -1,5 +1,6 @@
 """Where an inversion stands: its best latents so far, and a file to go on from."""
 
+import json
 import os
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 from tfpriv.files import atomic_file, read_arrays
 
 NAME = "inversion.npz"
+NEAR = 1e-3  # starts are the same: an encoder may guess a last bit otherwise
 LOWER = 1e-3  # part by which a loss must fall to count as lower
 
 
@@ -18,21 +20,25 @@ class State:
         latents: tf.Variable that is optimised.
         optimizer: a built Keras optimizer.
         folder: where the state is kept, or None. What is there is gone on from.
+        whose: whose inversion it is, and how it is done: what JSON can say of it.
 
     Attributes:
         history: losses (n,) of each step done.
         best_latents: float32, of each picture the one with the lowest loss.
 
     Raises:
-        ValueError: the file there is damaged, or of other pictures.
+        ValueError: the file there is damaged, or of another inversion.
     """
 
-    def __init__(self, latents, optimizer, folder: str | os.PathLike | None):
+    def __init__(
+        self, latents, optimizer, folder: str | os.PathLike | None, whose: dict
+    ):
         self._latents, self._optimizer = latents, optimizer
         self._path = None if folder is None else Path(folder) / NAME
         count = latents.shape[0]
         self.history = []
-        self.best_latents = latents.numpy()
+        self._start = self.best_latents = latents.numpy()
+        self._whose = json.dumps(whose, default=str)
         self._best = np.full(count, np.inf)
         self._mark, self._since = self._best.copy(), 0
         if self._path is not None and self._path.exists():
@@ -69,6 +75,8 @@ class State:
         with atomic_file(self._path, private=True) as file:
             np.savez(
                 file,
+                whose=self._whose,
+                start=self._start,
                 latents=self._latents.numpy(),
                 best_latents=self.best_latents,
                 best=self._best,
@@ -93,12 +101,11 @@ class State:
         slots = self._optimizer.variables
         names = [f"slot_{i}" for i in range(len(slots))]
         others = ["history", "best_latents", "best", "mark", "since"]
-        if kept.get("latents", np.empty(0)).shape != self._latents.shape or any(
-            name not in kept for name in names + others
-        ):
+        if not self._is_mine(kept) or any(n not in kept for n in names + others):
             raise ValueError(
-                "The state belongs to another inversion; delete it to begin anew. "
-                f"Received: {self._path}"
+                "The state belongs to another inversion: of other pictures, or with "
+                "other options. Finish that one, name another folder, or delete the "
+                f"state to begin anew. Received: {self._path}"
             )
         self._latents.assign(kept["latents"])
         for slot, name in zip(slots, names, strict=True):
@@ -107,3 +114,10 @@ class State:
         self.best_latents = kept["best_latents"]
         self._best, self._mark = kept["best"], kept["mark"]
         self._since = int(kept["since"])
+
+    def _is_mine(self, kept) -> bool:
+        start, latents = (kept.get(n, np.empty(0)) for n in ("start", "latents"))
+        shapes = {self._start.shape, start.shape, latents.shape}
+        if len(shapes) > 1 or kept.get("whose", np.empty(0)).tolist() != self._whose:
+            return False
+        return np.allclose(start, self._start, atol=NEAR)

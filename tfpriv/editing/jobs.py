@@ -1,5 +1,6 @@
 """Folders of faces: inverted, and released with privacy, one file for each."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tfpriv import images
-from tfpriv.accounting import Journal
+from tfpriv.accounting import Journal, recording
 from tfpriv.editing import inversion, pictures
 from tfpriv.editing.release import Release
-from tfpriv.files import atomic_file, read_array
+from tfpriv.files import atomic_file, check_output, check_output_file, read_array
+from tfpriv.settings import SETTINGS, check_settings, take_up
 
 JOURNAL, LEDGER = "releases.journal", "ledger.json"
 
@@ -47,7 +49,8 @@ def invert_files(
     """Inverts pictures; each gives its latent `NAME.npy` and `NAME.png`, both private.
 
     A run that was interrupted goes on where it was: pictures whose latents are there
-    are left alone.
+    are left alone. `settings.json` in the output tells whose they are: it is for one
+    folder of pictures, one generator and one space.
 
     Args:
         source: a picture, or a folder of them.
@@ -65,10 +68,20 @@ def invert_files(
         What was done. Bad pictures, and those without a face, are left out and named.
 
     Raises:
+        FileExistsError: the output holds other files.
         FileNotFoundError: there is nothing at `source`.
-        ValueError: for an option out of range, or a folder without pictures.
+        ValueError: for an option out of range, a folder without pictures, or an output
+            that holds the sources, or results of others.
     """
-    todo, there = _missing(source, output, pictures.SUFFIXES)
+    inversion.check_options(**options)
+    output = Path(output)
+    made = {
+        "source": _mark(source),
+        "generator": generator.fingerprint,
+        "space": options.get("space", "w"),
+        "aligned": aligned,
+    }
+    todo, there = _missing(source, output, pictures.SUFFIXES, made)
     failures, advice, done = [], [], 0
     for first in range(0, len(todo), at_once):
         part, faces = [], []
@@ -81,6 +94,7 @@ def invert_files(
             except ValueError as error:
                 failures.append(str(error))
         if part:
+            take_up(output / SETTINGS, made)
             given = np.stack(faces)
             first_guess = start(given) if callable(start) else start
             found = inversion.invert(
@@ -89,8 +103,10 @@ def invert_files(
             for path, latent, drawn in zip(
                 part, found.latents, found.pictures, strict=True
             ):
-                images.save(Path(output) / f"{path.stem}.png", images.to_bytes(drawn))
-                inversion.save_latents(Path(output) / f"{path.stem}.npy", latent)
+                content = images.encode(images.to_bytes(drawn), ".png")
+                with atomic_file(output / f"{path.stem}.png", private=True) as file:
+                    file.write(content)
+                inversion.save_latents(output / f"{path.stem}.npy", latent)
             advice += found.advice(part)
         done += len(part)
         if progress:
@@ -113,8 +129,9 @@ def release_files(
     What is spent stands in `releases.journal` beside the latents before any noise is
     drawn: further releases of these faces, wherever they are written, are added to it,
     and one over other attributes, which would not add up, is refused. `ledger.json` in
-    the output is its copy at the end. A run that was interrupted goes on where it was,
-    and counts what was begun twice twice.
+    the output is its copy, written before the latents. A run that was interrupted goes
+    on where it was, and counts what was begun twice twice. `settings.json` in the
+    output tells how it was made: it is for one folder of latents and one release.
 
     Args:
         source: a latent `.npy` as InterFaceGAN's, or a folder of them.
@@ -131,29 +148,38 @@ def release_files(
         named.
 
     Raises:
+        FileExistsError: the output holds other files.
         FileNotFoundError: there is nothing at `source`.
-        LedgerError: the journal there is damaged, or of other releases.
-        ValueError: for an option out of range, or a folder without latents.
+        LedgerError: the journal there is damaged, or of other releases, or says less
+            than the output's ledger.
+        ValueError: for an option out of range, a folder without latents, or an output
+            that holds the sources, or other releases.
     """
     output = Path(output)
-    todo, there = _missing(source, output, (".npy",))
+    made = {"source": _mark(source), "generator": generator.fingerprint}
+    made |= release.settings()
+    todo, there = _missing(source, output, (".npy",), made)
     latents, failures = _read_latents(todo, generator, release.space)
-    beside = Path(source) if Path(source).is_dir() else Path(source).parent
-    with Journal(beside / JOURNAL) as journal:
+    with Journal(pictures.folder_of(source) / JOURNAL) as journal:
+        recording.check_copy(output / LEDGER, journal)
+        released = ()
         if latents:
             released = release(
                 np.stack(list(latents.values())),
                 ledger=journal,
                 distinct_persons=distinct_persons,
             )
-            for i, (path, latent) in enumerate(zip(latents, released, strict=True)):
-                drawn = generator.generate(latent, release.space, **options)
-                images.save(output / f"{path.stem}.png", images.to_bytes(drawn))
-                with atomic_file(output / f"{path.stem}.npy") as file:
-                    np.save(file, latent[None] if latent.ndim == 1 else latent)
-                if progress:
-                    progress(i + 1, len(latents))
-        journal.ledger().save(output / LEDGER)
+        if latents or there:
+            take_up(output / SETTINGS, made)
+            # Before the first result: none is ever beside a ledger that says less.
+            journal.ledger().save(output / LEDGER)
+        for i, (path, latent) in enumerate(zip(latents, released, strict=True)):
+            drawn = generator.generate(latent, release.space, **options)
+            images.save(output / f"{path.stem}.png", images.to_bytes(drawn))
+            with atomic_file(output / f"{path.stem}.npy") as file:
+                np.save(file, latent[None] if latent.ndim == 1 else latent)
+            if progress:
+                progress(i + 1, len(latents))
     return Report(len(latents), there, failures, [])
 
 
@@ -185,15 +211,21 @@ def read_latent(path: str | os.PathLike, generator, space: str) -> np.ndarray:
         ) from error
 
 
-def _missing(source, output, suffixes) -> tuple[list[Path], int]:
+def _missing(source, output, suffixes, made) -> tuple[list[Path], int]:
     """Files whose results are still to be made, and the number of the others."""
-    output = Path(output)
-    if output.resolve() == Path(source).resolve():
-        raise ValueError(f"The output must be another folder. Received: {output}")
     files = pictures.files_of(source, suffixes)
+    check_output(output, *files)
+    check_settings(output / SETTINGS, made)
     output.mkdir(parents=True, exist_ok=True)
+    check_output_file(output / SETTINGS)
     todo = [p for p in files if not (output / f"{p.stem}.npy").exists()]
     return todo, len(files) - len(todo)
+
+
+def _mark(source) -> str:
+    """Tells folders of sources apart, and names none where results are shown."""
+    folder = os.fsencode(pictures.folder_of(source).resolve())
+    return hashlib.sha256(folder).hexdigest()
 
 
 def _read_latents(paths, generator, space) -> tuple[dict[Path, np.ndarray], list[str]]:

@@ -107,6 +107,11 @@ class AttributeMechanism(Release):
         """Standard deviation of the noise on each coordinate, in the latents' unit."""
         return self.noise.stddev
 
+    def settings(self) -> dict[str, Any]:
+        """What decides how latents are released, as JSON: all of it public."""
+        own = {"clip": self.noise.radius, "center": self.center.tolist()}
+        return super().settings() | own
+
     def _words(self, names: str) -> tuple[str, str]:
         """What the ledger says of the release: its purpose and a note."""
         return f"{self._kind}: {names}", NOT_THE_ATTRIBUTE

@@ -54,7 +54,9 @@ def files_of(source: str | os.PathLike, suffixes: tuple[str, ...]) -> list[Path]
         if not source.is_file():
             raise FileNotFoundError(f"There is no such file. Received: {source}")
         return [source]
-    found = sorted(p for p in source.iterdir() if p.suffix.lower() in suffixes)
+    found = sorted(
+        p for p in source.iterdir() if p.suffix.lower() in suffixes and p.is_file()
+    )
     stems = [p.stem for p in found]
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if not found or twice:
@@ -63,3 +65,8 @@ def files_of(source: str | os.PathLike, suffixes: tuple[str, ...]) -> list[Path]
             f"Received: {source} with {', '.join(twice) or 'none'}"
         )
     return found
+
+
+def folder_of(source: str | os.PathLike) -> Path:
+    """The folder of the files that `files_of` gives."""
+    return Path(source) if Path(source).is_dir() else Path(source).parent

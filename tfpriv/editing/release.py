@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tfpriv.accounting import Journal, Ledger, Mechanism, checks, recording
+from tfpriv.accounting.serialization import mechanism_to_json
 from tfpriv.editing.grid_noise import MOST_COORDINATES
 from tfpriv.editing.subspace import SPACES, Subspace
 from tfpriv.randomness import Randomness
@@ -129,6 +130,14 @@ class Release(ABC):
             f"face among those with the same rounded remainder (without {names}; "
             f"{self.space}, grid {self.grid!r}, basis {digest})"
         )
+
+    def settings(self) -> dict[str, Any]:
+        """What decides how latents are released, as JSON: all of it public."""
+        return {
+            "unit": self.unit,
+            "purpose": self.purpose,
+            "mechanism": mechanism_to_json(self.mechanism),
+        }
 
     @abstractmethod
     def _taken_apart(self, latents: np.ndarray) -> tuple[np.ndarray, ...]:

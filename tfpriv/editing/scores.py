@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from tfpriv import images
+from tfpriv.accounting import checks
 from tfpriv.faces import reader
 from tfpriv.faces.looks import ATTRIBUTES
 from tfpriv.files import atomic_file, read_csv
@@ -46,8 +47,11 @@ def sample_and_score(
         progress: `None`, or a function called with `(done, total)`.
 
     Raises:
-        ValueError: for a model of other pictures, or another number of names.
+        ValueError: for a number out of range, a model of other pictures, or another
+            number of names.
     """
+    checks.whole("count", count)
+    checks.whole("seed", seed, low=0)
     names, columns = _columns(model, names)
     z = np.random.default_rng(seed).normal(size=(count, generator.latent_dim))
     latents, rows, shown = [], [], []
@@ -78,7 +82,7 @@ def resized(pictures: np.ndarray, model: keras.Model) -> np.ndarray:
     Raises:
         ValueError: the model does not take pictures.
     """
-    shape = model.input_shape
+    shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[-1] != 3:
         raise ValueError(
             "The model must take pictures (n, height, width, 3). Received: a model of "
@@ -93,17 +97,28 @@ def resized(pictures: np.ndarray, model: keras.Model) -> np.ndarray:
 
 def _columns(model, names):
     """Names of the columns, and a function that takes them from predictions."""
-    if names is None and model.output_shape[-1] == len(reader.NUMBERS):
+    count = outputs_of(model)
+    if count is None:
+        raise ValueError(
+            "The model must return scores (n, columns). Received: "
+            f"{type(model).__name__}, a model of another kind"
+        )
+    if names is None and count == len(reader.NUMBERS):
         chosen = tuple(ATTRIBUTES)
         return chosen, lambda read: np.stack(
             [reader.attribute(read, name) for name in chosen], 1
         )
-    if names is None or len(names) != model.output_shape[-1]:
+    if names is None or len(names) != count:
         raise ValueError(
-            f"The model's {model.output_shape[-1]} columns must be named. Received: "
-            f"{names}"
+            f"The model's {count} columns must be named. Received: {names}"
         )
     return names, lambda read: read
+
+
+def outputs_of(model: keras.Model) -> int | None:
+    """How many numbers a model returns for a picture; None if it returns others."""
+    shape = getattr(model, "output_shape", None)  # a class of its own may have none
+    return shape[-1] if isinstance(shape, tuple) and len(shape) == 2 else None
 
 
 def write_scores(path: str | os.PathLike, names: tuple[str, ...], scores) -> None:

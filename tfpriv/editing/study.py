@@ -172,11 +172,12 @@ class _Bench:
     """Faces as they are, and what is measured of their releases."""
 
     def __init__(self, generator, judge, attribute, count, psi, seed):
-        if judge.output_shape[-1] != len(readers.NUMBERS):
+        found = scores.outputs_of(judge)
+        if found != len(readers.NUMBERS):
             raise ValueError(
                 "The judge must be a face reader, which returns "
-                f"{len(readers.NUMBERS)} numbers. Received: a model of output shape "
-                f"{judge.output_shape}"
+                f"{len(readers.NUMBERS)} numbers. Received: {type(judge).__name__}, "
+                f"which returns {found or 'something else'}"
             )
         if attribute not in ATTRIBUTES:
             raise ValueError(

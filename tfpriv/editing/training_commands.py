@@ -137,6 +137,27 @@ def _add_boundary(actions):
     parser.set_defaults(handler=boundary)
 
 
+def _check_network(output: Path, *inputs: Path | None) -> Path:
+    """Finds out before a training whether its file can be written, and its page.
+
+    Returns the page's path.
+    """
+    from tfpriv.files import check_output_file
+
+    if output.suffix != ".keras":
+        raise ValueError(f"Expected a file that ends in .keras. Received: {output}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    page = output.with_suffix(".html")
+    for path in (output, page):
+        check_output_file(path, *inputs)
+    if page.exists() and not output.exists():
+        raise FileExistsError(
+            "The network's page would replace a file that is no network's; name "
+            f"another output. Received: output={output}, beside {page}"
+        )
+    return page
+
+
 def make_data(options: argparse.Namespace) -> None:
     from tfpriv import faces
 
@@ -155,6 +176,7 @@ def train_reader(options: argparse.Namespace) -> None:
     from tfpriv.faces import reader_training
     from tfpriv.files import atomic_path
 
+    page = _check_network(options.output)
     model = reader_training.train_reader(
         options.people,
         epochs=options.epochs,
@@ -167,7 +189,6 @@ def train_reader(options: argparse.Namespace) -> None:
     figures = {name: f"{figure:.4f}" for name, figure in found.items()}
     for name, figure in figures.items():
         print(f"{name:24} {figure}")
-    page = options.output.with_suffix(".html")
     report.plain_training(page, "A face reader", command_line(), figures, drawn=True)
     print(f"Written: {options.output}")
 
@@ -176,7 +197,11 @@ def train(options: argparse.Namespace) -> None:
     from tfpriv import faces, images, report
     from tfpriv.editing import pictures
     from tfpriv.editing.stylegan import train as training
+    from tfpriv.settings import is_taken_up
 
+    is_taken_up(options.output / training.CHECKPOINT)  # raises before all is drawn
+    steps = {} if options.steps is None else {"steps": options.steps}
+    recipe = training.Recipe(seed=options.seed, **steps)
     if options.data == "faces":
         people = faces.sample(options.people, seed=options.seed)
         data = faces.draw(people, options.resolution)
@@ -185,8 +210,6 @@ def train(options: argparse.Namespace) -> None:
         data = images.load_many(
             files, options.resolution, progress=progress("reading pictures")
         )
-    steps = {} if options.steps is None else {"steps": options.steps}
-    recipe = training.Recipe(seed=options.seed, **steps)
     generator = training.small_generator(options.resolution, seed=options.seed)
     training.train(
         data, options.output, generator, recipe, progress=progress("training")
@@ -224,6 +247,7 @@ def train_encoder(options: argparse.Namespace) -> None:
     from tfpriv import editing, report
     from tfpriv.files import atomic_path
 
+    page = _check_network(options.output, options.generator)
     model = editing.train_encoder(
         generator_of(options),
         steps=options.steps,
@@ -233,16 +257,17 @@ def train_encoder(options: argparse.Namespace) -> None:
     with atomic_path(options.output) as partial:
         model.save(partial)
     # Of the generator's own pictures, whoever they may resemble.
-    page, title = options.output.with_suffix(".html"), "An encoder of faces"
-    report.plain_training(page, title, command_line(), {}, drawn=False)
+    report.plain_training(page, "An encoder of faces", command_line(), {}, drawn=False)
     print(f"Written: {options.output}")
 
 
 def score(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import scores
+    from tfpriv.files import check_new
     from tfpriv.models import load_model
 
+    check_new(options.output)
     scores.sample_and_score(
         generator_of(options),
         load_model(options.model),
@@ -258,8 +283,15 @@ def score(options: argparse.Namespace) -> None:
 def boundary(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import Boundary, scores, train_boundary
-    from tfpriv.files import read_array
+    from tfpriv.files import check_output_file, read_array
 
+    check_output_file(
+        options.output,
+        options.latents,
+        options.scores,
+        options.generator,
+        *options.conditions,
+    )
     generator = generator_of(options)
     fit = train_boundary(
         read_array(options.latents),

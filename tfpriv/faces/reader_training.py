@@ -5,6 +5,7 @@ import os
 import keras
 import numpy as np
 
+from tfpriv.accounting import checks
 from tfpriv.faces.drawing import draw
 from tfpriv.faces.looks import Faces, sample
 from tfpriv.faces.reader import (
@@ -41,8 +42,14 @@ def train_reader(
 
     Returns:
         The reader.
+
+    Raises:
+        FileExistsError: other things are in `folder`.
+        ValueError: for a number out of range.
     """
     callbacks = [Backup(folder)] if folder else []
+    checks.whole("epochs", epochs)
+    checks.whole("seed", seed, low=0)
     keras.utils.set_random_seed(seed)
     faces = sample(people, seed=seed)
     model = reader()

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import ImageFilter
 
 from tfpriv import images
+from tfpriv.accounting import checks
 from tfpriv.faces.large import find_faces_in_large
 from tfpriv.inpainting import (
     boxes,
@@ -75,6 +76,7 @@ class Settings:
                 f"Without a face one can {', '.join(WITHOUT_FACES)}. "
                 f"Received: {self.if_no_face!r}"
             )
+        checks.real("guidance_scale", self.guidance_scale)
         if self.seed < 0 or self.steps < 1:
             raise ValueError(
                 "The seed must not be negative, and steps at least 1. "

@@ -281,6 +281,7 @@ def _anonymise(options, **settings) -> int:
     output, one = _output(options.source, options.output, masks_only)
     if one:
         _refuse(options, "of folders", _OF_FOLDERS)
+    preview = _preview(output, one) if options.preview else None
     anonymiser = _anonymiser(options, settings)
     network = None if one or masks_only else _facenet(options)
     if one:
@@ -294,10 +295,9 @@ def _anonymise(options, **settings) -> int:
             video=options.video,
             progress=progress("masking" if masks_only else "anonymising"),
         )
-    if options.preview and report.shown:
-        path = output.with_name(f"{output.stem if one else output.name}-preview.png")
-        photo_preview.save(path, report.shown)
-        print(f"{photo_preview.TITLE}: {path}")
+    if preview and report.shown:
+        photo_preview.save(preview, report.shown)
+        print(f"{photo_preview.TITLE}: {preview}")
     if one and report.missing:
         return _say_no_result(options, report)
     code = _say(report, "Masks written" if masks_only else "Anonymised", output)
@@ -310,6 +310,20 @@ def _anonymise(options, **settings) -> int:
     if network is not None:
         _say_residual(options.source, output, anonymiser, report, network)
     return code
+
+
+def _preview(output: Path, one: bool) -> Path:
+    """The file of the preview, which replaces an earlier run's and nothing else."""
+    from tfpriv.settings import SETTINGS
+
+    output = output.resolve()  # "." has no name
+    path = output.with_name(f"{output.stem if one else output.name}-preview.png")
+    if path.exists() and (one or not (output / SETTINGS).is_file()):
+        raise FileExistsError(
+            "The preview would replace a file; move it, or name another output. "
+            f"Received: {path}"
+        )
+    return path
 
 
 def _write_page(output, share, anonymiser, report) -> None:

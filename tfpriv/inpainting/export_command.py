@@ -42,6 +42,9 @@ def add_parser(actions) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
+    from tfpriv.files import check_new
+
+    check_new(options.output)
     _EXPORTS[options.what](options)
     print(f"Written: {options.output}")
 
@@ -104,11 +107,17 @@ def _load_inpainter(name):
 
 
 def _painting(inpainter, options):
+    from tfpriv.accounting import checks
     from tfpriv.inpainting import inpainters
 
-    size = options.size or inpainters.pixels(inpainter)
+    size = options.size
+    if size is None:
+        size = inpainters.pixels(inpainter)
     if size is None:
         raise ValueError("Say the pictures' size: --size PIXELS. Received: none")
+    checks.whole("size", size)
+    checks.whole("steps", options.steps)
+    checks.real("guidance_scale", options.guidance_scale)
     return {
         "size": (size, size),
         "prompt": options.prompt,

@@ -11,6 +11,7 @@ from tfpriv.files import new_directory
 from tfpriv.inpainting.diffusion import StableDiffusionInpainter
 from tfpriv.inpainting.facenet import LEAST_SIZE, FaceNet, standardised
 from tfpriv.inpainting.saliency import LAYER, SEEN, THRESHOLD, similarity_maps
+from tfpriv.models import file_errors
 from tfpriv.ops import loader
 
 
@@ -219,7 +220,8 @@ def _write_endpoints(folder, networks, endpoints) -> None:
     with new_directory(folder) as new, loader.portable_graphs():
         for name, (function, signature) in endpoints.items():
             archive.add_endpoint(name, function, signature)
-        archive.write_out(str(new), verbose=False)
+        with file_errors(folder):
+            archive.write_out(str(new), verbose=False)
 
 
 def _stretched(values):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfpriv.accounting import Ledger
+from tfpriv.accounting import Ledger, checks
 from tfpriv.files import new_directory
 from tfpriv.inpainting import pages, private_training, recognition
 from tfpriv.inpainting.facenet import FaceNet
@@ -169,11 +169,28 @@ class _Embedded:
         }
 
 
+def check_options(options: argparse.Namespace) -> None:
+    """Raises `ValueError` for a number out of range, before pictures are embedded.
+
+    Args:
+        options: as for `by_picture`.
+    """
+    if options.epochs is not None:
+        checks.whole("epochs", options.epochs)
+    for name in ("learning_rate", "clip"):
+        if getattr(options, name) is not None:
+            checks.real(name, getattr(options, name), open_low=True)
+    checks.real("epsilon", options.epsilon, open_low=True)
+    checks.real("delta", options.delta, high=1.0, open_high=True)
+    checks.whole("size", options.size)
+    checks.whole("seed", options.seed, low=0)
+
+
 def _steps(options, epochs):
     """How long and how fast to train."""
     rate = options.learning_rate
     given = {} if rate is None else {"learning_rate": rate}
-    return given | {"epochs": options.epochs or epochs}
+    return given | {"epochs": epochs if options.epochs is None else options.epochs}
 
 
 def _protection(options):

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tfpriv import images
-from tfpriv.accounting import Journal
+from tfpriv.accounting import Journal, checks, recording
 from tfpriv.faces.celeba import PICTURES
-from tfpriv.files import read_json, write_json
 from tfpriv.inpainting import mask_kinds, outputs
 from tfpriv.inpainting.mask_kinds import Settings, Subject
 from tfpriv.inpainting.people import SPLIT, People, in_square
 from tfpriv.inpainting.seeds import derived
+from tfpriv.settings import take_up
 
 JOURNAL, LEDGER = "masks.journal", outputs.LEDGER
 RUN = "generation.json"  # what the folder's pictures were made with
@@ -58,7 +58,7 @@ def generate_dataset(
     from the seed and its name, so that no order and no interruption changes it; but
     private masks, whose draws nobody can repeat. What these spend is in `masks.journal`
     beside the data set's lists before they are drawn; `ledger.json` in the output is
-    its copy at the end.
+    its copy, written before each mask is.
 
     Args:
         source: a folder in CelebA's layout, or its `People`.
@@ -81,14 +81,21 @@ def generate_dataset(
         What was done. Pictures that cannot be read are left out and named.
 
     Raises:
+        FileExistsError: the output holds other files.
         FileNotFoundError: a list of the data set is missing.
-        LedgerError: the journal there is damaged, or of masks under another region.
+        LedgerError: the journal there is damaged, or of masks under another region, or
+            says less than the output's ledger.
         ValueError: for an argument out of range, a data set without pictures to test
             with, an output of another run, or an inpainter that changes what is not
             covered.
     """
     if inpainter is None:
         raise ValueError("Name what repaints the pictures. Received: inpainter=None")
+    if limit is not None:
+        checks.whole("limit", limit)
+    checks.whole("seed", seed, low=0)
+    if "guidance_scale" in options:
+        checks.real("guidance_scale", options["guidance_scale"])
     kind = mask_kinds.check(mask, network, classifier)
     people = source if isinstance(source, People) else People.load(source)
     if len(people.testing) == 0:
@@ -99,20 +106,32 @@ def generate_dataset(
         )
     settings, output = settings or Settings(), Path(output)
     run = _run(people, mask, size, settings, seed, options, network, classifier)
-    _take_up(output, run)
+    take_up(output / RUN, run)
     rows = spread_over_persons(people)[:limit]
     with contextlib.ExitStack() as stack:
         journal = None
         if kind.private:
             journal = stack.enter_context(Journal(people.celeba.folder / JOURNAL))
+            recording.check_copy(output / LEDGER, journal)
+            journal.ledger().save(output / LEDGER)
         make = mask_kinds.maker(
             mask, settings, network=network, classifier=classifier, ledger=journal
         )
         subjects = _Subjects(people, kind, network, size, seed)
-        report = _generate(output, subjects, rows, make, inpainter, options, progress)
         if journal:
-            journal.ledger().save(output / LEDGER)
-    return report
+            make = _told(make, journal, output / LEDGER)
+        return _generate(output, subjects, rows, make, inpainter, options, progress)
+
+
+def _told(make, journal, path):
+    """Masks, each with its cost in the journal's copy before it is written anywhere."""
+
+    def told(subject):
+        mask = make(subject)
+        journal.ledger().save(path)
+        return mask
+
+    return told
 
 
 def spread_over_persons(people: People) -> np.ndarray:
@@ -233,24 +252,3 @@ def digests(*models) -> list[str]:
         nets = [part for part in parts if isinstance(part, FaceNet)]
         found += [digest_of(net.weights) for net in nets]
     return sorted(set(found))
-
-
-def _take_up(output, run):
-    """Says what the pictures are made with; goes on with a run of the same."""
-    path = output / RUN
-    if path.is_file():
-        before = read_json(path)
-        other = [key for key in run if before.get(key) != run[key]]
-        if other:
-            raise ValueError(
-                "The folder's pictures were made in another way; choose another folder."
-                f" Received: {output} with another {', '.join(other)}"
-            )
-        return
-    if any((output / part).is_dir() for part in outputs.WORDS):
-        raise ValueError(
-            "Nothing says what the pictures in this folder were made with; choose "
-            f"another. Received: {output} without {RUN}"
-        )
-    output.mkdir(parents=True, exist_ok=True)
-    write_json(path, run)

@@ -95,10 +95,21 @@ class People:
         return cls(celeba, labels, training, testing)
 
     def save_split(self) -> Path:
-        """Writes `list_split_within.txt` into the data set's folder."""
+        """Writes `list_split_within.txt` into the data set's folder.
+
+        Raises:
+            FileExistsError: there is another split. A network that was trained by it
+                would be tested on pictures that it was trained with.
+        """
         tested = np.zeros(len(self.celeba), int)
         tested[self.testing] = 1
         path = self.celeba.folder / SPLIT
+        wanted = dict(zip(self.celeba.names, tested.tolist(), strict=True))
+        if path.is_file() and read_column(path) != wanted:
+            raise FileExistsError(
+                "The data set is split in another way already, by which networks may "
+                f"have been trained; remove it, or keep it. Received: {path}"
+            )
         write_column(path, self.celeba.names, tested)
         return path
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfpriv import images
-from tfpriv.files import atomic_file
+from tfpriv.files import atomic_file, check_new
 from tfpriv.inpainting import photo_files, photo_preview
 from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Outcome
 from tfpriv.inpainting.boxes import Box
@@ -69,11 +69,12 @@ def anonymise_file(
             f"A result's file must end in one of {sorted(images.FORMATS)}. "
             f"Received: {output}"
         )
-    if output.exists():
+    if os.path.lexists(output):
         raise FileExistsError(
             "The output is there already; remove it, or name another (--output). "
             f"Received: {output}"
         )
+    check_new(output)  # can it be written?
     outcome = anonymiser(source.name, source.read_bytes(), target=output.name)
     if outcome.content is not None:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -5,16 +5,14 @@ photographs that somebody should look at, and `settings.json` how all were made.
 share of many, the first two have its number: `boxes-1-of-4.csv`.
 """
 
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tfpriv.files import atomic_file, read_json, write_json
+from tfpriv.files import atomic_file
 from tfpriv.inpainting import boxes
 from tfpriv.inpainting.boxes import Box
-
-SETTINGS = "settings.json"
+from tfpriv.settings import SETTINGS, take_up
 
 
 def named(name: str, share: tuple[int, int]) -> str:
@@ -42,7 +40,8 @@ class Record:
         share: (1, 1), or which of how many shares of the photographs this is.
 
     Raises:
-        ValueError: the folder was made with other settings, or its files are damaged.
+        FileExistsError: the folder holds other files.
+        ValueError: it was made with other settings, or its files are damaged.
     """
 
     def __init__(
@@ -52,8 +51,7 @@ class Record:
         share: tuple[int, int] = (1, 1),
     ):
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        _check_settings(folder / SETTINGS, settings)
+        take_up(folder / SETTINGS, settings)
         self._boxes = folder / named("boxes.csv", share)
         self._review = folder / named("review.txt", share)
         self.faces = _whole_lines(self._boxes)
@@ -87,38 +85,17 @@ class Record:
         """
         self.faces = dict(sorted(self.faces.items()))
         self._write()
-        lines = [f"{name}\t{remark}\n" for name, remark in sorted(remarks.items())]
+        # A name may hold the ends of lines.
+        lines = [
+            "\t".join(" ".join(text.splitlines()) for text in line) + "\n"
+            for line in sorted(remarks.items())
+        ]
         with atomic_file(self._review) as file:
             file.write(_bytes("".join(lines)))
 
     def _write(self):
         with atomic_file(self._boxes) as file:
             file.write(_bytes(boxes.to_csv(self.faces)))
-
-
-def _check_settings(path, settings):
-    settings = json.loads(json.dumps(settings))  # as they come back
-    if not path.is_file() and not _visible(path.parent):
-        write_json(path, settings)
-    if not path.is_file():
-        raise FileExistsError(
-            "The output folder holds other files; name another one. "
-            f"Received: {path.parent}"
-        )
-    found = read_json(path)
-    other = sorted(
-        n for n in settings.keys() | found if settings.get(n) != found.get(n)
-    )
-    if other:
-        raise ValueError(
-            "The folder's results were made with other settings, and would be mixed; "
-            f"name another one. Received: {path.parent}, where {', '.join(other)} "
-            "differed"
-        )
-
-
-def _visible(folder) -> bool:
-    return any(not path.name.startswith(".") for path in folder.iterdir())
 
 
 def _whole_lines(path) -> dict[str, list[Box]]:

@@ -180,8 +180,11 @@ def _add_size(parser):
 
 def prepare(options: argparse.Namespace) -> None:
     from tfpriv import faces
+    from tfpriv.accounting import checks
     from tfpriv.inpainting.people import People
 
+    checks.real("share", options.share, high=1.0)
+    checks.whole("seed", options.seed, low=0)
     if options.tfds is not None:
         _export_tfds(options)
     elif options.output:
@@ -250,6 +253,7 @@ def finetune(options: argparse.Namespace) -> None:
     from tfpriv.inpainting.people import People
 
     check_new(options.output)
+    finetuning.check_options(options)
     network = embedded.facenet(options.facenet)
     people = People.load(options.data)
     job = {
@@ -275,7 +279,9 @@ def train_inpainter(options: argparse.Namespace) -> None:
     from tfpriv.inpainting.diffusion import small, train
     from tfpriv.inpainting.diffusion.training import Recipe
     from tfpriv.inpainting.people import People
+    from tfpriv.settings import is_taken_up
 
+    is_taken_up(options.output / train.CHECKPOINT)  # raises before all is drawn
     if options.data == "faces":
         people = faces.sample(options.people, seed=options.seed)
         data = faces.draw(people, options.size, zoom=facenet_training.ZOOM)

@@ -74,8 +74,20 @@ def test_a_saved_model_needs_no_tfpriv(tiny, latents, tmp_path):
 
 
 def test_nothing_is_overwritten(tiny, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "saved_model.pb").write_text("mine")
     with pytest.raises(FileExistsError, match="Received"):
-        export_generator(tiny, tmp_path)
+        export_generator(tiny, tmp_path / "model")
+    with pytest.raises(NotADirectoryError, match="Received"):
+        export_generator(tiny, tmp_path / "model" / "saved_model.pb" / "x")
+    assert (tmp_path / "model" / "saved_model.pb").read_text() == "mine"
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tiny, tmp_path, full_disk):
+    with full_disk(1000), pytest.raises(OSError, match="cannot be written"):
+        export_generator(tiny, tmp_path / "model")
+    assert not list(tmp_path.iterdir())
+    export_generator(tiny, tmp_path / "model")
 
 
 def test_pictures_from_two_devices(tiny_file, latents):

@@ -1,6 +1,7 @@
 """The small inpainter learns, stops, goes on, and comes out the same."""
 
 import dataclasses
+import shutil
 
 import keras
 import numpy as np
@@ -91,6 +92,30 @@ def test_a_killed_training_goes_on_as_if_it_had_not_been(run, pictures, tmp_path
         for one, other in zip(weights_of(whole), weights_of(again), strict=True):
             np.testing.assert_array_equal(one, other)
         assert again.vae.config == whole.vae.config
+
+
+def test_a_finished_training_is_written_again(run, pictures, tmp_path):
+    shutil.copytree(run[1], tmp_path / "run")
+    before = (tmp_path / "run" / train.INPAINTER / "model_index.json").stat().st_ino
+    train.train_inpainter(pictures, tmp_path / "run", new_inpainter(5), RECIPE)
+    after = (tmp_path / "run" / train.INPAINTER / "model_index.json").stat().st_ino
+    assert before != after
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {
+        p.name for p in run[1].iterdir()
+    }
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_somebody_elses_inpainter_stays(run, pictures, tmp_path, trained):
+    folder = tmp_path / "run"
+    if trained:
+        shutil.copytree(run[1], folder)
+    (folder / train.INPAINTER / "unet").mkdir(parents=True, exist_ok=True)
+    theirs = folder / train.INPAINTER / "unet" / "my_weights.safetensors"
+    theirs.write_text("precious")
+    with pytest.raises(FileExistsError, match="holds other"):
+        train.train_inpainter(pictures, folder, new_inpainter(), RECIPE)
+    assert theirs.read_text() == "precious"
 
 
 def test_a_checkpoint_of_another_training_is_refused(run, pictures, tmp_path):

@@ -1,12 +1,13 @@
 """SavedModels of generators: latents in, pictures out."""
 
 import os
-from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from tfpriv.editing.stylegan.generator import PSI, TRUNCATED_LAYERS, StyleGAN
+from tfpriv.files import check_new, new_directory
+from tfpriv.models import file_errors
 
 ENDPOINTS = {"z": "serve", "w": "from_w", "wp": "from_wp"}
 
@@ -27,19 +28,16 @@ def export_generator(
 
     Args:
         generator: The generator.
-        folder: Where to; it must not exist yet.
+        folder: Where to, whole or not at all; it must not exist yet, or be empty.
         psi: As in `StyleGAN.truncate`.
         layers: As in `StyleGAN.truncate`.
         noise: `"fixed"` or `"random"`.
 
     Raises:
         FileExistsError: There is something in `folder`.
+        OSError: It cannot be written.
     """
-    folder = Path(folder)
-    if folder.exists():
-        raise FileExistsError(
-            f"The output exists already; name another folder. Received: {folder}"
-        )
+    check_new(folder)
     archive = keras.export.ExportArchive()
     archive.track(generator)
     for space, name in ENDPOINTS.items():
@@ -47,4 +45,5 @@ def export_generator(
         shape = (None, *generator.latent_shape(space))
         signature = [tf.TensorSpec(shape, tf.float32, name=space)]
         archive.add_endpoint(name, painter.call, signature)
-    archive.write_out(str(folder), verbose=False)
+    with new_directory(folder) as new, file_errors(folder):
+        archive.write_out(str(new), verbose=False)

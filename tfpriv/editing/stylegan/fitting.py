@@ -19,6 +19,7 @@ import tensorflow as tf
 from scipy.special import ndtr
 
 from tfpriv import faces, images
+from tfpriv.accounting import checks
 from tfpriv.editing.losses import FeatureLoss
 from tfpriv.editing.stylegan.generator import StyleGAN
 from tfpriv.editing.stylegan.layers import SLOPE, equalised
@@ -115,8 +116,14 @@ def fit(
         The generator.
 
     Raises:
-        ValueError: for a checkpoint of another fit, or losses that are not finite.
+        FileExistsError: the folder holds other things than such a fit's.
+        ValueError: for a number out of range, a checkpoint of another fit, or losses
+            that are not finite.
     """
+    checks.whole("steps", steps)
+    checks.whole("batch_size", batch_size)
+    checks.real("learning_rate", learning_rate, open_low=True)
+    checks.whole("seed", seed, low=0)
     generator = generator or _new(seed)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,7 @@ SCHEDULER = "scheduler_config.json"
 _STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 # In the order of preference; half precision takes half of the disk.
 _ENDINGS = (".safetensors", ".fp16.safetensors", ".bin", ".fp16.bin")
+_OWN = (CONFIG, _STEMS[0] + _ENDINGS[0])  # as `write_network` names them
 # What older files call the parts of the VAE's attention.
 _OLDER = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _JSON = ".json"
@@ -101,6 +102,14 @@ def write_folder(
             write_network(text_encoder, work / "text_encoder")
             (work / "tokenizer").mkdir()
             tokenizer.save(work / "tokenizer")
+
+
+def others_below(folder: str | os.PathLike) -> list[str]:
+    """What `write_folder` does not write of an inpainter without a text encoder."""
+    parts = [f"{part}/{name}" for part in ("unet", "vae") for name in _OWN]
+    known = {INDEX, "scheduler", f"scheduler/{SCHEDULER}", "unet", "vae", *parts}
+    below = Path(folder).rglob("*")
+    return sorted({path.relative_to(folder).as_posix() for path in below} - known)
 
 
 def read_unet(folder: str | os.PathLike, dtype=None) -> UNet:

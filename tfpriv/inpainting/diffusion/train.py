@@ -4,6 +4,7 @@ The embedded inpainter: `small_inpainter()` and the default `Recipe`.
 """
 
 import os
+import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from tfpriv import images
+from tfpriv.inpainting.diffusion import loading
 from tfpriv.inpainting.diffusion.pipeline import StableDiffusionInpainter
 from tfpriv.inpainting.diffusion.small import small_inpainter
 from tfpriv.inpainting.diffusion.training import Recipe, Trainer, random_masks
@@ -50,6 +52,7 @@ def train_inpainter(
         The inpainter with the average of its UNet over the last steps.
 
     Raises:
+        FileExistsError: The folder holds other things than such a training's.
         ValueError: Pictures of another size; a text encoder; a checkpoint of another
             training; losses that are not finite.
     """
@@ -60,10 +63,11 @@ def train_inpainter(
             "Inpainters are trained without prompts. Received: one with a text encoder"
         )
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(inpainter, recipe)
     checkpoint, owner = folder / CHECKPOINT, _owner(trainer, data)
     start = restore_state(checkpoint, trainer.state, owner)
+    _check_replaceable(folder / INPAINTER)
+    folder.mkdir(parents=True, exist_ok=True)
     size = inpainter.vae.config["sample_size"]
     fed = batches(data, size, recipe.batch_size, recipe.seed, start)
     for number in range(start, recipe.steps):
@@ -80,9 +84,29 @@ def train_inpainter(
             _draw_samples(trainer, pictures[:_SAMPLES], folder / SAMPLES, done, loss)
         if progress:
             progress(done, recipe.steps)
-    shutil.rmtree(folder / INPAINTER, ignore_errors=True)
-    trainer.trained.save_diffusers(folder / INPAINTER)
+    _replace(trainer.trained, folder / INPAINTER)
     return trainer.trained
+
+
+def _check_replaceable(path):
+    """What an earlier run wrote may give way to more steps; nothing else may."""
+    others = loading.others_below(path)
+    if others or path.is_symlink():
+        raise FileExistsError(
+            "The trained inpainter's folder is replaced, and holds other things; move "
+            f"them elsewhere. Received: {path} with {', '.join(others[:5]) or 'a link'}"
+        )
+
+
+def _replace(inpainter, path):
+    """Writes an inpainter; one that is there is removed when the new one is whole."""
+    new, old = (path.with_name(f".{secrets.token_hex(4)}.{path.name}") for _ in "ab")
+    inpainter.save_diffusers(new)
+    if path.exists():
+        _check_replaceable(path)
+        path.rename(old)
+    new.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _owner(trainer, data):
