@@ -305,6 +305,14 @@ def assert_indicators_are_centred(style):
         assert moved == (0.5 if norms[i] <= 1 else -0.5)
 
 
+@pytest.mark.parametrize(
+    "name", ["indicator_stddev", "learning_rate", "target_quantile"]
+)
+def test_what_a_compiled_step_has_inside_is_read_only(name):
+    with pytest.raises(AttributeError, match="no setter"):
+        setattr(adaptive(), name, 0.3)
+
+
 def test_indicators_are_centred():
     assert_indicators_are_centred(adaptive())
 

@@ -94,6 +94,45 @@ try:
 except ValueError as error:
     found["own batch"] = str(error)
 
+def own_loop(strategy, size, noise_multiplier, **options):
+    # What a step of clipped gradients, and one of `train_step`, adds to a weight.
+    with strategy.scope():
+        inputs = keras.Input((1,))
+        shape = {"use_bias": False, "kernel_initializer": "zeros"}
+        wide = keras.layers.Dense(20_000, **shape)
+        model = dp.make_private(keras.Model(inputs, wide(inputs)), max_occurrences=1)
+        optimizer = small.sgd(1.0, 0.5, noise_multiplier, **options)
+        small.compiled(model, optimizer, loss=lambda y, pred: -keras.ops.sum(pred, -1))
+        optimizer.build(model.trainable_variables)
+    example = {"x": tf.TensorSpec([1]), "y": tf.TensorSpec([1])}
+    model._prepare(example)
+
+    def clipped(x, y):
+        found = dp.clipped_gradients(model, x, y, l2_norm_clip=0.5)
+        optimizer.apply(found[0], model.trainable_variables)
+
+    moved = []
+    steps = [lambda x, y: model.train_step((x, y))]
+    for step in steps if options else [clipped, *steps]:
+        whole = tf.data.Dataset.from_tensors((tf.ones([size, 1]), tf.ones([size, 1])))
+        before = model.get_weights()[0]
+        for batch in strategy.experimental_distribute_dataset(whole.rebatch(size)):
+            tf.function(lambda b: strategy.run(step, args=b), autograph=False)(batch)
+        moved.append(model.get_weights()[0] - before)
+    return moved, float(optimizer.current_l2_norm_clip)
+
+found["own loop"] = {
+    size: {
+        "sum": [float(np.linalg.norm(m)) for m in own_loop(mirrored, size, 0.0)[0]],
+        "noise": [float(np.std(m)) for m in own_loop(mirrored, size, 2.0)[0]],
+    }
+    for size in (4, 3, 1)
+}
+quiet = dp.AdaptiveClipping(indicator_stddev=0.0)
+found["own bound"] = [
+    own_loop(strategy, 3, 0.0, clipping=quiet)[1] for strategy in (mirrored, one_device)
+]
+
 with mirrored.scope():
     model = small.private(small.sgd(0.0, noise_multiplier=1e-6), private_metrics=True)
 model.set_weights([np.zeros((3, 1)), np.zeros(1)])
@@ -136,6 +175,18 @@ def test_no_event_is_paid_ahead_and_the_budget_holds(found):
 
 def test_own_batches_are_refused(found):
     assert "2 replicas" in found["own batch"]
+
+
+@pytest.mark.parametrize("size", [4, 3, 1])
+def test_own_loops_divide_by_the_whole_batch(found, size):
+    """However unequal the replicas' shares are, one of them empty included."""
+    seen = found["own loop"][str(size)]
+    assert seen["sum"] == pytest.approx([0.5, 0.5], rel=1e-4)  # C, for a mean of equals
+    assert seen["noise"] == pytest.approx([0.5 * 2.0 / size] * 2, rel=0.03)
+
+
+def test_own_loops_adapt_the_bound_by_the_whole_batch(found):
+    assert found["own bound"][0] == pytest.approx(found["own bound"][1])
 
 
 def test_private_loss_is_the_mean_over_all_replicas(found):

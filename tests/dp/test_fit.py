@@ -406,7 +406,56 @@ def test_batches_of_nothing_but_nan_are_ordinary_steps(capsys):
     assert "nan" not in capsys.readouterr().out
 
 
+def test_steps_per_execution_set_after_compile_is_refused():
+    """Callbacks, and so a budget's end, would see every fifth step only."""
+    model = small.private()
+    model.steps_per_execution = 5
+    with pytest.raises(ValueError, match=r"steps_per_execution=1\. Received: 5"):
+        model.fit(*small.data(8), batch_size=4, verbose=0)
+    assert len(model.privacy.ledger) == 0
+
+
 # What is shown.
+
+
+class Figures(keras.callbacks.Callback):
+    """What is shown after each step, and what is true."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        privacy = self.model.privacy
+        true = privacy.ledger.epsilon(1e-5, accountant="rdp")
+        self.seen.append((logs["epsilon"], true))
+        if batch == 20:
+            privacy.record(dp.mechanisms.poisson(0.5, 1.0), "by a callback")
+
+
+def test_epsilon_shown_is_never_below_that_of_the_steps_done():
+    model = small.private(small.sgd(budget=(500.0, 1e-5)))
+    figures = Figures()
+    history = model.fit(
+        *small.data(40), batch_size=1, epochs=2, verbose=0, callbacks=[figures]
+    )
+    assert len(figures.seen) == 80
+    assert all(shown >= true for shown, true in figures.seen)
+    at_ends = history.history["epsilon"]
+    assert at_ends[-1] == model.privacy.epsilon()
+    assert (
+        max(shown for shown, _ in figures.seen[:20]) <= at_ends[0]
+    )  # none ahead of it
+    assert max(shown for shown, _ in figures.seen) <= at_ends[1]
+
+
+def test_epsilon_shown_stays_within_the_budget():
+    figures, model = Figures(), budgeted()
+    with pytest.warns(UserWarning, match="training will stop there"):
+        model.fit(
+            *small.data(40), batch_size=10, epochs=9, verbose=0, callbacks=[figures]
+        )
+    assert all(true <= shown <= 2.0 for shown, true in figures.seen)
 
 
 def test_epsilon_and_labels_in_history_and_print(capsys):

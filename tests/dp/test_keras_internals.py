@@ -157,6 +157,14 @@ def test_fit_reads_the_initial_epoch(model):
 # TensorFlow.
 
 
+def test_definitions_say_which_operations_are_stateful():
+    stateful = {
+        name: getattr(tensorflow_internals.op_definition(name), "is_stateful", None)
+        for name in ("AssignVariableOp", "LookupTableInsertV2", "MatMul", "no such")
+    }
+    assert list(stateful.values()) == [True, True, False, None]
+
+
 def test_converters_of_vectorized_map():
     known = tensorflow_internals.converters
     before = dict(known)

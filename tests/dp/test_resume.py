@@ -253,6 +253,18 @@ def test_interrupted_and_resumed_with_the_same_or_a_new_model(tmp_path):
     assert len(model.privacy.ledger) == 22
 
 
+def test_a_backup_in_a_list_of_callbacks_has_its_journal(tmp_path):
+    class Look(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.seen = (tmp_path / "privacy_journal.jsonl").exists()
+
+    look = Look()
+    inner = keras.callbacks.CallbackList([dp.BackupAndRestore(tmp_path)])
+    callbacks = keras.callbacks.CallbackList([inner, look])
+    small.private().fit(*small.data(4), batch_size=4, verbose=0, callbacks=callbacks)
+    assert look.seen
+
+
 def test_a_backup_without_its_journal_brings_its_own_ledger(tmp_path):
     interrupted(tmp_path / "backup")
     (tmp_path / "backup" / "privacy_journal.jsonl").unlink()

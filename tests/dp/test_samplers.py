@@ -233,6 +233,62 @@ def test_arguments_of_poisson_are_checked(options, message):
         dp.PoissonSampler(small.data(10), **options)
 
 
+@pytest.mark.parametrize("name", ["divisor", "population", "max_occurrences"])
+def test_what_a_step_costs_by_is_read_only(name):
+    """`fit` asks once for the cost of a step; a callback could change it after that."""
+    data = small.data(10)
+    batches = tf.data.Dataset.from_tensor_slices(data).batch(2)
+    made = [dp.PoissonSampler(data, 2), dp.FixedSizeSampler(data, 2)]
+    if name == "max_occurrences":
+        made = [dp.Stream(batches, 1)]
+    for sampler in made:
+        with pytest.raises(AttributeError, match="no setter"):
+            setattr(sampler, name, 5)
+
+
+def examples(*shapes):
+    arrays = tuple(np.ones((12, *shape), "float32") for shape in shapes)
+    return tf.data.Dataset.from_tensor_slices(arrays)
+
+
+UNBATCHED = {
+    "sequences": lambda: examples((7, 3), (7, 1)),
+    "numbers": lambda: examples((7, 3), ()),
+    "axes that differ": lambda: examples((7, 3), (2,)).batch(12).unbatch(),
+    "batches taken apart": lambda: examples((7, 3)).batch(4).unbatch().prefetch(1),
+    "batches flattened": lambda: (
+        examples((7, 3)).batch(4).flat_map(tf.data.Dataset.from_tensor_slices)
+    ),
+}
+BATCHED = {
+    "of some size": lambda: examples((3,), (1,)).batch(4),
+    "of one size": lambda: examples((7, 3), (7, 1)).batch(4, drop_remainder=True),
+    "padded": lambda: examples((7, 3)).padded_batch(4, drop_remainder=True).repeat(2),
+    "mapped": lambda: (
+        examples((3,)).batch(4, True, num_parallel_calls=2).map(lambda x: x).prefetch(1)
+    ),
+    "mixed": lambda: tf.data.Dataset.sample_from_datasets(
+        [examples((3,)).batch(4, True), examples((3,)).batch(4, True)]
+    ),
+    "apart and together": lambda: examples((3,)).batch(4).unbatch().batch(2, True),
+    "made by a generator": lambda: tf.data.Dataset.from_generator(
+        lambda: iter([np.ones((4, 3))]),
+        output_signature=tf.TensorSpec([None, 3], tf.float32),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNBATCHED)
+def test_streams_of_single_examples_are_refused(kind):
+    with pytest.raises(ValueError, match=r"takes batches.*Received"):
+        dp.Stream(UNBATCHED[kind](), 1, steps_per_epoch=1)
+
+
+@pytest.mark.parametrize("kind", BATCHED)
+def test_streams_of_batches_pass(kind):
+    dp.Stream(BATCHED[kind](), 1, steps_per_epoch=1)
+
+
 def test_stream_must_declare_and_end():
     dataset = tf.data.Dataset.from_tensor_slices(small.data(4)).batch(2)
     with pytest.raises(ValueError, match="max_occurrences=1"):

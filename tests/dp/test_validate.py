@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import layers
 
 import tfpriv.dp as dp
@@ -62,6 +63,71 @@ class Counter(layers.Layer):
     def call(self, inputs):
         self.calls.assign(self.calls + 1)
         return inputs
+
+
+class Bank(layers.Layer):
+    """Keeps the last example in a slice of a weight."""
+
+    def build(self, shape):
+        self.bank = self.add_weight(name="bank", shape=(4, shape[-1]), trainable=False)
+
+    def call(self, inputs, training=False):
+        if training:
+            self.bank.value[0:1].assign(inputs[:1])
+        return inputs
+
+
+class Loop(Bank):
+    """The same, in the body of a loop."""
+
+    def call(self, inputs, training=False):
+        def body(i):
+            self.bank.value[0:1].assign(inputs[:1])
+            return [i + 1]
+
+        if training:
+            tf.while_loop(lambda i: i < 1, body, [tf.constant(0)])
+        return inputs
+
+
+class Stateful(layers.Layer):
+    """Keeps what it sees outside of Keras' weights."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seen = tf.lookup.experimental.MutableHashTable(tf.int64, tf.float32, 0.0)
+        self.generator = tf.random.Generator.from_seed(0)
+        self.queue = tf.queue.FIFOQueue(10_000, [tf.float32])
+
+    def call(self, inputs):
+        self.write(inputs)
+        return inputs
+
+
+class Table(Stateful):
+    def write(self, inputs):
+        self.seen.insert(tf.cast(inputs[:, 0], tf.int64), inputs[:, 1])
+
+
+class Queue(Stateful):
+    def write(self, inputs):
+        self.queue.enqueue(inputs[0, 0])
+
+
+class Generator(Stateful):
+    def write(self, inputs):
+        self.generator.skip(tf.cast(inputs[0, 0], tf.int32))
+
+
+class Python(Stateful):
+    def write(self, inputs):
+        tf.py_function(lambda x: None, [inputs], [])
+
+
+class Function(Stateful):
+    @tf.function
+    def write(self, inputs):
+        tf.numpy_function(lambda x: x, [inputs], tf.float32)
 
 
 # Layers that are known by their class.
@@ -147,11 +213,27 @@ def test_layers_that_mix_examples(rng):
 
 
 @pytest.mark.parametrize(
-    ("layer", "name"), [(RunningMean, "average"), (Counter, "calls")]
+    ("layer", "name"), [(RunningMean, "average"), (Counter, "calls"), (Bank, "bank")]
 )
 def test_layers_that_keep_state(rng, layer, name):
     model = sequential((3,), layer(name="keeper"))
     refused(model, *data(rng, 3), f"assigns to .*keeper/{name}")
+
+
+@pytest.mark.parametrize(
+    ("layer", "operation"),
+    [
+        (Loop, "ResourceStridedSliceAssign"),
+        (Table, "LookupTableInsertV2"),
+        (Queue, "QueueEnqueueV2"),
+        (Generator, "RngReadAndSkip"),
+        (Python, "EagerPyFunc"),
+        (Function, "PyFunc"),
+    ],
+)
+def test_layers_that_keep_state_elsewhere(rng, layer, operation):
+    model = sequential((3,), layer())
+    refused(model, *data(rng, 3), f"runs the operation {operation}")
 
 
 def test_metrics_inside_of_the_loss(rng):
@@ -246,6 +328,37 @@ def test_ordinary_models_pass(rng, policy):
     )
     assert np.isfinite(norms).all()
     assert len(gradients) == len(model.trainable_variables)
+
+
+class Reads(layers.Layer):
+    """Reads a table, draws, checks, prints and loops, and keeps nothing."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        keys = tf.lookup.KeyValueTensorInitializer([0, 1], [0.5, 2.0])
+        self.table = tf.lookup.StaticHashTable(keys, 1.0)
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(shape[-1],), trainable=False)
+
+    @tf.function
+    def call(self, inputs, training=False):
+        tf.debugging.assert_all_finite(inputs, "not finite")
+        tf.print(tf.shape(inputs), output_stream="file:///dev/null")
+        drawn = tf.zeros_like(inputs)
+        if training:
+            drawn = tf.random.normal(tf.shape(inputs)) + tf.random.uniform([3])
+        scale = self.table.lookup(tf.cast(inputs > 0, tf.int32)) + self.scale[0]
+        found = tf.TensorArray(tf.float32, 2)
+        for i in tf.range(2):
+            found = found.write(i, inputs * scale + drawn)
+        return tf.reduce_sum(found.stack(), axis=0)
+
+
+def test_layers_that_read_and_draw_pass(rng):
+    x, y = data(rng, 3)
+    model = sequential((3,), Reads(), layers.Dropout(0.5))
+    dp.clipped_gradients(model, x, y, loss="mse", l2_norm_clip=1.0, engine="vectorized")
 
 
 LOSSES_WITH_LARGE_VALUES = ["mape", "msle", "poisson", "kl_divergence", "log_cosh"]

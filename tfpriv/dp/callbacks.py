@@ -7,6 +7,7 @@ import time
 import keras
 import tensorflow as tf
 
+from tfpriv.accounting import Ledger
 from tfpriv.accounting import epsilon as bounds
 from tfpriv.accounting.statement import rounded_up
 from tfpriv.dp.budget import (
@@ -15,6 +16,7 @@ from tfpriv.dp.budget import (
     steps_within_budget,
     warn_of_early_stop,
 )
+from tfpriv.dp.privacy import covers
 from tfpriv.files import remove_only
 
 JOURNAL_NAME = "privacy_journal.jsonl"
@@ -34,7 +36,8 @@ class PrivacyLogger(keras.callbacks.Callback):
     """Shows epsilon while training and stops before the budget is passed.
 
     Added by `fit` of a private model, before all other callbacks, so that they find
-    `epsilon` in their logs.
+    `epsilon` in their logs. Within an epoch it is that of all steps until it is
+    computed again, never less than that of the steps done; at its end it is exact.
 
     Args:
         model: Private model.
@@ -52,8 +55,9 @@ class PrivacyLogger(keras.callbacks.Callback):
         self._private_loss = model._private_loss
         self._mechanism = mechanism
         self._budget = budget
-        self._next_update = 0.0
-        self._shown = None
+        self._shown, self._shown_for = None, Ledger()
+        self._seconds_to_show = 0.0
+        self._restart_clock()
         self._steps_left = None
         self._too_long = False  # more steps were asked for than the budget pays for
         self._epoch = self._batch = 0
@@ -82,6 +86,7 @@ class PrivacyLogger(keras.callbacks.Callback):
                 self._private_loss is not None,
             )
         self._epoch = epoch
+        self._restart_clock()
 
     def on_train_batch_end(self, batch, logs=None):
         if self._steps_left is not None:
@@ -89,19 +94,16 @@ class PrivacyLogger(keras.callbacks.Callback):
             if self._steps_left < 1:
                 self.model.stop_training = True
         self._batch = batch
-        now = time.monotonic()
-        if now >= self._next_update:
-            self._update()
-            then = time.monotonic()
-            pause = max(
-                self.SECONDS_BETWEEN_UPDATES, (then - now) / self.SHARE_FOR_UPDATES
-            )
-            self._next_update = then + pause
+        self._steps_timed += 1
+        if not covers(self._shown_for, self._privacy.ledger):
+            self._update(self._steps_to_look_ahead())
+            self._restart_clock()
         if logs is not None:
             logs["epsilon"] = self._shown
 
     def on_epoch_end(self, epoch, logs=None):
-        self._update()
+        if self._shown_for != self._privacy.ledger:
+            self._update()
         if logs is None:
             return
         covered = ("epsilon", "private_loss")
@@ -135,9 +137,34 @@ class PrivacyLogger(keras.callbacks.Callback):
     def _of_budget(self):
         return "" if self._budget is None else f" of {self._budget[0]:g}"
 
-    def _update(self):
-        steps, privacy = self._privacy.ledger.steps(), self._privacy
-        self._shown = bounds.epsilon(steps, privacy.delta, privacy.accountant).value
+    def _update(self, steps_ahead=0):
+        """Computes the epsilon that is shown until so many more steps are done."""
+        privacy, began = self._privacy, time.monotonic()
+        ledger = privacy.ledger.copy()
+        if steps_ahead:
+            ledger.record(
+                self._mechanism,
+                unit=privacy.unit,
+                purpose="training step",
+                count=steps_ahead,
+            )
+        bound = bounds.epsilon(ledger.steps(), privacy.delta, privacy.accountant)
+        self._shown, self._shown_for = bound.value, ledger
+        self._seconds_to_show = time.monotonic() - began
+
+    def _steps_to_look_ahead(self):
+        """As many as fill the time between updates, none past epoch or budget."""
+        pause = max(
+            self.SECONDS_BETWEEN_UPDATES, self._seconds_to_show / self.SHARE_FOR_UPDATES
+        )
+        seconds = max(time.monotonic() - self._clock, 1e-6)
+        left = [self.params["steps"] - self._batch - 1]
+        if self._steps_left is not None:
+            left.append(self._steps_left)
+        return max(0, min(*left, int(self._steps_timed * pause / seconds)))
+
+    def _restart_clock(self):
+        self._clock, self._steps_timed = time.monotonic(), 0
 
 
 class TensorBoard(keras.callbacks.TensorBoard):

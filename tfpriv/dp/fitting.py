@@ -47,12 +47,14 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     model._assert_compile_called("fit")
     strategy = model.distribute_strategy
     _check_strategy(strategy)
+    _check_steps_per_execution(model.steps_per_execution)  # it may be set at any time
     _check_fit_arguments(kwargs)
     sampler = _sampler_for(model, x, y, batch_size, kwargs)
     check_units(model, sampler)
     callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
     validation_data = _public(kwargs.pop("validation_data", None))
-    _check_callbacks(model, callbacks, validated=validation_data is not None)
+    single = list(_one_by_one(callbacks))
+    _check_callbacks(model, single, validated=validation_data is not None)
     _warn_if_trained_on(validation_data, sampler)
     warn_of_small_batches(model.optimizer.planned_batches, sampler)
     mechanism = mechanism_of(model, sampler)
@@ -62,7 +64,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     failures: list[BaseException] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(clean_after_failure(model, failures))
-        stack.enter_context(model.privacy.training(_journal_path(callbacks)))
+        stack.enter_context(model.privacy.training(_journal_path(single)))
         model.privacy.check(mechanism)  # again: a journal may have come in
         watch = dp_callbacks.PrivacyLogger(model, mechanism, model.optimizer.budget)
         watch.refuse_spent_budget()
@@ -142,11 +144,7 @@ def check_compile(model, optimizer, steps_per_execution, jit_compile):
             "`tfpriv.dp`, for instance `dp.DPAdam(1e-3, l2_norm_clip=1.0, "
             f"noise_multiplier=1.1)`. Received: optimizer={optimizer}"
         )
-    if steps_per_execution != 1:
-        raise ValueError(
-            "Private steps are written into the ledger one at a time. Expected "
-            f"steps_per_execution=1. Received: {steps_per_execution}"
-        )
+    _check_steps_per_execution(steps_per_execution)
     if jit_compile is True:
         raise ValueError(
             "Noise keys come from the operating system, which XLA cannot call. "
@@ -159,6 +157,14 @@ def check_compile(model, optimizer, steps_per_execution, jit_compile):
             "belongs to a whole one. Use `tf.distribute.MirroredStrategy`, or "
             "`tf.distribute.MultiWorkerMirroredStrategy` with `dp.fit_on_workers`. "
             f"Received: {type(strategy).__name__}"
+        )
+
+
+def _check_steps_per_execution(steps):
+    if steps != 1:
+        raise ValueError(
+            "Private steps are written into the ledger one at a time, and a budget "
+            f"ends after any of them. Expected steps_per_execution=1. Received: {steps}"
         )
 
 
@@ -315,11 +321,16 @@ def check_units(model, sampler):
         )
 
 
+def _one_by_one(callbacks):
+    """Each callback, and those inside of it: a `CallbackList` has some."""
+    for callback in keras.tree.flatten(callbacks):
+        yield callback
+        yield from _one_by_one(getattr(callback, "callbacks", None) or [])
+
+
 def _check_callbacks(model, callbacks, validated):
     """Refuses callbacks that act on exact functions of private data, or on nothing."""
-    for callback in keras.tree.flatten(
-        [getattr(callback, "callbacks", callback) for callback in callbacks]
-    ):
+    for callback in callbacks:
         if isinstance(callback, keras.callbacks.TerminateOnNaN):
             raise ValueError(
                 "`TerminateOnNaN` acts on the training loss, which epsilon does not "

@@ -441,15 +441,17 @@ class PrivateModel:
 
 
 def _read(data):
-    """Batch, ticket and public divisor; no ticket where the user made the batch."""
+    """Batch, ticket and public divisor; no ticket where the user made the batch.
+
+    The divisor is then the size of this replica's part, which a DP optimizer adds up.
+    """
     if isinstance(data, tuple) and feeding.is_fed(data[0]):  # `train_on_batch`
         data = data[0]
     if feeding.is_fed(data):
         return data[feeding.BATCH], data[feeding.TICKET], data[feeding.DIVISOR]
     parts = keras_internals.unpack_x_y_sample_weight(data)
     batch = clipping.as_batch(*parts)
-    size = tf.shape(tf.nest.flatten(batch["x"])[0])[0]
-    return batch, None, tf.maximum(size, 1)
+    return batch, None, tf.shape(tf.nest.flatten(batch["x"])[0])[0]
 
 
 def _private_class(plain_class):

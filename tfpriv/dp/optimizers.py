@@ -158,6 +158,9 @@ class PrivateOptimizer:
     def apply(self, grads, trainable_variables=None):
         """Adds noise to clipped sums, divides, and applies the Keras update.
 
+        Under several replicas, what they hand in is one batch, divided by the number
+        of its examples.
+
         Args:
             grads: The list from `clipped_gradients`, unchanged.
             trainable_variables: As in Keras.
@@ -176,13 +179,11 @@ class PrivateOptimizer:
         )
         # Keras divides by its loss scale; clipping has already undone it.
         scale = self.loss_scale_factor or 1.0
-        means = [
-            g * tf.cast(scale / tf.cast(clipped.divisor, tf.float64), g.dtype)
-            for g in released
-        ]
+        divisor = _divisor_of_all(clipped)
+        means = [g * tf.cast(scale / divisor, g.dtype) for g in released]
         super().apply(means, trainable_variables)
         if self._is_adaptive:
-            self._adapt_bound(clipped)
+            self._adapt_bound(clipped, divisor)
 
     def _check_clipped(self, clipped):
         """Raises `ValueError` unless the noise fits how gradients were clipped."""
@@ -208,7 +209,7 @@ class PrivateOptimizer:
         """The noise on the sum, scaled to the very bound that it was clipped to."""
         return 0.0 if self._noise_multiplier == 0 else self._noise_multiplier * bound
 
-    def _adapt_bound(self, clipped):
+    def _adapt_bound(self, clipped, divisor):
         """Releases how many units were not clipped, and moves the bound."""
 
         def draw_key():
@@ -222,7 +223,7 @@ class PrivateOptimizer:
         context = tf.distribute.get_replica_context()
         total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)
         bound = self._clipping.next_bound(
-            clipped.l2_norm_clip, total, clipped.divisor, self._l2_norm_clip
+            clipped.l2_norm_clip, total, divisor, self._l2_norm_clip
         )
         self._bound.assign(bound)
 
@@ -331,6 +332,19 @@ class PrivateOptimizer:
         )
         optimizer.planned_batches = batch_size, population
         return optimizer
+
+
+def _divisor_of_all(clipped):
+    """What every replica divides its part of a noisy sum by, a float64 scalar.
+
+    It is the same on all of them: one of a smaller divisor would add its units with
+    more weight than the noise was made for.
+    """
+    divisor = tf.cast(clipped.divisor, tf.float64)
+    if clipped.ticket is not None:  # that of the whole batch
+        return divisor
+    context = tf.distribute.get_replica_context()
+    return tf.maximum(context.all_reduce(tf.distribute.ReduceOp.SUM, divisor), 1.0)
 
 
 def _private(keras_class):

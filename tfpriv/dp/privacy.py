@@ -248,7 +248,7 @@ class Privacy:
 
     def keep(self, ledger):
         """Adds what was spent before, unless it is counted already."""
-        if not _covers(self._ledger, ledger):
+        if not covers(self._ledger, ledger):
             self.add(ledger)
 
     def catch_up(self, ledger):
@@ -398,7 +398,7 @@ class Privacy:
             raise
 
 
-def _covers(whole, part):
+def covers(whole, part):
     """Whether `whole` holds every entry of `part` at least as often."""
     counts = {entry.key: entry.count for entry in whole.entries}
     return all(counts.get(e.key, 0) >= e.count for e in part.entries)

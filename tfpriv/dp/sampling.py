@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.accounting import calibration, mechanisms
+from tfpriv.dp import tensorflow_internals
 from tfpriv.dp.sources import as_source, name_parts
 
 SIZE_FROM_DATA = "data set size treated as public"
@@ -44,8 +45,6 @@ class Sampler(abc.ABC):
 
 
 class _RandomAccessSampler(Sampler):
-    divisor: float
-
     def __init__(self, data, batch_size, steps_per_epoch, population, load):
         self.source = as_source(data, load)
         self._set_size(len(self.source), batch_size, steps_per_epoch, population)
@@ -55,16 +54,28 @@ class _RandomAccessSampler(Sampler):
             raise ValueError("Expected at least one example. Received: empty data")
         self._notes = () if population is not None else (SIZE_FROM_DATA,)
         self.found = found
-        self.population = int(population or found)
-        if not 0 < batch_size <= self.population:
+        self._population = int(population or found)
+        if not 0 < batch_size <= self._population:
             raise ValueError(
                 "`batch_size` must be positive and at most the number of units. "
-                f"Received: batch_size={batch_size} for {self.population} units"
+                f"Received: batch_size={batch_size} for {self._population} units"
             )
-        self.divisor = float(batch_size)
+        self._divisor = float(batch_size)
         self.steps_per_epoch = int(
             steps_per_epoch or calibration.steps_per_epoch(self.population, batch_size)
         )
+
+    # Read-only: `fit` asks once what a step costs, and every batch is drawn by them.
+
+    @property
+    def population(self):
+        """Number of units, treated as public."""
+        return self._population
+
+    @property
+    def divisor(self) -> float:  # type: ignore[override]
+        """Expected number of units in a batch."""
+        return self._divisor
 
     def batches(self, pay, randomness):
         while True:
@@ -215,7 +226,8 @@ class Stream(Sampler):
         steps_per_epoch: Int, or `None` to run the data set to its end each epoch.
 
     Raises:
-        ValueError: If `max_occurrences` is not declared.
+        ValueError: If `max_occurrences` is not declared, or the data set may be one of
+            single examples, of which another axis would pass for the batch.
     """
 
     def __init__(self, dataset, max_occurrences=None, *, steps_per_epoch=None):
@@ -230,11 +242,17 @@ class Stream(Sampler):
                 "appear in one batch: `Stream(dataset, max_occurrences=1)`. "
                 f"Received: max_occurrences={max_occurrences}"
             )
+        _check_batched(dataset)
         self.dataset = dataset
-        self.max_occurrences = max_occurrences
+        self._max_occurrences = max_occurrences
         self.steps_per_epoch = steps_per_epoch
         if steps_per_epoch is None:
             self.steps_per_epoch = _finite_length(dataset)
+
+    @property
+    def max_occurrences(self):
+        """How often one unit can appear in one batch; read-only, as declared."""
+        return self._max_occurrences
 
     def mechanism(self, noise_multiplier):
         return mechanisms.stream(noise_multiplier, max_occurrences=self.max_occurrences)
@@ -252,6 +270,29 @@ class Stream(Sampler):
             lambda s: tf.TensorSpec(s.shape[1:], s.dtype),
             name_parts(self.dataset.element_spec),
         )
+
+
+def _check_batched(dataset):
+    """Raises `ValueError` unless every first axis is that of a batch.
+
+    One of unknown length is taken for it; one of a fixed length may as well be an
+    example's, unless the data set was seen to be batched.
+    """
+    leaves = tf.nest.flatten(dataset.element_spec)
+    lengths = {s.shape[0] if s.shape.rank else "no axis" for s in leaves}
+    fixed = lengths - {None}
+    if len(fixed) > 1 or "no axis" in fixed:
+        problem = f"first axes {sorted(map(str, lengths))}"
+    elif fixed and not tensorflow_internals.is_batched(dataset):
+        problem = f"elements with a first axis of {fixed.pop()}, and no batching step"
+    else:
+        return
+    raise ValueError(
+        "`Stream` takes batches, whose first axis is the batch's. Batch the examples: "
+        "`dataset.batch(n)`. If the elements are batches already, of a fixed size, "
+        "`dataset.unbatch().batch(n)` says so, or an `output_signature` with `None` "
+        f"as the first axis. Received: a data set of {problem}"
+    )
 
 
 def _finite_length(dataset):

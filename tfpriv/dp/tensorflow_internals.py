@@ -3,9 +3,26 @@
 `tests/dp/test_keras_internals.py` fails when a release moves one of them.
 """
 
+import re
+
+from tensorflow.python.framework import op_def_registry
 from tensorflow.python.ops.parallel_for import control_flow_ops, pfor
 
 converters = pfor._pfor_converter_registry  # operation type -> function
 gather = pfor._convert_gather  # one of these functions
 for_each = control_flow_ops.pfor  # (function of an index, how many) -> all its results
+op_definition = op_def_registry.get  # (operation type) -> its `OpDef`, or None
 wrap = pfor.wrap  # (tensor, whether it has an example axis) -> what converters return
+
+
+def is_batched(dataset):
+    """Whether a step that makes batches is in a `tf.data.Dataset`, as far as is seen.
+
+    What a function of the user's returns (`flat_map`, `from_generator`) is not.
+    """
+    kind = type(dataset).__name__
+    if re.search("Unbatch|FlatMap|(?<!Directed)Interleave", kind):
+        return False
+    if re.search("Batch|Rebatch|GroupByWindow", kind):
+        return True
+    return any(map(is_batched, dataset._inputs()))

@@ -4,11 +4,58 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.dp import keras_internals
+from tfpriv.dp import keras_internals, tensorflow_internals
 from tfpriv.warning import warn
 
 _SAID = "_tfpriv_said_of_statistics"
 LOSS_TRIALS = 8  # one alone overlooks about one in ten losses over the batch
+
+# What TensorFlow calls stateful and leaves no trace of an example: reads, draws from
+# the process's own randomness, checks and printing, and calls of graphs, which are
+# looked into by themselves. `RngReadAndSkip` is not here: its counter is a variable.
+_READS = {
+    "DisableCopyOnRead",
+    "LookupTableExportV2",
+    "LookupTableFindV2",
+    "LookupTableSizeV2",
+    "ReadVariableOp",
+    "ResourceGather",
+    "ResourceGatherNd",
+    "VarHandleOp",
+    "VarIsInitializedOp",
+    "VariableShape",
+}
+_DRAWS = {
+    "AllCandidateSampler",
+    "CudnnRNN",
+    "CudnnRNNBackprop",
+    "CudnnRNNBackpropV2",
+    "CudnnRNNBackpropV3",
+    "CudnnRNNV2",
+    "CudnnRNNV3",
+    "FixedUnigramCandidateSampler",
+    "LogUniformCandidateSampler",
+    "Multinomial",
+    "NonDeterministicInts",
+    "ParameterizedTruncatedNormal",
+    "RandomCrop",
+    "RandomGamma",
+    "RandomPoisson",
+    "RandomPoissonV2",
+    "RandomShuffle",
+    "RandomStandardNormal",
+    "RandomUniform",
+    "RandomUniformInt",
+    "SampleDistortedBoundingBox",
+    "SampleDistortedBoundingBoxV2",
+    "StatelessRandomGetAlg",
+    "TruncatedNormal",
+    "UniformCandidateSampler",
+}
+_CHECKS = {"Assert", "CheckNumerics", "CheckNumericsV2", "Print", "PrintV2"}
+# XLA writes no variable itself; what it calls is a graph of TensorFlow.
+_CALLS = {"Case", "If", "StatefulPartitionedCall", "While", "XlaCallModule"}
+_HARMLESS = _READS | _DRAWS | _CHECKS | _CALLS
 
 
 def check_layers(model):
@@ -85,34 +132,49 @@ def check_numbers(spec):
 
 
 def check_no_state_updates(model, traced):
-    """Raises `ValueError` if one example's forward pass assigns to a variable."""
+    """Raises `ValueError` if one example's forward pass may leave a trace of it."""
     graph = traced.graph
-    handles = {id(inner): outer for outer, inner in graph.captures}
-    names = {
+    for operation in graph.get_operations():
+        if _keeps_state(operation.type):
+            raise ValueError(_state_message(model, operation.type, graph, operation))
+    for function in graph.as_graph_def().library.function:
+        for node in function.node_def:
+            if _keeps_state(node.op):
+                raise ValueError(_state_message(model, node.op))
+
+
+def _keeps_state(op_type):
+    """Whether an operation may write: all may that are not known to be harmless."""
+    definition = tensorflow_internals.op_definition(op_type)
+    # The name of a function is called like an operation, and has no definition.
+    return (
+        definition is not None and definition.is_stateful and op_type not in _HARMLESS
+    )
+
+
+def _state_message(model, op_type, graph=None, operation=None):
+    written = _variable_of(model, graph, operation) if operation is not None else None
+    did = f"assigns to {written}" if written else f"runs the operation {op_type}"
+    return (
+        "The model updates state from the data it sees, or may do so (moving "
+        "statistics, counters or metrics inside `call` or the loss, tables that are "
+        "written to, `tf.random.Generator`, Python code in `tf.py_function`); such "
+        "state is released without noise. Remove the update, or freeze the layer with "
+        "`trainable = False`; draw random numbers by `keras.random`. "
+        f"Received: model '{model.name}' {did}"
+    )
+
+
+def _variable_of(model, graph, operation):
+    """The path of the weight that an operation works on, or `None`."""
+    outside = {id(inner): outer for outer, inner in graph.captures}
+    paths = {
         id(v.value.handle): v.path
         for v in model.variables
         if hasattr(v.value, "handle")
     }
-    for operation in graph.get_operations():
-        if _assigns(operation.type):
-            source = handles.get(id(operation.inputs[0]))
-            raise ValueError(_state_message(model, names.get(id(source), "a variable")))
-    for function in graph.as_graph_def().library.function:
-        if any(_assigns(node.op) for node in function.node_def):
-            raise ValueError(_state_message(model, "a variable in a nested function"))
-
-
-def _assigns(op_type):
-    return op_type.startswith(("Assign", "ResourceScatter", "ResourceApply"))
-
-
-def _state_message(model, name):
-    return (
-        "The model updates state from the data it sees (moving statistics, counters "
-        "or metrics inside `call` or the loss); such state is released without noise. "
-        "Remove the update, or freeze the layer with `trainable = False`. "
-        f"Received: model '{model.name}' assigns to {name}"
-    )
+    handles = (paths.get(id(outside.get(id(t)))) for t in operation.inputs)
+    return next(filter(None, handles), None)
 
 
 def check_examples_do_not_mix(problem, few):

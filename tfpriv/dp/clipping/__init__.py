@@ -47,8 +47,8 @@ def clipped_gradients(
     contributes zero.
 
     Hand the list, as it is, to a DP optimizer: `optimizer.apply(gradients)`. It adds
-    the noise, divides by the number of examples given here, and charges the ledger
-    one step without amplification by sampling.
+    the noise, divides by the number of examples given here (on all replicas together),
+    and charges the ledger one step without amplification by sampling.
 
     Args:
         model: Any Keras model, private or not.
@@ -84,8 +84,8 @@ def clipped_gradients(
     check_engine(engine)
     run = _prepare(model, loss, batch, (engine, style, microbatch_size))
     gradients, norms = run(batch, tf.constant(l2_norm_clip, tf.float64))
-    divisor = tf.maximum(tf.shape(tf.nest.flatten(batch["x"])[0])[0], 1)
-    proof = tags.ClippedSum(float(l2_norm_clip), divisor, clipping=style.name)
+    size = tf.shape(tf.nest.flatten(batch["x"])[0])[0]
+    proof = tags.ClippedSum(float(l2_norm_clip), size, clipping=style.name)
     tags.mark(gradients, proof)
     return gradients, norms
 

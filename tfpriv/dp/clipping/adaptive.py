@@ -46,9 +46,26 @@ class AdaptiveClipping(styles.Flat):
         _check("learning_rate", learning_rate, 0 < float(learning_rate) < float("inf"))
         finite = 0 <= float(indicator_stddev) < float("inf")
         _check("indicator_stddev", indicator_stddev, finite)
-        self.target_quantile = float(target_quantile)
-        self.learning_rate = float(learning_rate)
-        self.indicator_stddev = float(indicator_stddev)
+        self._target_quantile = float(target_quantile)
+        self._learning_rate = float(learning_rate)
+        self._indicator_stddev = float(indicator_stddev)
+
+    # Read-only: a compiled step has them inside, and the ledger counts on them.
+
+    @property
+    def target_quantile(self):
+        """The fraction of units that are not to be clipped."""
+        return self._target_quantile
+
+    @property
+    def learning_rate(self):
+        """How fast the bound moves."""
+        return self._learning_rate
+
+    @property
+    def indicator_stddev(self):
+        """Standard deviation of the noise on the sum of the indicators."""
+        return self._indicator_stddev
 
     def mechanism(self, sampler, noise_multiplier):
         return mechanisms.adaptive_clipping(
