@@ -5,13 +5,13 @@ The embedded inpainter: `small_inpainter()` and the default `Recipe`.
 
 import os
 import secrets
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from tfpriv import images
+from tfpriv.files import moved_aside
 from tfpriv.inpainting.diffusion import loading
 from tfpriv.inpainting.diffusion.pipeline import StableDiffusionInpainter
 from tfpriv.inpainting.diffusion.small import small_inpainter
@@ -100,13 +100,11 @@ def _check_replaceable(path):
 
 def _replace(inpainter, path):
     """Writes an inpainter; one that is there is removed when the new one is whole."""
-    new, old = (path.with_name(f".{secrets.token_hex(4)}.{path.name}") for _ in "ab")
+    new = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     inpainter.save_diffusers(new)
-    if path.exists():
-        _check_replaceable(path)
-        path.rename(old)
-    new.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+    _check_replaceable(path)
+    with moved_aside(path):
+        new.rename(path)
 
 
 def _owner(trainer, data):
