@@ -180,7 +180,8 @@ class PrivateOptimizer:
             g * tf.cast(scale / tf.cast(clipped.divisor, tf.float64), g.dtype)
             for g in released
         ]
-        super().apply(means, trainable_variables)
+        with self.privacy.following(clipped.ticket):
+            super().apply(means, trainable_variables)
         if self._is_adaptive:
             self._adapt_bound(clipped)
 
