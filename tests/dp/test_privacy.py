@@ -281,7 +281,6 @@ def test_a_record_speaks_for_the_weights_of_its_time():
     model = trained()
     threshold = mechanisms.poisson(0.1, 9.0)
     model.privacy.record(threshold, purpose="a threshold")
-    assert model.privacy.epsilon() > 0
     plain_training(model)
     with pytest.raises(LedgerError, match="does not speak"):
         model.privacy.epsilon()

@@ -486,15 +486,20 @@ def test_weights_loaded_in_part_keep_what_was_spent(skip, tmp_path):
 
 
 def test_two_trainings_mixed_by_a_load_are_both_counted(tmp_path):
-    head = keras.layers.Dense(1, use_bias=False)
-    other = trained(lambda: keras.Sequential([*with_dropout().layers[:-1], head]))
+    def trained_for(epochs, **options):
+        head = keras.layers.Dense(1, **options)
+        model = keras.Sequential([*with_dropout().layers[:-1], head])
+        small.compiled(dp.make_private(model))  # by SGD, which remembers nothing
+        model.fit(*small.data(8), batch_size=4, epochs=epochs, verbose=0)
+        return model
+
+    other, model = trained_for(1, use_bias=False), trained_for(2)
     other.save_weights(tmp_path / "other.weights.h5")
-    model = trained()
     model.load_weights(tmp_path / "other.weights.h5", skip_mismatch=True)
-    assert len(model.privacy.ledger) == 8
+    assert len(model.privacy.ledger) == 6
     # Parts of it, too, whichever file or training they are from.
     taken = keras.Sequential([keras.Input((3,)), model.layers[0]])
-    assert dp.make_private(taken).privacy.epsilon() > other.privacy.epsilon()
+    assert len(dp.make_private(taken).privacy.ledger) == 6
 
 
 def test_a_load_that_fails_before_any_weight_changes_nothing(tmp_path):

@@ -131,8 +131,8 @@ def warn_of_change():
         "wrote nothing into its ledger, and what they hold now is taken as public. If "
         "it saw private data (training without privacy), no epsilon holds: say so by "
         "`model.privacy.record(dp.mechanisms.non_private('...'), purpose='earlier "
-        "training')`. Public weights that are set before `compile`, or by `set_weights` "
-        "or `load_weights` of the private model itself, need no warning."
+        "training')`. Public weights that are set before `compile`, or by the private "
+        "model's own `set_weights` or `load_weights`, are not warned of."
     )
 
 

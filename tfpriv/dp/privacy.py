@@ -18,13 +18,13 @@ from tfpriv.weights import digest_of
 NO_TICKET = -1
 
 _CHANGED = (
-    "The ledger does not speak for these weights: they were changed by something that "
-    "wrote nothing into it, or loaded in part; only `fit`, `fit_on_workers`, "
+    "The ledger does not speak for these weights: they were loaded in part, or changed "
+    "by something that wrote nothing into it; only `fit`, `fit_on_workers`, "
     "`train_on_batch` and DP optimizers do. If it used no private data, say so with "
     "`model.privacy.bind_weights()`; if it did, with `model.privacy.record("
-    "dp.mechanisms.non_private('...'), purpose='...')`. If another private model that "
-    "shares them was trained, `model.privacy.add(other.privacy.ledger)` before "
-    "`bind_weights()` counts its steps."
+    "dp.mechanisms.non_private('...'), purpose='...')`. If it was another private "
+    "model that shares the weights, `model.privacy.add(other.privacy.ledger)`, then "
+    "`bind_weights()`."
 )
 _OF_OTHER_WEIGHTS = "none: the weights were changed by something unknown"
 # Breaks between an own loop's steps that are remembered: one is enough to refuse.
@@ -71,7 +71,7 @@ class Privacy:
         self._early_weights = None  # those bound before the model was built
         self._foreign_digest = None
         self._fingerprint = None  # of weights that are newer than the ledger's digest
-        self._own_steps = {}  # from it: to each fingerprint, the one it was reached from
+        self._own_steps = {}  # from there on: where they led, and whence
         self._loading = None  # until it shows that a file replaced all weights
         self.budget = None  # the optimizer's, by which figures are given
         self.declare(unit, max_occurrences, seed)
@@ -247,7 +247,7 @@ class Privacy:
         k = self.max_occurrences
         return cost(lambda z: mechanisms.stream(z, max_occurrences=k))
 
-    # Steps of own loops: each ends where the next one begins, or something else came in.
+    # Own loops: a step begins where the last one ended, or something else came in.
 
     def _begin_own_step(self):
         """What the first step starts from is checked; what comes then is followed."""
