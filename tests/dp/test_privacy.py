@@ -15,10 +15,12 @@ import tensorflow as tf
 
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, LedgerError, mechanisms
+from tfpriv.dp import lineage
 from tfpriv.dp.privacy import NO_TICKET
 from tfpriv.weights import digest_of
 
 STEP = mechanisms.poisson(0.1, 1.1)
+CHANGED = "changed since the model was compiled"
 
 
 def trained(**options):
@@ -168,13 +170,167 @@ def test_a_plain_loop_between_two_private_fits_is_noticed():
         model.fit(*small.data(8), verbose=0)
 
 
-def test_public_weights_may_be_loaded_before_training():
+def test_public_weights_may_be_loaded_before_training(recwarn):
     model = small.private()
     model.set_weights([w + 1 for w in model.get_weights()])
     assert model.privacy.epsilon() == 0
-    model.layers[0].set_weights([w + 1 for w in model.layers[0].get_weights()])
     model.fit(*small.data(8), batch_size=4, verbose=0)
     assert len(model.privacy.ledger) == 2
+    model = dp.make_private(small.plain())
+    model.layers[0].set_weights([w + 1 for w in model.layers[0].get_weights()])
+    small.compiled(model).fit(*small.data(8), batch_size=4, verbose=0)
+    assert len(model.privacy.ledger) == 2
+    assert not [w for w in recwarn if CHANGED in str(w.message)]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        small.compiled,
+        lambda model: model.fit(*small.data(8), batch_size=4, verbose=0),
+        lambda model: model.train_on_batch(*small.data(8)),
+        lambda model: own_step(model),
+    ],
+    ids=["compile", "fit", "train_on_batch", "own loop"],
+)
+def test_plain_training_before_private_training_is_warned_of(use):
+    model = small.private(max_occurrences=1)
+    plain_training(model)
+    with pytest.warns(UserWarning, match=CHANGED):
+        use(model)
+    assert model.privacy.epsilon() >= 0  # what it starts from is taken as public now
+
+
+def test_the_statement_says_what_training_started_from():
+    model = small.private()
+    plain_training(model)
+    with pytest.warns(UserWarning, match=CHANGED):
+        model.fit(*small.data(8), batch_size=4, verbose=0)
+    assert "had learned before" in model.privacy.statement()
+
+
+def own_step(model):
+    """A step of a loop of the user's own."""
+    gradients, _ = dp.clipped_gradients(
+        model, *small.data(4), loss="mse", l2_norm_clip=1.0
+    )
+    model.optimizer.apply(gradients, model.trainable_variables)
+
+
+def test_own_loops_are_followed():
+    model = small.private(max_occurrences=1)
+    own_step(model)
+    epsilon = model.privacy.epsilon(1e-5)
+    step = tf.function(lambda: own_step(model))
+    for _ in range(3):
+        step()
+    assert model.privacy.epsilon(1e-5) > epsilon
+    assert model.privacy.ledger.weights_digest == digest_of(model.weights)
+    model.train_on_batch(*small.data(4))
+    step()
+    assert model.privacy.epsilon(1e-5) > epsilon
+    assert len(model.privacy.ledger) == 6
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_comes_between_or_after_own_steps_is_noticed(compiled):
+    model = small.private(max_occurrences=1)
+    step = tf.function(lambda: own_step(model)) if compiled else own_step
+    arguments = () if compiled else (model,)
+    step(*arguments)
+    plain_training(model)
+    with pytest.raises(LedgerError, match="does not speak"):
+        model.privacy.epsilon()
+    step(*arguments)  # after which the weights are again what a private step left
+    for use in (model.privacy.epsilon, model.privacy.statement):
+        with pytest.raises(LedgerError, match="does not speak"):
+            use()
+    model.privacy.bind_weights()
+    step(*arguments)
+    assert model.privacy.epsilon() > 0
+
+
+def test_own_steps_of_one_graph_may_be_noted_in_any_order():
+    model = small.private(max_occurrences=1)
+    own_step(model)
+    start = np.array([0, 0])
+    steps = [(start + i, start + i + 1) for i in range(4)]
+    privacy = model.privacy
+    privacy._own_steps.clear()
+    privacy._fingerprint = start.tobytes()
+    for i in (2, 0, 3, 1):
+        privacy._note_own_step(*steps[i])
+    (last,) = {a.tobytes() for _, a in steps} - {b.tobytes() for b, _ in steps}
+    here = np.frombuffer(last, np.int64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tfpriv.dp.privacy.fingerprint_of", lambda _: here)
+        assert privacy._is_where_steps_led()
+        privacy._note_own_step(start - 5, start - 4)
+        assert not privacy._is_where_steps_led()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("size", [0, 1, 8, 1001])
+def test_a_fingerprint_is_the_same_in_and_out_of_a_graph(dtype, size, rng):
+    variable = keras.Variable(9 * rng.normal(size=size), dtype=dtype)
+    inside = tf.function(lambda: lineage.fingerprint_of([variable]))()
+    np.testing.assert_array_equal(lineage.fingerprint_of([variable]), inside)
+
+
+def test_a_record_speaks_for_the_weights_of_its_time():
+    model = trained()
+    threshold = mechanisms.poisson(0.1, 9.0)
+    model.privacy.record(threshold, purpose="a threshold")
+    plain_training(model)
+    with pytest.raises(LedgerError, match="does not speak"):
+        model.privacy.epsilon()
+
+
+def test_a_record_before_the_model_is_built():
+    normalise = keras.layers.Normalization()
+    normalise.adapt(small.data()[0])
+    model = dp.make_private(keras.Sequential([normalise, keras.layers.Dense(1)]))
+    model.privacy.record(mechanisms.poisson(0.1, 9.0), purpose="normalisation")
+    assert model.privacy.epsilon() > 0
+    small.compiled(model).fit(*small.data(8), batch_size=4, verbose=0)
+    assert len(model.privacy.ledger) == 3
+    plain_training(model)
+    with pytest.raises(LedgerError, match="does not speak"):
+        model.privacy.epsilon()
+    # Statistics are frozen weights; what they cost goes with them nevertheless.
+    other = keras.Sequential([keras.Input((3,)), normalise, keras.layers.Dense(2)])
+    assert dp.make_private(other).privacy.epsilon() > 0
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_ledger_holds_what_is_inherited(shared):
+    model = trained()
+    if shared:
+        other = keras.Sequential([keras.Input((3,)), *model.layers])
+    else:
+        other = small.plain()
+        other.set_weights(model.get_weights())
+    small.compiled(dp.make_private(other, max_occurrences=1))
+    expected = model.privacy.ledger.epsilon(1e-5)
+    assert other.privacy.ledger.epsilon(1e-5) == expected
+
+
+def test_an_own_loop_inherits_before_its_first_step():
+    model = trained()
+    layers = [keras.Input((3,)), *model.layers]
+    other = small.compiled(dp.make_private(keras.Sequential(layers), max_occurrences=1))
+    with pytest.raises(LedgerError, match="neighbouring relations"):
+        own_step(other)
+    assert other.privacy.epsilon() == model.privacy.epsilon()
+
+
+def test_a_layer_trained_by_single_batches_and_frozen_brings_the_ledger():
+    model = small.private(max_occurrences=1)
+    model.train_on_batch(*small.data(4))
+    model.layers[0].trainable = False
+    layers = [keras.Input((3,)), model.layers[0], keras.layers.Dense(2)]
+    other = dp.make_private(keras.Sequential(layers))
+    assert other.privacy.epsilon() == model.privacy.epsilon()
 
 
 def test_make_private_again_keeps_the_ledger():

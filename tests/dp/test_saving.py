@@ -1,5 +1,6 @@
 """Saved models carry weights, optimizer and ledger, and nothing that is secret."""
 
+import contextlib
 import io
 import json
 import re
@@ -498,6 +499,158 @@ def test_moments_that_stay_keep_their_steps(tmp_path):
     small.compiled(model, adam())
     model.load_weights(tmp_path / "start.weights.h5")
     assert model.privacy.epsilon() == 0  # a new optimizer: a new start
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_weights_loaded_in_part_keep_what_was_spent(skip, tmp_path):
+    """An untrained private model's file, whose head has another shape."""
+    other = dp.make_private(
+        keras.Sequential(
+            [*with_dropout().layers[:-1], keras.layers.Dense(3)], name="other"
+        )
+    )
+    other.build((None, 3))
+    other.save_weights(tmp_path / "untrained.weights.h5")
+    model = trained()
+    epsilon, head = model.privacy.epsilon(), model.layers[-1].kernel.numpy()
+    with contextlib.nullcontext() if skip else pytest.raises(ValueError):
+        model.load_weights(tmp_path / "untrained.weights.h5", skip_mismatch=skip)
+    np.testing.assert_array_equal(model.layers[-1].kernel, head)
+    with pytest.raises(LedgerError, match="loaded in part"):
+        model.privacy.epsilon()
+    model.privacy.bind_weights()
+    assert model.privacy.epsilon() == epsilon
+
+
+def test_two_trainings_mixed_by_a_load_are_both_counted(tmp_path):
+    def trained_for(epochs, **options):
+        head = keras.layers.Dense(1, **options)
+        model = keras.Sequential([*with_dropout().layers[:-1], head])
+        small.compiled(dp.make_private(model))  # by SGD, which remembers nothing
+        model.fit(*small.data(8), batch_size=4, epochs=epochs, verbose=0)
+        return model
+
+    other, model = trained_for(1, use_bias=False), trained_for(2)
+    other.save_weights(tmp_path / "other.weights.h5")
+    model.load_weights(tmp_path / "other.weights.h5", skip_mismatch=True)
+    assert len(model.privacy.ledger) == 6
+    # Parts of it, too, whichever file or training they are from.
+    taken = keras.Sequential([keras.Input((3,)), model.layers[0]])
+    assert len(dp.make_private(taken).privacy.ledger) == 6
+
+
+def test_a_load_that_fails_before_any_weight_changes_nothing(tmp_path):
+    other = dp.make_private(small.plain(9, 2))
+    other.save_weights(tmp_path / "other.weights.h5")
+    model = trained()
+    epsilon = model.privacy.epsilon()
+    for name in ("other.weights.h5", "missing.weights.h5"):
+        with pytest.raises((ValueError, OSError)):
+            model.load_weights(tmp_path / name)
+        assert model.privacy.epsilon() == epsilon
+
+
+def test_a_private_part_of_another_model_is_loaded_with_it(tmp_path):
+    trained().save_weights(tmp_path / "encoder.weights.h5")
+    encoder = dp.make_private(with_dropout())
+    encoder.load_weights(tmp_path / "encoder.weights.h5")
+    whole = keras.Sequential([keras.Input((3,)), encoder, keras.layers.Dense(1)])
+    whole.save_weights(tmp_path / "m.weights.h5")
+    for _ in range(2):
+        whole.load_weights(tmp_path / "m.weights.h5")
+        assert len(encoder.privacy.ledger) == 4
+        assert encoder.privacy.epsilon() > 0
+
+
+def test_a_frozen_backbone_of_a_loaded_model_brings_the_ledger(tmp_path):
+    model = trained(functional)
+    model.layers[1].trainable = False
+    small.compiled(model, adam()).fit(*small.data(8), batch_size=4, verbose=0)
+    model.save(tmp_path / "m.keras")
+    model.save_weights(tmp_path / "m.weights.h5")
+    fresh = dp.make_private(functional())
+    fresh.load_weights(tmp_path / "m.weights.h5")
+    for loaded in (keras.models.load_model(tmp_path / "m.keras"), fresh):
+        backbone = loaded.layers[1]
+        backbone.trainable = False
+        layers = [keras.Input((3,)), backbone, keras.layers.Dense(2)]
+        reused = dp.make_private(keras.Sequential(layers))
+        assert reused.privacy.epsilon() == model.privacy.epsilon()
+        assert reused.privacy.ledger.epsilon(1e-5) == model.privacy.epsilon(1e-5)
+
+
+def test_a_public_backbone_of_a_loaded_model_brings_nothing(tmp_path):
+    model = dp.make_private(functional())
+    model.layers[1].trainable = False
+    small.compiled(model).fit(*small.data(8), batch_size=4, verbose=0)
+    model.save(tmp_path / "m.keras")
+    backbone = keras.models.load_model(tmp_path / "m.keras").layers[1]
+    layers = [keras.Input((3,)), backbone, keras.layers.Dense(2)]
+    assert dp.make_private(keras.Sequential(layers)).privacy.epsilon() == 0
+
+
+def test_a_part_of_a_part_brings_the_ledger_of_both(tmp_path):
+    """The whole's ledger lies in the file before that of the encoder in it."""
+    encoder = trained()
+    whole = keras.Sequential([keras.Input((3,)), encoder, keras.layers.Dense(1)])
+    small.compiled(dp.make_private(whole)).fit(*small.data(8), batch_size=4, verbose=0)
+    whole.save_weights(tmp_path / "m.weights.h5")
+    inner = dp.make_private(with_dropout())
+    outer = keras.Sequential([keras.Input((3,)), inner, keras.layers.Dense(1)])
+    dp.make_private(outer).load_weights(tmp_path / "m.weights.h5")
+    taken = keras.Sequential([keras.Input((3,)), inner, keras.layers.Dense(2)])
+    assert dp.make_private(taken).privacy.epsilon() >= whole.privacy.epsilon()
+
+
+def test_what_a_copy_inherits_is_saved_with_it(tmp_path):
+    model, copied = trained(), with_dropout()
+    copied.set_weights(model.get_weights())
+    small.compiled(dp.make_private(copied), adam())
+    copied.save_weights(tmp_path / "m.weights.h5")
+    with h5py.File(tmp_path / "m.weights.h5") as file:
+        saved = Ledger.from_bytes(bytes(file["vars"][LEDGER_KEY][()]))
+    assert saved.epsilon(1e-5) == model.privacy.epsilon(1e-5)
+    assert saved.weights_digest == model.privacy.ledger.weights_digest
+
+
+def test_weights_that_something_changed_are_not_vouched_for_by_saving(tmp_path):
+    model = small.private(max_occurrences=1)
+    model.train_on_batch(*small.data(4))
+    model.layers[0].set_weights([w + 1 for w in model.layers[0].get_weights()])
+    model.save_weights(tmp_path / "m.weights.h5")
+    fresh = small.private()
+    fresh.load_weights(tmp_path / "m.weights.h5")
+    for changed in (model, fresh):
+        with pytest.raises(LedgerError, match="does not speak"):
+            changed.privacy.epsilon()
+
+
+def test_an_untrained_model_that_something_trained_is_not_vouched_for(tmp_path):
+    model = small.private()
+    model.layers[0].set_weights([w + 1 for w in model.layers[0].get_weights()])
+    model.save_weights(tmp_path / "m.weights.h5")
+    fresh = small.private()
+    fresh.load_weights(tmp_path / "m.weights.h5")
+    with pytest.raises(LedgerError, match="does not speak"):
+        fresh.privacy.epsilon()
+    with pytest.warns(UserWarning, match="changed since the model was compiled"):
+        fresh.fit(*small.data(8), batch_size=4, verbose=0)
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_weights_of_untrained_and_plain_models_load_in_silence(
+    private, tmp_path, recwarn
+):
+    source = small.plain()
+    (dp.make_private(source) if private else source).save_weights(
+        tmp_path / "m.weights.h5"
+    )
+    model = small.private()
+    model.load_weights(tmp_path / "m.weights.h5")
+    assert model.privacy.epsilon() == 0
+    model.fit(*small.data(8), batch_size=4, verbose=0)
+    assert not [w for w in recwarn if "wrote nothing" in str(w.message)]
+    assert "had learned before" not in model.privacy.statement()
 
 
 # Whole or not at all.

@@ -16,7 +16,7 @@ from tfpriv.dp.budget import (
     steps_within_budget,
     warn_of_early_stop,
 )
-from tfpriv.dp.privacy import covers
+from tfpriv.dp.lineage import covers
 from tfpriv.files import remove_only
 
 JOURNAL_NAME = "privacy_journal.jsonl"

@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
+from tfpriv.warning import warn
 
-_LEDGER = "_tfpriv_ledger"
+_LEDGERS = "_tfpriv_ledgers"
 _TRAINED = "_tfpriv_trained_without_privacy"
 _BOUND: weakref.WeakSet = weakref.WeakSet()
 
@@ -22,29 +23,78 @@ _BOUND: weakref.WeakSet = weakref.WeakSet()
 def fingerprint_of(variables):
     """What changes, but for a freak of chance, when a value does: quick, not secure.
 
-    Sums of machine words, where the values lie: a small part of the time of
-    `digest_of`, for what is asked before and after every single batch.
+    Sums of machine words, one for each variable, where the values lie: a small part of
+    the time of `digest_of`, for what is asked before and after every single batch.
+
+    Returns:
+        int64 `(variables,)`: an array; inside of a `tf.function` a tensor.
     """
-    found = []
-    for variable in variables:
-        if 0 in variable.shape:
-            continue
-        raw = np.frombuffer(tf.convert_to_tensor(variable.value), np.uint8)
-        words = raw[: raw.size // 8 * 8].view(np.uint64)
-        sums = int(words.sum()), int(np.bitwise_xor.reduce(words))
-        found.append((*sums, raw[words.nbytes :].tobytes()))
-    return tuple(found)
+    if tf.executing_eagerly():
+        return np.array([_sum_of_words(v.value) for v in variables], np.int64)
+    sums = [_symbolic_sum_of_words(v.value) for v in variables]
+    return tf.stack(sums) if sums else tf.zeros([0], tf.int64)
+
+
+def _sum_of_words(value):
+    raw = np.frombuffer(tf.convert_to_tensor(value), np.uint8)
+    whole = raw.size // 8 * 8
+    rest = np.zeros(8, np.uint8)
+    rest[: raw.size - whole] = raw[whole:]
+    words = raw[:whole].view(np.int64)
+    return words.sum() + rest.view(np.int64)[0]
+
+
+def _symbolic_sum_of_words(value):
+    """The same, computed on the device."""
+    if value.dtype == tf.bool:
+        value = tf.cast(value, tf.uint8)
+    values, in_a_word = tf.reshape(value, [-1]), 8 // value.dtype.size
+    rest = -value.shape.num_elements() % in_a_word
+    if rest:
+        values = tf.pad(values, [[0, rest]])
+    if in_a_word > 1:
+        values = tf.reshape(values, [-1, in_a_word])
+    return tf.reduce_sum(tf.bitcast(values, tf.int64))
+
+
+def trained(variables):
+    """Those that training moves: frozen ones may be public, and shared with others."""
+    return [variable for variable in variables if variable.trainable]
 
 
 def mark(variables, ledger, privacy):
-    """Notes that this ledger, of `privacy`, speaks for the variables.
+    """Notes that this ledger, of `privacy`, speaks for the variables."""
+    _BOUND.add(privacy)
+    for variable in variables:
+        setattr(variable, _LEDGERS, (ledger,))
 
-    Frozen ones are left out: they may be public, and shared with other models.
+
+def mark_loaded(variables, ledger, privacy):
+    """As `mark`, for variables of which a file may bring values, or may not.
+
+    Each has the file's or those that it had: what spoke for it stays beside the new
+    ledger, unless one of the two counts all that the other does.
     """
     _BOUND.add(privacy)
     for variable in variables:
-        if variable.trainable:
-            setattr(variable, _LEDGER, ledger)
+        others = [old for old in _ledgers_of(variable) if not covers(ledger, old)]
+        new = [] if any(covers(old, ledger) for old in others) else [ledger]
+        setattr(variable, _LEDGERS, (*others, *new))
+
+
+def _ledgers_of(variable):
+    return getattr(variable, _LEDGERS, ())
+
+
+def which_moved(variables):
+    """For each variable, whether a ledger speaks for it: it was trained privately."""
+    return [any(len(ledger) for ledger in _ledgers_of(v)) for v in variables]
+
+
+def covers(whole, part):
+    """Whether `whole` holds every entry of `part` at least as often."""
+    counts = {entry.key: entry.count for entry in whole.entries}
+    return all(counts.get(e.key, 0) >= e.count for e in part.entries)
 
 
 def ledgers_behind(variables, digest):
@@ -56,13 +106,12 @@ def ledgers_behind(variables, digest):
     """
     if not variables:  # not built yet: equal to every other such model
         return []
-    copied = [p.ledger for p in _BOUND if p.ledger.weights_digest == digest]
+    known = [privacy.own_ledger() for privacy in _BOUND]
+    copied = [ledger for ledger in known if ledger.weights_digest == digest]
     if copied:  # each of these speaks for all of the weights
         return [max(copied, key=len)]
-    shared = (getattr(variable, _LEDGER, None) for variable in variables)
-    return list(
-        {id(ledger): ledger for ledger in shared if ledger is not None}.values()
-    )
+    shared = [ledger for variable in variables for ledger in _ledgers_of(variable)]
+    return list({id(ledger): ledger for ledger in shared if len(ledger)}.values())
 
 
 def was_trained(model):
@@ -73,6 +122,18 @@ def was_trained(model):
     """
     layers = keras_internals.flatten_layers(model)
     return any(_TRAINED in vars(layer) or _took_steps(layer) for layer in layers)
+
+
+def warn_of_change():
+    """Says that what a model starts from is not what it was compiled with."""
+    warn(
+        "The weights were changed since the model was compiled, by something that "
+        "wrote nothing into its ledger, and what they hold now is taken as public. If "
+        "it saw private data (training without privacy), no epsilon holds: say so by "
+        "`model.privacy.record(dp.mechanisms.non_private('...'), purpose='earlier "
+        "training')`. Public weights that are set before `compile`, or by the private "
+        "model's own `set_weights` or `load_weights`, are not warned of."
+    )
 
 
 def _took_steps(layer):

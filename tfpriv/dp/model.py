@@ -26,6 +26,7 @@ from tfpriv.dp.privacy import Privacy
 from tfpriv.warning import warn
 
 LEDGER_KEY = "privacy_ledger"
+MOVED_KEY = "privacy_ledger_speaks_for"  # one byte for each of the weights
 
 
 def make_private(
@@ -79,7 +80,13 @@ def make_private(
         _warn_if_trained(model)
         model.__class__ = _private_class(type(model))
         model.compiled = False  # whatever it was compiled with added no noise
-        model.privacy = Privacy(unit, max_occurrences, seed, lambda: model.weights)
+        model.privacy = Privacy(
+            unit,
+            max_occurrences,
+            seed,
+            weights=lambda: model.weights,
+            built=lambda: model.built,
+        )
     model.privacy.declare(unit, max_occurrences, seed)
     model._private_options = {
         "unit": unit,
@@ -161,8 +168,16 @@ class PrivateModel:
             **kwargs,
         )
         optimizer.track(self.privacy)
+        self._warn_if_moved()
         self.privacy.start_from_here()
         self._forget_plan()
+
+    def _warn_if_moved(self):
+        """Something else moved weights that no private step has moved yet."""
+        if self.privacy.left_its_start():
+            lineage.remember_training(self)
+            lineage.warn_of_change()
+            self.privacy.start_from_here()
 
     def _assert_compile_called(self, method_name=None):
         if not self.compiled:
@@ -243,6 +258,7 @@ class PrivateModel:
             ValueError: For arguments that would break the guarantee, and when the
                 budget is spent already.
         """
+        self._warn_if_moved()
         return fitting.fit(self, super().fit, x, y, batch_size, epochs, **kwargs)
 
     def evaluate(
@@ -277,6 +293,7 @@ class PrivateModel:
         The batch size is a public constant. See `max_occurrences` in `make_private`.
         """
         fitting.check_own_batches(self)
+        self._warn_if_moved()
         if class_weight is not None:
             sample_weight = fitting.weights_of_classes(self, y, class_weight)
         batch = clipping.as_batch(x, y, sample_weight)
@@ -367,9 +384,9 @@ class PrivateModel:
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
-        store[LEDGER_KEY] = np.frombuffer(
-            self.privacy.ledger_to_save().to_bytes(), dtype=np.uint8
-        )
+        ledger, moved = self.privacy.ledger_to_save(), self.privacy.moved_weights()
+        store[LEDGER_KEY] = np.frombuffer(ledger.to_bytes(), dtype=np.uint8)
+        store[MOVED_KEY] = np.array(moved, dtype=np.uint8)
 
     def save_assets(self, dir_path):
         """Puts the ledger where it can be read without Keras, for `tfpriv budget`."""
@@ -380,25 +397,40 @@ class PrivateModel:
         """Nothing to do: the ledger beside the weights is the one that counts."""
 
     def load_own_variables(self, store):
-        variables = {k: store[k] for k in store.keys() if k != LEDGER_KEY}
-        super().load_own_variables(variables)
+        # The ledger first: a failure below, or in a layer, loads weights in part.
+        self._adopt_from(store)
+        own = (LEDGER_KEY, MOVED_KEY)
+        super().load_own_variables({k: store[k] for k in store.keys() if k not in own})
+
+    def _adopt_from(self, store):
         if LEDGER_KEY not in store.keys():
+            self.privacy.forget_start()
             return
         try:
             ledger = Ledger.from_bytes(bytes(np.asarray(store[LEDGER_KEY])))
         except LedgerError:
             self.privacy.distrust("the ledger in a file of weights was damaged")
             raise
-        self.privacy.adopt(ledger)
+        moved = np.asarray(store[MOVED_KEY]) if MOVED_KEY in store.keys() else None
+        remembered = fitting.moments(self) is not None
+        self.privacy.adopt(ledger, moved, remembered)
 
-    def load_weights(self, filepath, *args, **kwargs):
-        """As in Keras; the ledger in the file becomes the model's."""
-        before, moments = self.privacy.ledger.copy(), fitting.moments(self)
-        super().load_weights(filepath, *args, **kwargs)
-        stale = moments and moments == fitting.moments(self)
-        if stale and self.privacy.ledger != before:
-            # The optimizer keeps what it learned from the steps counted before.
-            self.privacy.add(before)
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """As in Keras; the ledger in the file becomes the model's.
+
+        What was spent before stays in it where weights, or what the optimizer
+        remembers, may not all be the file's.
+        """
+        moments, whole = fitting.moments(self), False
+        try:
+            super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+            whole = not skip_mismatch
+        finally:
+            same = moments == fitting.moments(self)
+            kept = moments is not None and (same or not whole)
+            self.privacy.settle_load(kept=kept, taken=not same)
+            if not self.privacy.has_start:
+                self.privacy.start_from_here()
 
     def set_weights(self, weights):
         """As in Keras."""

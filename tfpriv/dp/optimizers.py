@@ -181,7 +181,8 @@ class PrivateOptimizer:
         scale = self.loss_scale_factor or 1.0
         divisor = _divisor_of_all(clipped)
         means = [g * tf.cast(scale / divisor, g.dtype) for g in released]
-        super().apply(means, trainable_variables)
+        with self.privacy.following(clipped.ticket):
+            super().apply(means, trainable_variables)
         if self._is_adaptive:
             self._adapt_bound(clipped, divisor)
 

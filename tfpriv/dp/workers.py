@@ -58,6 +58,7 @@ def fit_on_workers(model, sampler, steps, *, journal=None):
     model._assert_compile_called("fit_on_workers")
     strategy = model.distribute_strategy
     _check(model, strategy, sampler, steps)
+    model._warn_if_moved()
     fitting.check_units(model, sampler)
     mechanism = _mechanism(model, sampler)
     model.privacy.check(mechanism)
