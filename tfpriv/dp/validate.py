@@ -15,6 +15,7 @@ LOSS_TRIALS = 8  # one alone overlooks about one in ten losses over the batch
 # looked into by themselves. `RngReadAndSkip` is not here: its counter is a variable.
 _READS = {
     "DisableCopyOnRead",
+    "Empty",  # memory that is not yet written
     "LookupTableExportV2",
     "LookupTableFindV2",
     "LookupTableSizeV2",
