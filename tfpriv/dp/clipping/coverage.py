@@ -48,8 +48,7 @@ class Examination:
         found: set = set()
 
         def one(example):
-            data = tf.nest.map_structure(lambda t: tf.expand_dims(t, 0), example)
-            seen = ghost.alone(self._problem, data)
+            seen = ghost.alone(self._problem, example)
             found.update(_used_elsewhere(self._problem, seen))
             parts = [
                 tensor

@@ -77,8 +77,7 @@ def every_example(problem, chunk):
     forms: dict = {}
 
     def one(example):
-        data = tf.nest.map_structure(lambda t: tf.expand_dims(t, 0), example)
-        seen = alone(problem, data)
+        seen = alone(problem, example)
         found = [[taken_apart(part) for part in parts] for parts in seen.parts]
         outputs = [keras_internals.Output.of(t) for t in tf.nest.flatten(seen.y_pred)]
         forms.update(found=found, outputs=outputs, y_pred=seen.y_pred)
@@ -134,19 +133,12 @@ class Alone:
     y_pred: Any
 
 
-def alone(problem, data):
-    """Runs model and loss on a batch of one example and differentiates.
+def alone(problem, example):
+    """Runs model and loss on one example and differentiates.
 
     To the weights only where no rule answers for them.
     """
-    batch = {name: part for name, part in data.items() if name != "seeds"}
-    with (
-        keras_internals.seeds_of_example(
-            problem.seed_generators, [seed[0] for seed in data["seeds"]]
-        ),
-        tf.GradientTape(watch_accessed_variables=False) as tape,
-    ):
-        tape.watch(problem.variables)
+    with vectorized.batch_of_one(problem, example) as (batch, tape):
         with tapped(problem.model, tape) as taps:
             y_pred = keras_internals.call_model(
                 problem.model, batch["x"], training=True

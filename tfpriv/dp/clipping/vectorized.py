@@ -52,23 +52,34 @@ def clipped_sum(problem, chunk, clip):
     return sums, norms, losses, y_pred
 
 
+@contextlib.contextmanager
+def batch_of_one(problem, example):
+    """Inside, random layers draw by the example's seeds.
+
+    Args:
+        problem: `Problem`.
+        example: Dict of nested tensors of one example, with `seeds`.
+
+    Yields:
+        `(batch, tape)`: the dict without `seeds`, with a leading axis of one; and a
+        `tf.GradientTape` that watches the weights.
+    """
+    batch = {
+        name: tf.nest.map_structure(lambda t: tf.expand_dims(t, 0), part)
+        for name, part in example.items()
+        if name != "seeds"
+    }
+    seeds = keras_internals.seeds_of_example(problem.seed_generators, example["seeds"])
+    with seeds, tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(problem.variables)
+        yield batch, tape
+
+
 def per_example_gradients(problem, chunk):
     """Dense gradients with a leading example axis, losses and predictions."""
 
     def one(example):
-        batch = {
-            name: tf.nest.map_structure(lambda t: tf.expand_dims(t, 0), part)
-            for name, part in example.items()
-            if name != "seeds"
-        }
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(
-                keras_internals.seeds_of_example(
-                    problem.seed_generators, example["seeds"]
-                )
-            )
-            tape = stack.enter_context(tf.GradientTape(watch_accessed_variables=False))
-            tape.watch(problem.variables)
+        with batch_of_one(problem, example) as (batch, tape):
             y_pred = keras_internals.call_model(
                 problem.model, batch["x"], training=True
             )
