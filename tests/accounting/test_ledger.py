@@ -106,6 +106,17 @@ def test_merge_adds_and_stays_in_place(ledger):
     assert Ledger().merge(other).epsilon(1e-6) == other.epsilon(1e-6)
 
 
+def test_a_ledger_covers_one_that_says_no_more(ledger):
+    less, more = ledger.copy(), ledger.copy()
+    entry = ledger.entries[0]
+    more.add(entry)
+    assert ledger.covers(less)
+    assert more.covers(ledger)
+    assert not ledger.covers(more)
+    assert ledger.covers(Ledger())
+    assert not Ledger().covers(ledger)
+
+
 def test_merge_speaks_for_weights_only_if_both_do(ledger):
     ledger.speak_for("abc")
     twin, other = ledger.copy(), ledger.copy()

@@ -195,6 +195,11 @@ class Ledger:
             self._weights_digest = None
         return self
 
+    def covers(self, other: "Ledger") -> bool:
+        """Whether every entry of another ledger is here, at least as often."""
+        counts = {entry.key: entry.count for entry in self.entries}
+        return all(counts.get(e.key, 0) >= e.count for e in other.entries)
+
     def copy(self) -> "Ledger":
         """Returns a ledger that holds the same and changes by itself."""
         twin = Ledger()

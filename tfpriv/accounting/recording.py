@@ -61,10 +61,7 @@ def check_copy(path: Path, journal: Journal) -> None:
     Raises:
         LedgerError: the journal lacks what was released there.
     """
-    if not path.is_file():
-        return
-    spent = {entry.key: entry.count for entry in journal.ledger().entries}
-    if any(e.count > spent.get(e.key, 0) for e in Ledger.load(path).entries):
+    if path.is_file() and not journal.ledger().covers(Ledger.load(path)):
         raise LedgerError(
             "The journal says less than the ledger beside the results: it is another "
             "one, or an older state. Restore it, or name another folder. "

@@ -16,7 +16,6 @@ from tfpriv.dp.budget import (
     steps_within_budget,
     warn_of_early_stop,
 )
-from tfpriv.dp.lineage import covers
 from tfpriv.files import remove_only
 
 JOURNAL_NAME = "privacy_journal.jsonl"
@@ -95,7 +94,7 @@ class PrivacyLogger(keras.callbacks.Callback):
                 self.model.stop_training = True
         self._batch = batch
         self._steps_timed += 1
-        if not covers(self._shown_for, self._privacy.ledger):
+        if not self._shown_for.covers(self._privacy.ledger):
             self._update(self._steps_to_look_ahead())
             self._restart_clock()
         if logs is not None:

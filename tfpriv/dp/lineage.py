@@ -77,8 +77,8 @@ def mark_loaded(variables, ledger, privacy):
     """
     _BOUND.add(privacy)
     for variable in variables:
-        others = [old for old in _ledgers_of(variable) if not covers(ledger, old)]
-        new = [] if any(covers(old, ledger) for old in others) else [ledger]
+        others = [old for old in _ledgers_of(variable) if not ledger.covers(old)]
+        new = [] if any(old.covers(ledger) for old in others) else [ledger]
         setattr(variable, _LEDGERS, (*others, *new))
 
 
@@ -89,12 +89,6 @@ def _ledgers_of(variable):
 def which_moved(variables):
     """For each variable, whether a ledger speaks for it: it was trained privately."""
     return [any(len(ledger) for ledger in _ledgers_of(v)) for v in variables]
-
-
-def covers(whole, part):
-    """Whether `whole` holds every entry of `part` at least as often."""
-    counts = {entry.key: entry.count for entry in whole.entries}
-    return all(counts.get(e.key, 0) >= e.count for e in part.entries)
 
 
 def ledgers_behind(variables, digest):

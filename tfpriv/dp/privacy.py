@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfpriv.accounting import Journal, Ledger, LedgerError, mechanisms
 from tfpriv.dp import lineage
 from tfpriv.dp.budget import accountant_of, refuse_spent_budget
-from tfpriv.dp.lineage import covers, fingerprint_of
+from tfpriv.dp.lineage import fingerprint_of
 from tfpriv.randomness import Randomness
 from tfpriv.warning import warn
 from tfpriv.weights import digest_of
@@ -309,6 +309,10 @@ class Privacy:
         if self.randomness.seed is not None:
             self._ledger.mark_not_for_release("noise and sampling come from a seed")
 
+    def _keep_marks(self, ledger):
+        for reason in ledger.not_for_release:
+            self._ledger.mark_not_for_release(reason)
+
     # Ledger and weights travel together.
 
     def adopt(self, ledger, moved=None, remembered=False):
@@ -367,8 +371,7 @@ class Privacy:
             self.add(before)
         except LedgerError:
             self.distrust("weights of two ledgers that do not compose")
-        for reason in before.not_for_release:
-            self._ledger.mark_not_for_release(reason)
+        self._keep_marks(before)
 
     def _forget_places(self):
         self._weights_moved = False
@@ -378,7 +381,7 @@ class Privacy:
 
     def keep(self, ledger):
         """Adds what was spent before, unless it is counted already."""
-        if not covers(self._ledger, ledger):
+        if not self._ledger.covers(ledger):
             self.add(ledger)
 
     def catch_up(self, ledger):
@@ -453,8 +456,7 @@ class Privacy:
             inherited.merge(ledger)
         if len(inherited):
             self._write_all(inherited.entries)
-            for reason in inherited.not_for_release:
-                self._ledger.mark_not_for_release(reason)
+            self._keep_marks(inherited)
             self.bind_weights()
         elif digest == self._foreign_digest:
             raise LedgerError(
@@ -583,8 +585,7 @@ class Privacy:
         before, self._journal = self._ledger, Journal(path)
         self._ledger = self._journal.ledger()
         self._mark_seed()
-        for reason in before.not_for_release:
-            self._ledger.mark_not_for_release(reason)
+        self._keep_marks(before)
         try:
             self.keep(before)  # counts too much rather than too little
         except BaseException:
