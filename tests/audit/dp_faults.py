@@ -9,22 +9,22 @@ from tfpriv.dp import noise, optimizers
 from tfpriv.dp.clipping import ghost, vectorized
 from tfpriv.dp.privacy import Privacy
 
-_draw = ops.gaussian_noise
+_noisy_sum = ops.noisy_sum
 
 
 def _scaled_noise(factor):
     def plant(patch):
-        def faulty(key, shape, dtype="float32", *, stream=0):
-            return factor * _draw(key, shape, dtype, stream=stream)
+        def faulty(total, key, *, stddev, **options):
+            return _noisy_sum(total, key, stddev=factor * stddev, **options)
 
-        patch.setattr(noise.ops, "gaussian_noise", faulty)
+        patch.setattr(noise.ops, "noisy_sum", faulty)
 
     return plant
 
 
 BATCH = 2500  # expected, of the audited training; 10,000 in its single steps
 
-noise_off = _scaled_noise(0.0)
+noise_off = _scaled_noise(1e-9)
 half_noise = _scaled_noise(0.5)
 noise_of_the_mean_on_the_sum = _scaled_noise(1 / BATCH)
 noise_on_the_mean = _scaled_noise(BATCH)
@@ -42,10 +42,10 @@ def reused_noise_seed(patch):
 
 
 def one_stream_for_all_weights(patch):
-    def faulty(key, shape, dtype="float32", *, stream=0):
-        return _draw(key, shape, dtype, stream=0)
+    def faulty(total, key, *, stream, **options):
+        return _noisy_sum(total, key, stream=0, **options)
 
-    patch.setattr(noise.ops, "gaussian_noise", faulty)
+    patch.setattr(noise.ops, "noisy_sum", faulty)
 
 
 # Clipping.
@@ -104,13 +104,14 @@ def one_unclipped_layer(patch):
 
 def clip_after_noise(patch):
     not_clipped(patch)
-    real = optimizers.noise.add_noise
+    real = optimizers.noise.release
 
-    def clipped_afterwards(sums, stddev, draw_key):
-        noised = real(sums, stddev, draw_key)
-        return tf.clip_by_global_norm(noised, 0.5)[0]
+    def clipped_afterwards(sums, *, scale=1.0, **options):
+        noised = real(sums, scale=1.0, **options)
+        clipped = tf.clip_by_global_norm(noised, 0.5)[0]
+        return [c * tf.cast(scale, c.dtype) for c in clipped]
 
-    patch.setattr(optimizers.noise, "add_noise", clipped_afterwards)
+    patch.setattr(optimizers.noise, "release", clipped_afterwards)
 
 
 # The ledger.

@@ -112,7 +112,7 @@ def slow_clipped_sum(model, x, y, clip):
         grads = tape.gradient(loss, [v.value for v in model.trainable_variables])
         grads = [tf.convert_to_tensor(g).numpy().astype("float64") for g in grads]
         norms.append(np.sqrt(sum((g**2).sum() for g in grads)))
-        scale = min(1.0, clip / max(norms[-1], 1e-30))
+        scale = min(1.0, clip * (1 - 2.0**-8) / max(norms[-1], 1e-30))
         total = [t + scale * g for t, g in zip(total, grads, strict=True)]
     return total, norms
 

@@ -4,6 +4,7 @@ import itertools
 
 import keras
 import numpy as np
+import tensorflow as tf
 from scipy import stats
 
 FALSE_ALARM = 1e-6  # of `assert_noise` as a whole, by Bonferroni
@@ -12,6 +13,23 @@ FALSE_ALARM = 1e-6  # of `assert_noise` as a whole, by Bonferroni
 def zero(y_true, y_pred):
     """A loss whose gradient is zero, so that an update is nothing but noise."""
     return 0.0 * keras.ops.sum(y_pred, axis=-1)
+
+
+def noisy_sum_with(draw):
+    """`ops.noisy_sum` with other noise: a fault to plant.
+
+    Args:
+        draw: Function like `ops.gaussian_noise`.
+    """
+
+    def noisy_sum(total, key, *, step, stddev, scale=1.0, dtype="float32", stream=0):
+        normal = draw(key, tf.shape(total), "float64", stream=stream)
+        whole = tf.round(total / step) + tf.round(normal * stddev / step)
+        if dtype == tf.int64:
+            return tf.cast(whole, dtype)
+        return tf.cast(whole * (step * scale), dtype)
+
+    return noisy_sum
 
 
 def wide():

@@ -13,6 +13,8 @@ import tensorflow as tf
 
 import tfpriv.dp as dp
 
+# The part of the clip norm that is kept for rounding (tfpriv/dp/clipping/rounding.py).
+MARGIN = 2.0**-8
 # Of an example's whole gradient norm.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-10}
 
@@ -72,11 +74,11 @@ def norm(gradient):
 
 
 def clip(gradient, bound):
-    """The gradient, scaled down to the bound where it is longer; zero if not finite."""
-    length = norm(gradient)
+    """The gradient, scaled to the bound less the margin; zero if it is not finite."""
+    length, inner = norm(gradient), bound * (1 - MARGIN)
     if not np.isfinite(length):
         return [np.zeros_like(g) for g in gradient]
-    return [g * min(1.0, bound / max(length, 1e-300)) for g in gradient]
+    return [g * min(1.0, inner / max(length, 1e-300)) for g in gradient]
 
 
 def add(lists):

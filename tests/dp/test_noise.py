@@ -50,7 +50,7 @@ def test_batch_of_everything():
     noise_checks.assert_noise(updates_of(batch_size=8), Z * C / 8)
 
 
-real_noise = ops.gaussian_noise
+real_noise, real_noisy_sum = ops.gaussian_noise, ops.noisy_sum
 
 
 def halved(key, shape, dtype="float32", *, stream=0):
@@ -101,7 +101,7 @@ def cut_at_four(key, shape, dtype="float32", *, stream=0):
     ],
 )
 def test_planted_faults_are_found(fault, finding, monkeypatch):
-    monkeypatch.setattr(noise.ops, "gaussian_noise", fault)
+    monkeypatch.setattr(noise.ops, "noisy_sum", noise_checks.noisy_sum_with(fault))
     with pytest.raises(AssertionError, match=finding):
         noise_checks.assert_noise(updates_of(), STDDEV)
 
@@ -118,11 +118,11 @@ def used_streams(monkeypatch):
     """(key, stream) of all noise in three steps that release all that a step can."""
     used = []
 
-    def recorded(key, shape, dtype="float32", *, stream=0):
+    def recorded(total, key, *, stream=0, **options):
         used.append((bytes(key.numpy()), int(stream)))
-        return real_noise(key, shape, dtype, stream=stream)
+        return real_noisy_sum(total, key, stream=stream, **options)
 
-    monkeypatch.setattr(ops, "gaussian_noise", recorded)
+    monkeypatch.setattr(ops, "noisy_sum", recorded)
     model = dp.make_private(noise_checks.wide(), private_metrics=True)
     optimizer = small.sgd(
         1.0,

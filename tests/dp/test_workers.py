@@ -86,13 +86,13 @@ found["noise"] = "as promised"
 found["weights"] = [w.tobytes().hex()[:400] for w in model.get_weights()]
 found["events"] = len(model.privacy.ledger), int(np.asarray(model.optimizer.iterations))
 
-real = noise.add_noise
-noise.add_noise = lambda sums, stddev, key: noise._noised(sums, stddev, key())
+real = noise._in_first_replica
+noise._in_first_replica = lambda context, first, others: tf.nest.flatten(first())
 try:
     noise_checks.assert_noise(updates()[1], 0.5 * 2.0 / 4)
 except AssertionError as error:
     found["noise on each"] = str(error)
-noise.add_noise = real
+noise._in_first_replica = real
 print(json.dumps(found))
 """
 

@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 import tfpriv.dp as dp
+from tfpriv.dp.clipping.rounding import MARGIN
 
 # Recurrent layers behind an embedding are differentiated one example at a time.
 pytestmark = pytest.mark.filterwarnings("ignore:TensorFlow cannot vectorise")
@@ -168,18 +169,29 @@ class Case:
 
     def gradients(self, l2_norm_clip):
         gradients, norms = dp.clipped_gradients(
-            self.model(), self.x, self.y, loss=self.loss, l2_norm_clip=l2_norm_clip
+            self.model(),
+            self.x,
+            self.y,
+            loss=self.loss,
+            l2_norm_clip=_with_margin(l2_norm_clip),
         )
         return [np.asarray(gradient) for gradient in gradients], np.asarray(norms)
 
     def weights_after_a_step(self):
         model = dp.make_private(self.model(), max_occurrences=1)
         optimizer = dp.DPSGD(
-            LEARNING_RATE, l2_norm_clip=self.l2_norm_clip, noise_multiplier=0.0
+            LEARNING_RATE,
+            l2_norm_clip=_with_margin(self.l2_norm_clip),
+            noise_multiplier=0.0,
         )
         model.compile(optimizer, self.loss)
         model.train_on_batch(self.x, self.y)
         return model.get_weights()
+
+
+def _with_margin(l2_norm_clip):
+    """The bound under which tfpriv scales to this one: others keep no margin."""
+    return l2_norm_clip / (1 - MARGIN)
 
 
 class Reference:

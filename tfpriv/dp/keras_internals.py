@@ -157,6 +157,22 @@ def with_mask_of(source, target):
     return target
 
 
+class AlreadyReduced:
+    """Mixin for optimizers whose gradients are the same on all replicas.
+
+    Keras adds up the replicas' gradients last, after `clipnorm` and its like have acted
+    on each replica's part; here the parts were added first.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars):
+        return list(grads_and_vars)
+
+
+def variables_of(optimizer):
+    """The variables that an optimizer was built for; none before."""
+    return list(optimizer._trainable_variables)
+
+
 def inner_optimizer_kind(optimizer):
     """'LossScaleOptimizer' or 'MultiOptimizer' for Keras' wrappers, else `None`."""
     for name in ("LossScaleOptimizer", "MultiOptimizer"):

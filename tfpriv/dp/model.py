@@ -22,6 +22,7 @@ from tfpriv.dp import (
 )
 from tfpriv.dp.clipping import tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks, units_present
+from tfpriv.dp.clipping.rounding import inner_bound
 from tfpriv.dp.privacy import Privacy
 from tfpriv.warning import warn
 
@@ -55,7 +56,8 @@ def make_private(
             epsilon covers, in place of the exact loss and metrics.
         engine: Clipping engine. `"auto"` takes the fastest that is exact for this
             model; `"ghost"` insists on the fast one; `"vectorized"` is the reference.
-        microbatch_size: Examples differentiated together; `None` fits memory.
+        microbatch_size: Examples differentiated together, at most 256; `None` fits
+            memory.
         seed: Integer for tests; marks the ledger as not for release.
 
     Returns:
@@ -324,7 +326,7 @@ class PrivateModel:
             self._private_plan.engine,
             self._private_problem,
             batch,
-            lambda norms: factors(norms, bound),
+            lambda norms: factors(norms, inner_bound(bound)),
             self._private_plan.microbatch_size,
             on_chunk=None if private else self._show_chunk,
         )

@@ -1,26 +1,83 @@
-"""Gaussian noise on a clipped sum, once per step however many replicas compute it."""
+"""Gaussian noise on a clipped sum: added once, as whole numbers, for all replicas.
+
+The parts of all replicas are added first, noise meets the whole sum once, and every
+replica gets the same released tensors. Sum and noise are multiples of a public grid
+step, so that the floats which can be released do not depend on the sum.
+
+The rounded noise on the rounded sum is the rounded Gaussian mechanism: rounding the
+noise to the grid commutes with adding a grid point, so the privacy of the continuous
+Gaussian carries over. Rounding the sum moves it by at most half a step in each
+coordinate, which is part of `clipping.rounding.MARGIN`.
+
+Reference: I. Mironov, "On significance of the least significant bits for differential
+privacy", CCS 2012.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
 from tfpriv import ops
+from tfpriv.ops.dtypes import as_float64
 from tfpriv.randomness import KEY_BYTES
 
+# Grid steps in one sensitivity (or standard deviation, where that is smaller), and the
+# most steps in a standard deviation: float64 noise is still finer than such a step.
+STEPS = 2.0**28
+MOST_STEPS = 2.0**48
 
-def add_noise(sums, stddev, draw_key):
-    """Adds independent normal noise of the given standard deviation to each tensor.
 
-    Keras sums the gradients of all replicas, so that only the first replica adds
-    noise: the total then carries it exactly once.
+def grid_step(sensitivity: Any, stddev: Any) -> tf.Tensor:
+    """The grid step of a release, a power of two: a function of public numbers.
 
     Args:
-        sums: List of float tensors: this replica's part of the clipped sum.
-        stddev: Float >= 0, noise_multiplier * l2_norm_clip; or a positive scalar
-            tensor.
-        draw_key: Function without arguments that returns a fresh key as a uint8
-            tensor of shape `(32,)`. Called once per step, in the first replica.
+        sensitivity: Positive scalar, by how much one unit can move the sum.
+        stddev: Positive scalar, standard deviation of the noise.
 
     Returns:
-        List of tensors like `sums`.
+        float64 scalar tensor.
+    """
+    sensitivity, stddev = as_float64(sensitivity), as_float64(stddev)
+    fine = _power_of_two_below(tf.minimum(sensitivity, stddev)) / STEPS
+    return tf.maximum(fine, _power_of_two_below(stddev) / MOST_STEPS)
+
+
+def _power_of_two_below(x: tf.Tensor) -> tf.Tensor:
+    """The largest power of two that is at most a positive float64: its exponent."""
+    exponent = tf.bitwise.bitwise_and(
+        tf.bitcast(x, tf.int64), tf.constant(0x7FF << 52, tf.int64)
+    )
+    return tf.bitcast(exponent, tf.float64)
+
+
+def release(
+    sums: Sequence[tf.Tensor],
+    *,
+    sensitivity: Any,
+    stddev: Any,
+    draw_key: Callable[[], tf.Tensor],
+    scale: Any = 1.0,
+    dtypes: Sequence[tf.DType],
+) -> list[tf.Tensor]:
+    """Adds the sums of all replicas, then noise, once; returns the same on each.
+
+    Args:
+        sums: List of float tensors: this replica's part of the sum.
+        sensitivity: Positive scalar: L2 norm by which one unit can move the whole sum.
+        stddev: Standard deviation of the noise: a float >= 0, or a positive scalar
+            tensor.
+        draw_key: Function without arguments that returns a fresh key as a uint8
+            tensor of shape `(32,)`. Called once per step, in the first replica, also
+            where `stddev` is 0.
+        scale: Positive float64 scalar by which the noisy sums are multiplied.
+        dtypes: List of float32 or float64, one for each result.
+
+    Returns:
+        List of tensors shaped like `sums`.
+
+    Raises:
+        ValueError: If called in cross-replica context.
     """
     context = tf.distribute.get_replica_context()
     if context is None:
@@ -28,26 +85,60 @@ def add_noise(sums, stddev, draw_key):
             "A DP optimizer is applied inside `strategy.run(...)`, in replica "
             "context. Received: a call in cross-replica context."
         )
-
-    def noised():
-        return _noised(sums, stddev, draw_key())
-
+    sums, scale = [as_float64(s) for s in sums], as_float64(scale)
+    if not tf.is_tensor(stddev) and stddev == 0:
+        return _without_noise(context, sums, draw_key, scale, dtypes)
+    step = grid_step(sensitivity, stddev)
+    noise = {"step": step, "stddev": stddev}
     if context.num_replicas_in_sync == 1:
-        return noised()
-    is_first = tf.equal(context.replica_id_in_sync_group, 0)
-    return tf.cond(is_first, noised, lambda: [tf.identity(s) for s in sums])
-
-
-def _noised(sums, stddev, key):
-    with tf.control_dependencies([key]):
-        if not tf.is_tensor(stddev) and stddev == 0:
-            return [tf.identity(s) for s in sums]
+        key = draw_key()
         return [
-            s
-            + tf.cast(stddev, s.dtype)
-            * ops.gaussian_noise(key, tf.shape(s), s.dtype, stream=i)
+            ops.noisy_sum(s, key, **noise, scale=scale, dtype=dtype, stream=i)
+            for i, (s, dtype) in enumerate(zip(sums, dtypes, strict=True))
+        ]
+
+    def noisy():
+        key = draw_key()
+        return [
+            ops.noisy_sum(s, key, **noise, dtype=tf.int64, stream=i)
             for i, s in enumerate(sums)
         ]
+
+    def plain():
+        return [tf.cast(tf.round(s / step), tf.int64) for s in sums]
+
+    # Integers add up to the same in any order.
+    whole = context.all_reduce(
+        tf.distribute.ReduceOp.SUM, _in_first_replica(context, noisy, plain)
+    )
+    return [
+        tf.cast(tf.cast(w, tf.float64) * (step * scale), dtype)
+        for w, dtype in zip(whole, dtypes, strict=True)
+    ]
+
+
+def _without_noise(context, sums, draw_key, scale, dtypes):
+    """The sums themselves: `noise_multiplier=0`, for which epsilon is infinite."""
+
+    def paid():
+        with tf.control_dependencies([draw_key()]):
+            return [tf.identity(s) for s in sums]
+
+    def plain():
+        return [tf.identity(s) for s in sums]
+
+    if context.num_replicas_in_sync == 1:
+        whole = paid()
+    else:
+        parts = _in_first_replica(context, paid, plain)
+        whole = context.all_reduce(tf.distribute.ReduceOp.SUM, parts)
+    return [tf.cast(w * scale, dtype) for w, dtype in zip(whole, dtypes, strict=True)]
+
+
+def _in_first_replica(context, first, others):
+    """A list: what `first` returns in the first replica, `others` in the others."""
+    is_first = tf.equal(context.replica_id_in_sync_group, 0)
+    return tf.nest.flatten(tf.cond(is_first, first, others))
 
 
 def key_from(redeem, ticket):

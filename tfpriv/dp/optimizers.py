@@ -15,14 +15,15 @@ import tensorflow as tf
 from tfpriv.accounting import calibrate_noise, checks, mechanisms
 from tfpriv.accounting.calibration import steps_per_epoch
 from tfpriv.dp import budget as budgets
-from tfpriv.dp import noise
+from tfpriv.dp import keras_internals, noise
 from tfpriv.dp.clipping import check_l2_norm_clip, styles, tags
-from tfpriv.dp.clipping.adaptive import AdaptiveClipping
+from tfpriv.dp.clipping.adaptive import INDICATOR, AdaptiveClipping
+from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.privacy import NO_TICKET, Privacy
 from tfpriv.dp.private_loss import joint_noise_multiplier
 
 
-class PrivateOptimizer:
+class PrivateOptimizer(keras_internals.AlreadyReduced):
     """What every DP optimizer adds to its Keras class (a mixin).
 
     Args:
@@ -158,8 +159,8 @@ class PrivateOptimizer:
     def apply(self, grads, trainable_variables=None):
         """Adds noise to clipped sums, divides, and applies the Keras update.
 
-        Under several replicas, what they hand in is one batch, divided by the number
-        of its examples.
+        Under several replicas, what they hand in is one batch: their sums are added
+        first, and all of them apply the same noisy gradient.
 
         Args:
             grads: The list from `clipped_gradients`, unchanged.
@@ -167,24 +168,38 @@ class PrivateOptimizer:
 
         Raises:
             ValueError: If the gradients were not clipped per example, or to another
-                bound or in another style than the optimizer's.
+                bound or in another style than the optimizer's; or if there is not one
+                for each variable.
         """
         grads = list(grads)
         clipped = tags.read(grads)
         self._check_clipped(clipped)
-        released = noise.add_noise(
-            grads,
-            self._stddev(clipped.l2_norm_clip),
-            lambda: self._draw_key(clipped.ticket),
-        )
-        # Keras divides by its loss scale; clipping has already undone it.
-        scale = self.loss_scale_factor or 1.0
         divisor = _divisor_of_all(clipped)
-        means = [g * tf.cast(scale / divisor, g.dtype) for g in released]
+        released = noise.release(
+            grads,
+            sensitivity=clipped.l2_norm_clip,
+            stddev=self._stddev(clipped.l2_norm_clip),
+            draw_key=lambda: self._draw_key(clipped.ticket),
+            # Keras divides by its loss scale; clipping has already undone it.
+            scale=(self.loss_scale_factor or 1.0) / divisor,
+            dtypes=self._dtypes(grads, trainable_variables),
+        )
         with self.privacy.following(clipped.ticket):
-            super().apply(means, trainable_variables)
+            super().apply(released, trainable_variables)
         if self._is_adaptive:
             self._adapt_bound(clipped, divisor)
+
+    def _dtypes(self, grads, trainable_variables):
+        """Of the gradients that Keras gets, one for each variable."""
+        if trainable_variables is None:
+            trainable_variables = keras_internals.variables_of(self)
+        variables = list(trainable_variables)
+        if len(grads) != len(variables):
+            raise ValueError(
+                "Expected one gradient for each trainable variable. Received: "
+                f"{len(grads)} gradients for {len(variables)} variables"
+            )
+        return [sum_dtype(tf.as_dtype(v.dtype)) for v in variables]
 
     def _check_clipped(self, clipped):
         """Raises `ValueError` unless the noise fits how gradients were clipped."""
@@ -218,11 +233,13 @@ class PrivateOptimizer:
                 lambda _: self.privacy.side_key(), tf.constant(0, tf.int64)
             )
 
-        total = noise.add_noise(
-            [clipped.indicators], self._clipping.indicator_stddev, draw_key
-        )[0]
-        context = tf.distribute.get_replica_context()
-        total = context.all_reduce(tf.distribute.ReduceOp.SUM, total)
+        (total,) = noise.release(
+            [clipped.indicators],
+            sensitivity=INDICATOR,
+            stddev=self._clipping.indicator_stddev,
+            draw_key=draw_key,
+            dtypes=[tf.float64],
+        )
         bound = self._clipping.next_bound(
             clipped.l2_norm_clip, total, divisor, self._l2_norm_clip
         )

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfpriv.dp.noise import add_noise, key_from
+from tfpriv.dp.noise import grid_step, key_from, release
 
 LOSS_BOUND = 10.0  # per-example losses are cut here before a private release
 LOSS_NOISE_RATIO = 10.0  # noise on the loss, relative to that on the gradients
@@ -32,17 +32,25 @@ def update(model, losses, batch, divisor):
     bounded = tf.where(
         tf.math.is_finite(losses), tf.clip_by_value(losses, 0.0, LOSS_BOUND), 0.0
     )
-    total = tf.reduce_sum(_per_unit(bounded, batch.get("present")))
+    each = tf.cast(_per_unit(bounded, batch.get("present")), tf.float64)
     stddev = LOSS_NOISE_RATIO * model.optimizer.noise_multiplier * LOSS_BOUND
+    if stddev > 0:  # on the grid before the sum, which is then exact
+        step = grid_step(LOSS_BOUND, stddev)
+        each = tf.round(each / step) * step
 
     def draw_key():
         return key_from(lambda _: model.privacy.side_key(), tf.constant(0, tf.int64))
 
-    total = add_noise([total], stddev, draw_key)[0]
-    # Each replica has a part of the sum, and Keras averages over replicas.
-    replicas = model.distribute_strategy.num_replicas_in_sync
+    (total,) = release(
+        [tf.reduce_sum(each)],
+        sensitivity=LOSS_BOUND,
+        stddev=stddev,
+        draw_key=draw_key,
+        scale=1.0 / tf.cast(divisor, tf.float64),
+        dtypes=[tf.float32],
+    )
     metric = model._private_loss
-    metric.update_state(replicas * total / tf.cast(divisor, total.dtype))
+    metric.update_state(total)
     return {"private_loss": metric.result()}
 
 

@@ -8,7 +8,7 @@ from tfpriv.ops.convolution import conv_gradients, conv_square_norms, same_paddi
 from tfpriv.ops.deformable import deformable_conv2d, keyed_offsets
 from tfpriv.ops.keyed import keyed_average_pool2d, keyed_conv2d, keyed_max_pool2d
 from tfpriv.ops.loader import native_available, why_not_native
-from tfpriv.ops.noise import gaussian_noise
+from tfpriv.ops.noise import gaussian_noise, noisy_sum
 from tfpriv.ops.permutations import invert_permutations, permutations, permute
 from tfpriv.ops.row_products import row_products
 
@@ -23,6 +23,7 @@ __all__ = [
     "keyed_max_pool2d",
     "keyed_offsets",
     "native_available",
+    "noisy_sum",
     "permutations",
     "permute",
     "row_products",

@@ -23,6 +23,7 @@ OPS = (
     "tfpriv_keyed_offsets",
     "tfpriv_keyed_pool2d",
     "tfpriv_keyed_pool2d_gradient",
+    "tfpriv_noisy_sum",
     "tfpriv_permutations",
     "tfpriv_row_products",
 )

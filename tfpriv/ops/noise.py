@@ -5,7 +5,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpriv.ops import loader, noise_twin
-from tfpriv.ops.dtypes import DTYPES
+from tfpriv.ops.dtypes import DTYPES, as_float64
 
 KEY_BYTES = 32
 
@@ -59,6 +59,70 @@ def gaussian_noise(
             )
     noise.set_shape(_static_shape(shape))
     return tf.cast(noise, dtype)
+
+
+def noisy_sum(
+    total: tf.Tensor,
+    key: Any,
+    *,
+    step: Any,
+    stddev: Any,
+    scale: Any = 1.0,
+    dtype: Any = "float32",
+    stream: Any = 0,
+) -> tf.Tensor:
+    """Adds Gaussian noise to a sum, both as whole numbers of grid steps.
+
+    The sum and the noise are each rounded to the nearest multiple of `step` and added
+    exactly; the output is a function of that whole number alone. The floats that can
+    occur are therefore the same whatever the sum is, which is not so where noise is
+    added in floating point.
+
+    Args:
+        total: float64 tensor, the sum. Values beyond 2^52 steps are clamped.
+        key: As for `gaussian_noise`; the noise is its float64 noise, times `stddev`.
+        step: Positive float64 scalar, a power of two. `stddev / step` must be at most
+            2^49, so that the noise is finer than the grid and all numbers are exact.
+        stddev: Positive float64 scalar, the standard deviation of the noise.
+        scale: Positive float64 scalar by which the noisy sum is multiplied.
+        dtype: float32 or float64, or int64 for the number of steps, without `scale`.
+        stream: As for `gaussian_noise`.
+
+    Returns:
+        Tensor shaped like `total`.
+
+    Raises:
+        ValueError: For a key, stream or dtype of the wrong kind.
+        tf.errors.InvalidArgumentError: For a step, stddev or scale that is not positive
+            and finite.
+
+    Reference: I. Mironov, "On significance of the least significant bits for
+    differential privacy", CCS 2012.
+    """
+    dtype = tf.as_dtype(dtype)
+    if dtype not in (tf.float32, tf.float64, tf.int64):
+        raise ValueError(
+            f"noisy_sum returns float32, float64 or int64. Received: dtype={dtype.name}"
+        )
+    total = as_float64(total)
+    key, stream = _checked_key(key), _checked_stream(stream)
+    step, stddev, scale = (as_float64(s) for s in (step, stddev, scale))
+    native = loader.native_ops()
+    with tf.device("/device:CPU:0"):
+        if native is None:
+            noisy = noise_twin.noisy_sum(total, key, stream, step, stddev, scale, dtype)
+        else:
+            noisy = native.tfpriv_noisy_sum(
+                sum=total,
+                key=key,
+                stream=stream,
+                step=step,
+                stddev=stddev,
+                scale=scale,
+                dtype=dtype,
+                num_threads=tf.config.threading.get_intra_op_parallelism_threads(),
+            )
+    return tf.ensure_shape(noisy, total.shape)
 
 
 def _static_shape(shape: tf.Tensor) -> tf.TensorShape:

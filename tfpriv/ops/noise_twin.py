@@ -170,3 +170,50 @@ def gaussian_noise(key: tf.Tensor, shape: tf.Tensor, stream: tf.Tensor) -> tf.Te
         fn_output_signature=tf.float64,
     )
     return tf.reshape(tf.reshape(values, (-1,))[:size], shape)
+
+
+# Beyond it, float64 no longer holds every whole number.
+LARGEST_SUM = 2.0**52
+
+
+def noisy_sum(
+    total: tf.Tensor,
+    key: tf.Tensor,
+    stream: tf.Tensor,
+    step: tf.Tensor,
+    stddev: tf.Tensor,
+    scale: tf.Tensor,
+    dtype: tf.DType,
+) -> tf.Tensor:
+    """A sum and noise, added as whole numbers; see `tfpriv.ops.noisy_sum`.
+
+    Args:
+        total: float64 tensor.
+        key: uint8 tensor of shape (32,).
+        stream: int64 scalar, not negative.
+        step: float64 scalar, a power of two.
+        stddev: float64 scalar, positive.
+        scale: float64 scalar, positive.
+        dtype: float32, float64 or int64.
+
+    Returns:
+        Tensor of that dtype, shaped like `total`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: For a scalar that is not positive and finite.
+    """
+    checks = [
+        tf.debugging.Assert(
+            (value > 0) & tf.math.is_finite(value),
+            [f"noisy_sum: {name} must be finite and larger than 0. Received:", value],
+        )
+        for name, value in (("step", step), ("stddev", stddev), ("scale", scale))
+    ]
+    with tf.control_dependencies(checks):
+        steps = total * (1.0 / step)
+    steps = tf.clip_by_value(steps, -LARGEST_SUM, LARGEST_SUM)
+    noise = gaussian_noise(key, tf.shape(total, tf.int64), stream) * (stddev / step)
+    whole = tf.round(steps) + tf.round(noise)
+    if dtype == tf.int64:
+        return tf.cast(whole, dtype)
+    return tf.cast(whole * (step * scale), dtype)

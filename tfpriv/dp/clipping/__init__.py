@@ -7,7 +7,8 @@ from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import styles, tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks
 from tfpriv.dp.clipping.probe import probe
-from tfpriv.dp.clipping.problem import Problem
+from tfpriv.dp.clipping.problem import Problem, sum_dtype
+from tfpriv.dp.clipping.rounding import inner_bound
 
 # Where a model keeps what `clipped_gradients` prepared for it, and how many of these.
 _PREPARED = "_tfpriv_clipped_gradients"
@@ -38,13 +39,14 @@ def clipped_gradients(
     sample_weight=None,
     microbatch_size=None,
 ):
-    """Sum over examples of gradients, each clipped to an L2 norm, for own loops.
+    """Sum of per-example gradients, each clipped, for custom training loops.
 
     Every example is pushed through the model as a batch of one with
     `training=True`; its gradient over all `model.trainable_variables` together is
     scaled down to `l2_norm_clip` where its norm is larger (or bounded in another
     style), and the results are summed. An example whose gradient is not finite
-    contributes zero.
+    contributes zero. Gradients are scaled to `l2_norm_clip * (1 - 2**-8)`: the rest is
+    for the rounding of the sum, so that one example moves it by `l2_norm_clip` at most.
 
     Hand the list, as it is, to a DP optimizer: `optimizer.apply(gradients)`. It adds
     the noise, divides by the number of examples given here (on all replicas together),
@@ -61,7 +63,8 @@ def clipped_gradients(
         engine: `"auto"`: the fastest that is exact for this model; or `"ghost"`, or
             `"vectorized"`, the reference.
         sample_weight: Nested tensors, one weight per example, or `None`.
-        microbatch_size: Int, examples differentiated together. `None` fits memory.
+        microbatch_size: Int, examples differentiated together, at most 256. `None` fits
+            memory.
 
     Returns:
         `(gradients, norms)`: a list of tensors shaped like
@@ -171,11 +174,13 @@ def _make_run(model, loss, batch, engine, style, microbatch_size):
 
     def run(batch, l2_norm_clip):
         def clip(norms):
-            return factors(norms, l2_norm_clip)
+            return factors(norms, inner_bound(l2_norm_clip))
 
-        return sum_over_chunks(
+        sums, norms, _ = sum_over_chunks(
             plan.engine, problem, batch, clip, plan.microbatch_size, on_chunk=None
-        )[:2]
+        )
+        pairs = zip(sums, problem.variables, strict=True)
+        return [tf.cast(s, sum_dtype(v.dtype)) for s, v in pairs], norms
 
     any_size = tf.nest.map_structure(
         lambda s: tf.TensorSpec([None, *s.shape], s.dtype), spec_of(batch)

@@ -10,6 +10,7 @@ from tfpriv.dp.clipping import styles
 # all of it in the range of float32.
 RANGE = 1e6
 SMALLEST_START, LARGEST_START = 1e-30, 1e30
+INDICATOR = 0.5  # of a unit whose norm is within the bound; of others minus that
 
 
 @keras.saving.register_keras_serializable("tfpriv", "AdaptiveClipping")
@@ -86,8 +87,8 @@ class AdaptiveClipping(styles.Flat):
             l2_norm_clip: Scalar, the bound that this step clips to.
         """
         unclipped = tf.cast(norms, tf.float64) <= l2_norm_clip
-        half = tf.constant(0.5, tf.float64)
-        each = tf.where(unclipped, half, -half)
+        within = tf.constant(INDICATOR, tf.float64)
+        each = tf.where(unclipped, within, -within)
         return tf.reduce_sum(tf.where(present, each, tf.zeros_like(each)))
 
     def next_bound(self, bound, noised_indicators, divisor, start):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from tfpriv.dp.clipping.problem import Chunk, example_seeds, sum_dtype
+from tfpriv.dp.clipping.rounding import MOST_IN_FLOAT32
 
 
 def sum_over_chunks(engine, problem, batch, clip, microbatch_size, on_chunk):
@@ -15,27 +16,30 @@ def sum_over_chunks(engine, problem, batch, clip, microbatch_size, on_chunk):
             Leading axis: units; for groups `present` is `(units, k)` and the other
             entries have leading axes `(units, k)`.
         clip: Function from norms to factors (see `styles`).
-        microbatch_size: Int, examples that are differentiated together.
+        microbatch_size: Int, examples that are differentiated together; at most 256
+            of them, since an engine may add them up in float32 (see `rounding`).
         on_chunk: `None` or a function `(chunk, y_pred)` called for each.
 
     Returns:
-        `(sums, norms, losses)`: gradients shaped like the variables, norms
-        `(units,)`, and the losses of the examples that are present, `(examples,)`.
+        `(sums, norms, losses)`: float64 sums of the gradients, shaped like the
+        variables; norms `(units,)`; and the losses of the examples that are present,
+        `(examples,)`.
     """
     units = tf.shape(tf.nest.flatten(batch["x"])[0])[0]
     group_size = _group_size(batch)
-    step = max(1, microbatch_size // (group_size or 1))
+    examples = min(microbatch_size, MOST_IN_FLOAT32)
+    step = max(1, examples // (group_size or 1))
     chunks = -(-units // step)
-    zeros = [tf.zeros(v.shape, sum_dtype(v.dtype)) for v in problem.variables]
-    dtype = max((z.dtype for z in zeros), key=lambda d: d.size)
+    zeros = [tf.zeros(v.shape, tf.float64) for v in problem.variables]
+    dtypes = [sum_dtype(v.dtype) for v in problem.variables]
+    dtype = max(dtypes, key=lambda d: d.size)
 
     def body(i, sums, norms, losses):
         chunk = _slice(problem, batch, i * step, step, group_size)
         part, chunk_norms, chunk_losses, y_pred = engine(problem, chunk, clip)
         if on_chunk is not None:
             on_chunk(chunk, y_pred)
-        # Low-rank weights are float32 in Keras, whatever the layer's precision.
-        sums = [a + tf.cast(b, a.dtype) for a, b in zip(sums, part, strict=True)]
+        sums = [a + tf.cast(b, tf.float64) for a, b in zip(sums, part, strict=True)]
         norms = tf.concat([norms, tf.cast(chunk_norms, dtype)], axis=0)
         shown = tf.boolean_mask(chunk_losses, chunk.example_mask)
         return i + 1, sums, norms, tf.concat([losses, shown], axis=0)

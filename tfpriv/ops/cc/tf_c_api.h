@@ -21,7 +21,8 @@ struct TF_Status;
 struct TF_Tensor;
 
 enum TF_Code { TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8 };
-enum TF_DataType { TF_FLOAT = 1, TF_DOUBLE = 2, TF_INT32 = 3, TF_UINT8 = 4 };
+enum TF_DataType { TF_FLOAT = 1, TF_DOUBLE = 2, TF_INT32 = 3, TF_UINT8 = 4,
+                   TF_INT64 = 9 };
 
 TF_Status* TF_NewStatus();
 void TF_DeleteStatus(TF_Status*);
