@@ -63,10 +63,10 @@ def coarse_normals(draw):
 
 
 def impossible(values, z=Z):
-    """How many values are no sum of 0 and float32 noise, were the noise added so.
+    """How many values no float32 noise on a sum of 0 can give.
 
-    Such noise is a float32 normal times z C, rounded: where the product is a float whose
-    spacing is wider than that of the normals' images, every image is a multiple of it.
+    Such noise is a float32 normal times z C, rounded once: values between the images
+    of neighbouring normals do not occur.
     """
     values = np.asarray(values, "float32")
     near = (values / np.float32(z * C)).astype("float32")
@@ -270,7 +270,7 @@ def test_planted_clip_without_the_margin_is_found(monkeypatch, rng):
 
 
 def test_at_most_256_units_are_added_in_float32(rng):
-    """Whatever the microbatch: the sum is that of chunks of 256, to float64's rounding."""
+    """A larger microbatch gives the sum of chunks of 256, bit for bit."""
     model = keras.Sequential(NETWORKS["dense"]())
     x = rng.normal(size=(600, 64)).astype("float32")
     y = 200 * rng.random((600, 1)).astype("float32")
