@@ -87,7 +87,8 @@ def largest_update(arguments):
         model = dp.make_private(keras.Sequential([keras.Input((1,)),
             keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")]))
         optimizer = dp.DPSGD(1.0, l2_norm_clip=1.0, noise_multiplier=1.0, **arguments)
-        small.compiled(model, optimizer, loss=lambda y, pred: keras.ops.sum(y * pred, -1))
+        loss = lambda y, pred: keras.ops.sum(y * pred, -1)
+        small.compiled(model, optimizer, loss=loss)
     steps = []
     class Watch(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
