@@ -50,7 +50,13 @@ def stages(network):
         sums = ghost.weighted_sums(gradients, factors, used)
         if last == "sums":
             return sums
-        sums = noise.add_noise(sums, 1.0, lambda: key)
+        sums = noise.release(
+            [tf.cast(s, tf.float64) for s in sums],
+            sensitivity=1.0,
+            stddev=1.0,
+            draw_key=lambda: key,
+            dtypes=[s.dtype for s in sums],
+        )
         if last == "noise":
             return sums
         return optimizer.apply(sums, model.trainable_variables)

@@ -1,14 +1,19 @@
 """Time and memory of a private training step: tfpriv, its peers, and no privacy.
 
 Usage: python benchmarks/training.py [--network cnn|decoder] [--only NAME,...]
-    [--parts time,memory,growth] [--rounds N] [--quick]
+    [--parts time,memory,growth] [--rounds N] [--quick] [--beside FOLDER]
+
+With `--beside`, the default engine of another checkout of tfpriv, its native ops built,
+takes turns with this one's.
 
 Peers run in the reference environments (`make reference`); one that is not built is
 left out, and that is said. benchmarks/README.md says what the rows are.
 """
 
 import argparse
+import dataclasses
 import statistics
+from pathlib import Path
 
 from competitors import measure
 from competitors.process import Competitor
@@ -64,6 +69,8 @@ def main():
     """Measures what was asked for and prints Markdown tables."""
     options = _parse()
     chosen = [c for c in [*NONPRIVATE, *OURS, *PEERS] if _is_asked_for(c, options)]
+    if options.beside is not None:
+        chosen.append(_of_checkout(options.beside))
     _tell_of_missing(chosen)
     chosen = [c for c in chosen if c.available]
     for network in options.network:
@@ -88,6 +95,7 @@ def _parse():
         "--parts", default=",".join(PARTS), help=f"default: {','.join(PARTS)}"
     )
     parser.add_argument("--rounds", type=int, help=f"default: {DEFAULT_ROUNDS}")
+    parser.add_argument("--beside", metavar="FOLDER", type=Path)
     parser.add_argument(
         "--quick", action="store_true", help=f"time only, {QUICK_ROUNDS} rounds"
     )
@@ -100,6 +108,13 @@ def _parse():
         QUICK_ROUNDS if options.quick else DEFAULT_ROUNDS
     )
     return options
+
+
+def _of_checkout(folder):
+    """The default engine of another checkout."""
+    label = f"tfpriv in {folder}"
+    other = dataclasses.replace(DEFAULT, name="beside", label=label)
+    return dataclasses.replace(other, checkout=folder.resolve())
 
 
 def _is_asked_for(competitor, options):

@@ -26,6 +26,7 @@ class Competitor:
         environment: Reference environment that it runs in; `None`: tfpriv's own.
         private: Whether it clips and adds noise.
         networks: Networks that it can train.
+        checkout: Folder of another checkout of tfpriv that it runs from, or `None`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Competitor:
     environment: str | None = None
     private: bool = True
     networks: tuple[str, ...] = ("cnn", "decoder")
+    checkout: Path | None = None
 
     @property
     def python(self) -> Path:
@@ -73,8 +75,10 @@ class Process:
                 *("--batch", str(batch)),
                 *("--form", competitor.form),
             ],
-            cwd=HERE,
-            env=_environment_variables(),
+            cwd=HERE
+            if competitor.checkout is None
+            else competitor.checkout / HERE.name,
+            env=_environment_variables(competitor.checkout),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -117,10 +121,12 @@ class Process:
         )
 
 
-def _environment_variables():
+def _environment_variables(checkout):
     """Ours, without what would point another Python at our own packages."""
     foreign = ("PYTHONPATH", "PYTHONHOME", "KERAS_BACKEND")
     kept = {name: value for name, value in os.environ.items() if name not in foreign}
+    if checkout is not None:
+        kept["PYTHONPATH"] = str(checkout)
     return kept | {
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "CUDA_VISIBLE_DEVICES": "",
