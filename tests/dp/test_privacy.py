@@ -429,10 +429,12 @@ def test_a_copy_of_the_weights_brings_the_ledger():
 
 
 def spend(model, steps=1):
-    """Moves the weights and records steps, without the time of a `fit`."""
-    for weight in model.trainable_variables:
-        weight.assign_add(tf.random.normal(weight.shape))
-    model.privacy.record(STEP, "training", count=steps)
+    """Moves the weights and writes steps down, without the time of a `fit`."""
+    with model.privacy.training():
+        for _ in range(steps):
+            model.privacy.redeem(model.privacy.pay(STEP, 1.1), 1.1)
+        for weight in model.trainable_variables:
+            weight.assign_add(tf.random.normal(weight.shape))
     return model
 
 
@@ -548,6 +550,21 @@ def test_weights_whose_model_is_gone_bring_the_ledger():
     assert len(other.privacy.ledger) == 4
 
 
+def test_what_is_recorded_of_public_weights_stays_with_the_model():
+    public = small.plain().get_weights()
+
+    def from_public():
+        model = dp.make_private(small.plain())
+        model.set_weights(public)
+        return model
+
+    first = from_public()
+    first.privacy.record(mechanisms.non_private("a vocabulary"), "vocabulary")
+    spend(first)
+    assert first.privacy.epsilon() == np.inf
+    assert from_public().privacy.epsilon() == 0
+
+
 def test_planted_memory_of_the_last_weights_only_is_found(monkeypatch):
     real = lineage.of_equal_weights
 
@@ -590,6 +607,7 @@ def test_weights_of_another_process_need_their_ledger(monkeypatch):
     model = trained()
     config, weights = model.get_config(), model.get_weights()
     monkeypatch.setattr(lineage, "_BY_DIGEST", {})
+    monkeypatch.setattr(lineage, "_BOUND", [])
     clone = dp.PrivateModel.from_config(config)
     clone.set_weights(weights)
     with pytest.raises(LedgerError, match="not its ledger"):

@@ -89,10 +89,7 @@ def which_moved(variables):
 
 
 def remember(digest, ledger):
-    """Notes that weights of this digest cost no more than a ledger holds.
-
-    It stays noted: the weights may have been copied, whatever became of the model.
-    """
+    """Notes what trained weights of this digest cost, whatever becomes of the model."""
     known = _BY_DIGEST.get(digest, ())
     if not any(ledger is other for other in known):
         _BY_DIGEST[digest] = (*known, ledger)
@@ -105,10 +102,10 @@ def of_equal_weights(digest, asking):
         digest: `digest_of(variables)`.
         asking: The `Privacy` that wants to know.
     """
-    for privacy in list(_BOUND):
-        if privacy is not asking:
-            privacy.bind_if_put_off()
-    return _BY_DIGEST.get(digest, ())
+    others = [privacy for privacy in _BOUND if privacy is not asking]
+    current = [privacy.ledger_of(digest) for privacy in others]
+    remembered = _BY_DIGEST.get(digest, ())
+    return [*remembered, *(ledger for ledger in current if ledger is not None)]
 
 
 def of_shared(variables):

@@ -28,8 +28,8 @@ _CHANGED = (
 )
 _OF_OTHER_WEIGHTS = "none: the weights were changed by something unknown"
 _ALONE = (
-    "the ledger was loaded from a file: epsilon is about these weights alone, and what "
-    "else was trained on the same data is not in it"
+    "the ledger came with weights from elsewhere: epsilon is about these weights "
+    "alone, and other training on the same data is not in it"
 )
 # Breaks between an own loop's steps that are remembered: one is enough to refuse.
 _MOST_BREAKS = 1000
@@ -71,7 +71,8 @@ class Privacy:
         self._lock = threading.RLock()
         self._in_training = False
         self._weights_moved = False
-        self._starts = set()  # digests of public weights that it may have started from
+        self._digests = set()  # of weights whose cost the ledger holds
+        self._starts = set()  # those among them that are public
         self._from_file = False
         self._early_weights = None  # those bound before the model was built
         self._foreign_digest = None
@@ -109,8 +110,9 @@ class Privacy:
             tfpriv.accounting.LedgerError: If the weights are those of a private model
                 whose ledger is not here.
         """
-        self.bind_if_put_off()
-        self._inherit_if_empty()
+        if not self._in_training:
+            self.bind_if_moved()
+            self._inherit_if_empty()
         return self._ledger
 
     @property
@@ -320,11 +322,13 @@ class Privacy:
             tfpriv.accounting.LedgerError: If the ledgers do not compose. Nothing has
                 changed then.
         """
-        self.bind_if_put_off()
+        self.bind_if_moved()
         fresh = len(self._ledger) == 0
         self.add(ledger)
         self._forget_places()
         digest = ledger.weights_digest
+        if digest is not None:
+            self._digests.add(digest)
         if len(ledger) == 0:
             self._starts |= {digest} - {None}
             return
@@ -398,8 +402,7 @@ class Privacy:
         # A model that was not built yet may have got more weights since.
         early = self._early_weights
         digest = digest_of(self._weights() if early is None else early)
-        known = digest in self._starts or digest == self._ledger.weights_digest
-        if not known and not self._take_ledger_of(digest):
+        if digest not in self._digests and not self._take_ledger_of(digest):
             return False
         if len(self._ledger):
             self._ledger.speak_for(digest)
@@ -413,6 +416,12 @@ class Privacy:
         if known and not any(map(self._ledger.covers, known)):
             self.add(min(known, key=len))
         return bool(known)
+
+    def ledger_of(self, digest):
+        """The ledger, if the weights are of this digest and not public; or `None`."""
+        self.bind_if_moved()
+        spent = len(self._ledger) > 0 and digest not in self._starts
+        return self._ledger if spent and self._ledger.weights_digest == digest else None
 
     def inherit(self):
         """Weights that other private models trained bring their ledgers."""
@@ -443,22 +452,24 @@ class Privacy:
 
         For changes that used no private data: quantisation, pruning, averages.
         """
+        trained = self._weights_moved
         self._forget_places()
         if self._weights is None:
             return
         weights = self._weights()
         digest = digest_of(weights)
+        self._digests.add(digest)
         self._early_weights = None if self._built() else weights
         if len(self._ledger) == 0:
             self._starts.add(digest)
             return
         self._ledger.speak_for(digest)
-        if weights and digest not in self._starts:
+        if trained and digest not in self._starts:
             lineage.remember(digest, self._ledger)
         lineage.mark(lineage.trained(weights), self._ledger, self)
 
-    def bind_if_put_off(self):
-        """After single batches; not to weights that something else changed since."""
+    def bind_if_moved(self):
+        """Binds the weights that training, or single batches, have led to so far."""
         if self._weights is None or len(self._ledger) == 0:
             return
         followed = self._fingerprint is not None and self._is_where_steps_led()
@@ -486,6 +497,7 @@ class Privacy:
         """Other weights come in, which a file without a ledger says nothing of."""
         if len(self._ledger) == 0:
             self._starts.clear()
+            self._digests.clear()
 
     def _expect_weights_to_move(self):
         if not self._weights_moved and self._weights is not None:
@@ -496,7 +508,7 @@ class Privacy:
     def _bound_ledger(self):
         """The ledger, bound to the weights where that was put off."""
         self._inherit_if_empty()
-        self.bind_if_put_off()
+        self.bind_if_moved()
         if self._is_unbound:
             self.bind_weights()
         return self._ledger
@@ -512,7 +524,10 @@ class Privacy:
             return ledger
         known = self._in_training or self._matches_weights()
         ledger = ledger.copy()
-        ledger.speak_for(digest_of(self._weights()) if known else _OF_OTHER_WEIGHTS)
+        if not known:
+            ledger.speak_for(_OF_OTHER_WEIGHTS)
+        elif len(ledger) == 0:
+            ledger.speak_for(digest_of(self._weights()))
         return ledger
 
     def moved_weights(self):
