@@ -171,7 +171,7 @@ def test_show_finds_the_ledger(run, ledger, tmp_path):
 def test_show_refuses_damage_and_absence(run, ledger, tmp_path):
     for place in places(ledger, tmp_path)[::2]:
         data = place.read_bytes()
-        place.write_bytes(data.replace(b'"count": 100', b'"count": 101'))
+        place.write_bytes(data.replace(b'": 100', b'": 101'))
         assert "tfpriv: error: " in run("show", place, code=2)
         place.write_bytes(data[: len(data) // 2])
         assert "tfpriv: error: " in run("show", place, code=2)

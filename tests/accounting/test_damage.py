@@ -79,7 +79,8 @@ def drop_entry(document):
 
 
 def fewer_steps(document):
-    document["content"]["entries"][0]["count"] = 10
+    runs = document["content"]["entries"][0]["runs"]
+    document["content"]["entries"][0]["runs"] = dict.fromkeys(runs, 10)
 
 
 def other_checksum(document):
@@ -96,7 +97,7 @@ def test_edits_do_not_pass_the_checksum(ledger, change):
         Ledger.from_bytes(edited(ledger, change, reseal=False))
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", 1.0, True, None])
+@pytest.mark.parametrize("version", [0, 3, "2", 2.0, True, None])
 def test_other_versions(ledger, version):
     data = edited(ledger, lambda d: d.update(version=version), reseal=True)
     with pytest.raises(LedgerError, match=r"version|checksum"):
@@ -110,6 +111,23 @@ def entry(**changes):
     return change
 
 
+def as_version_1(ledger):
+    content = json.loads(ledger.to_bytes())["content"]
+    for entry in content["entries"]:
+        entry["count"] = sum(entry.pop("runs").values())
+    return serialization.seal("tfpriv-ledger", 1, content)
+
+
+def test_version_1_is_one_run_however_often_it_is_read(ledger):
+    data = as_version_1(ledger)
+    first, second = Ledger.from_bytes(data), Ledger.from_bytes(data)
+    assert first == second == ledger
+    assert first.merge(second) == ledger
+    first.record(m.poisson(0.01, 1.1), unit="image", purpose="training")
+    assert not second.covers(first)
+    assert len(first.merge(ledger)) == 2 * len(ledger) + 1  # it holds no ids to compare
+
+
 def gaussian(noise):
     return {"type": "GaussianDpEvent", "noise_multiplier": noise}
 
@@ -117,12 +135,18 @@ def gaussian(noise):
 @pytest.mark.parametrize(
     "change",
     [
-        entry(count=0),
-        entry(count=-5),
-        entry(count=1.5),
-        entry(count="1"),
-        entry(count=None),
-        entry(count=2**60),
+        entry(runs={}),
+        entry(runs=None),
+        entry(runs=[["a", 1]]),
+        entry(runs={"": 1}),
+        entry(runs={"a": 0}),
+        entry(runs={"a": -5}),
+        entry(runs={"a": 1.5}),
+        entry(runs={"a": "1"}),
+        entry(runs={"a": None}),
+        entry(runs={"a": 2**60}),
+        entry(runs={"a": 2**53, "b": 1}),
+        entry(count=1),
         entry(unit=""),
         entry(unit=3),
         entry(unit="person"),

@@ -51,7 +51,7 @@ def test_reading_gives_what_was_spent(path):
 def test_steps_are_short_lines(path):
     fill(path, steps=100)
     lines = path.read_text().split("\n")
-    assert len(lines) == 1 + 2 + 101 + 1
+    assert len(lines) == 1 + 2 + 1 + 101 + 1
     assert sum(line.startswith("m ") for line in lines) == 2
     assert all(len(line) < 40 for line in lines if line.startswith("s "))
 
@@ -166,7 +166,7 @@ def test_a_checksum_does_not_make_nonsense_right(path, line):
     last = path.read_bytes().splitlines()[-1]
     with open(path, "ab") as file:
         file.write(b"%s %08x\n" % (line, zlib.crc32(line, zlib.crc32(last))))
-    with pytest.raises(LedgerError, match="damaged in line 10"):
+    with pytest.raises(LedgerError, match="damaged in line 11"):
         Journal(path)
 
 

@@ -50,6 +50,14 @@ def test_compiled_loss_and_tracker(model):
     assert model.get_metrics_result()["loss"] == 3.0
 
 
+def test_after_cloning_sequential(monkeypatch):
+    name, seen = "_clone_sequential_model", []
+    monkeypatch.setattr(internals.cloning, name, getattr(internals.cloning, name))
+    internals.after_cloning_sequential(lambda *pair: seen.append(pair))
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    assert seen == [(model, keras.models.clone_model(model))]
+
+
 def test_total_loss_is_what_keras_minimises(model):
     model.compile("sgd", keras.losses.MeanSquaredError(reduction=None))
     x, y = np.ones((5, 3)), np.zeros((5, 2))

@@ -425,18 +425,52 @@ def rewrite(path, change):
     "damage",
     [
         lambda b: b[:-20],
-        lambda b: b.replace(b'"count": 4', b'"count": 1'),
+        lambda b: b.replace(b'": 4', b'": 1'),
         lambda b: b"\0" * len(b),
     ],
 )
-def test_a_corrupt_ledger_inside_a_file(damage, tmp_path):
-    trained().save_weights(tmp_path / "m.weights.h5")
+def test_a_corrupt_ledger_inside_a_file(damage, trained_once, tmp_path):
+    trained_once.save_weights(tmp_path / "m.weights.h5")
     rewrite(tmp_path / "m.weights.h5", damage)
     fresh = small.compiled(dp.make_private(with_dropout()), adam())
-    with pytest.raises((LedgerError, ValueError), match="ledger"):
-        fresh.load_weights(tmp_path / "m.weights.h5")
-    # However the error was dealt with: these weights have no finite epsilon.
+    before = fresh.get_weights()
+    for skip in (False, True):
+        with pytest.raises(LedgerError, match="ledger"):
+            fresh.load_weights(tmp_path / "m.weights.h5", skip_mismatch=skip)
+        np.testing.assert_equal(fresh.get_weights(), before)
+    assert fresh.privacy.epsilon() == 0
+    # As a part of a plain model Keras loads its layers: no finite epsilon.
+    whole = keras.Sequential([keras.Input((3,)), fresh])
+    with pytest.raises(ValueError, match="ledger"):
+        whole.load_weights(part_of(tmp_path / "m.weights.h5"))
     assert fresh.privacy.epsilon() == np.inf
+
+
+def part_of(path):
+    """A copy of a file of weights in which its model is the layer of another."""
+    target = path.with_name("whole.weights.h5")
+    with h5py.File(path) as file, h5py.File(target, "w") as whole:
+        group = whole.create_group("layers/sequential")
+        for name in file:
+            file.copy(name, group)
+    return target
+
+
+def test_a_ledger_that_does_not_compose_is_refused_before_any_weight(tmp_path):
+    other = dp.make_private(with_dropout(), unit="person")
+    other.privacy.record(mechanisms.poisson(0.1, 1.1), "elsewhere")
+    other.save_weights(tmp_path / "other.weights.h5")
+    model = dp.make_private(with_dropout())
+    model.privacy.record(mechanisms.poisson(0.1, 1.1), "elsewhere")
+    before, epsilon = model.get_weights(), model.privacy.epsilon()
+    for load in (
+        lambda: model.load_weights(tmp_path / "other.weights.h5"),
+        lambda: model.set_weights(other.get_weights()),
+    ):
+        with pytest.raises(LedgerError, match="different units do not compose"):
+            load()
+        np.testing.assert_equal(model.get_weights(), before)
+        assert model.privacy.epsilon() == epsilon
 
 
 def test_a_file_without_its_ledger_under_a_trained_model(tmp_path):
@@ -479,26 +513,90 @@ def test_weights_changed_after_training_cannot_be_saved_as_private(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_loading_an_earlier_checkpoint_goes_back_with_its_ledger(tmp_path):
+@pytest.fixture(scope="module")
+def trained_once():
+    """A trained model that tests only save."""
+    return trained()
+
+
+def test_loading_an_earlier_file_refunds_nothing(tmp_path):
+    """Train, save, train on, look, load the earlier file: each try adds up."""
     model = trained()
     model.save_weights(tmp_path / "early.weights.h5")
-    early = model.privacy.epsilon()
-    model.fit(*small.data(8), batch_size=4, verbose=0)
-    model.load_weights(tmp_path / "early.weights.h5")
-    assert model.privacy.epsilon() == early
-    assert len(model.privacy.ledger) == 4 == int(model.optimizer.iterations)
+    for tries in (1, 2, 3):
+        model.fit(*small.data(8), batch_size=4, verbose=0)
+        spent = model.privacy.epsilon()
+        model.load_weights(tmp_path / "early.weights.h5")
+        assert int(model.optimizer.iterations) == 4
+        assert model.privacy.epsilon() == spent
+        assert len(model.privacy.ledger) == 4 + 2 * tries
+    assert ALONE not in model.privacy.statement()  # it holds its own tries
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras")
+    assert loaded.privacy.epsilon() == spent
 
 
-def test_moments_that_stay_keep_their_steps(tmp_path):
-    """Weights from before training, under an optimizer that remembers it."""
+def test_planted_load_that_replaces_the_ledger_is_found(tmp_path, monkeypatch):
+    from tfpriv.dp.privacy import Privacy
+
+    def replace(privacy, ledger, moved=None):
+        privacy._ledger = ledger
+
+    monkeypatch.setattr(Privacy, "adopt", replace)
+    with pytest.raises(AssertionError):
+        test_loading_an_earlier_file_refunds_nothing(tmp_path)
+
+
+ALONE = "about these weights alone"
+
+
+def test_a_fresh_model_has_the_ledger_of_the_file(trained_once, tmp_path):
+    trained_once.save(tmp_path / "m.keras")
+    trained_once.save_weights(tmp_path / "m.weights.h5")
+    fresh = small.compiled(dp.make_private(with_dropout()), adam())
+    fresh.optimizer.build(fresh.trainable_variables)
+    fresh.load_weights(tmp_path / "m.weights.h5")
+    epsilon = trained_once.privacy.epsilon()
+    for loaded in (fresh, keras.models.load_model(tmp_path / "m.keras")):
+        assert loaded.privacy.epsilon() == epsilon
+        assert ALONE in " ".join(loaded.privacy.statement().split())
+    assert ALONE not in " ".join(trained_once.privacy.statement().split())
+    # Loaded again, and into the model that it is from: nothing counts twice.
+    for model in (fresh, trained_once):
+        model.load_weights(tmp_path / "m.weights.h5")
+        assert model.privacy.epsilon() == epsilon
+
+
+def test_two_branches_of_one_file_add_up(trained_once, tmp_path):
+    trained_once.save_weights(tmp_path / "trunk.weights.h5")
+    branches = []
+    for name in ("a", "b"):
+        branch = small.compiled(dp.make_private(with_dropout()), adam())
+        branch.optimizer.build(branch.trainable_variables)
+        branch.load_weights(tmp_path / "trunk.weights.h5")
+        branch.privacy.record(mechanisms.poisson(0.5, 3.0), "a threshold")
+        branch.save_weights(tmp_path / f"{name}.weights.h5")
+        branches.append(branch)
+    branches[0].load_weights(tmp_path / "b.weights.h5")
+    assert len(branches[0].privacy.ledger) == 4 + 1 + 1
+
+
+def test_weights_from_before_training_refund_nothing(tmp_path):
     model = small.compiled(dp.make_private(with_dropout()), adam())
-    model.save_weights(tmp_path / "start.weights.h5")  # no moments in it yet
+    model.save_weights(tmp_path / "start.weights.h5")
+    start = model.get_weights()
     model.fit(*small.data(8), batch_size=4, verbose=0)
+    epsilon = model.privacy.epsilon()
     model.load_weights(tmp_path / "start.weights.h5")
-    assert len(model.privacy.ledger) == 2
     small.compiled(model, adam())
     model.load_weights(tmp_path / "start.weights.h5")
-    assert model.privacy.epsilon() == 0  # a new optimizer: a new start
+    assert model.privacy.epsilon() == epsilon > 0
+    # Another model may start from these public weights.
+    fresh = small.compiled(dp.make_private(with_dropout()), adam())
+    fresh.load_weights(tmp_path / "start.weights.h5")
+    assert fresh.privacy.epsilon() == 0
+    fresh.set_weights(start)
+    assert fresh.privacy.epsilon() == 0
 
 
 @pytest.mark.parametrize("skip", [True, False])

@@ -1,6 +1,8 @@
 """The journal: a private file in which each step is written before it happens."""
 
 import fcntl
+import hashlib
+import itertools
 import json
 import os
 import re
@@ -11,15 +13,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
-from tfpriv.accounting import serialization
-from tfpriv.accounting.entry import Entry
+from tfpriv.accounting import checks, serialization
 from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.mechanisms import Mechanism
 
-_TORN = rb"m.*|s( \d*){0,3}( [0-9a-f]{0,7})?|"
-_HEADER = '{"format":"tfpriv-journal","version":1}'
+_TORN = rb"[mr].*|s( \d*){0,3}( [0-9a-f]{0,7})?|"
+_HEADER = '{"format":"tfpriv-journal","version":2}'
+_HEADER_1 = '{"format":"tfpriv-journal","version":1}'  # had no `r` lines
 _EPOCH = datetime.fromtimestamp(0, UTC)
+_Key = tuple[Mechanism, str, str]
 
 
 class Journal:
@@ -31,11 +34,17 @@ class Journal:
     to release.
 
     Each line is a text, a blank and a checksum of the text and of all lines before
-    it: `m` lines name a mechanism once, `s` lines count its uses. A last line that a
-    crash cut off is ignored, since its step did not begin; any other damage raises.
+    it: `m` lines name a mechanism once, `r` lines name the run of the lines that
+    follow, `s` lines count uses of a mechanism. A last line that a crash cut off is
+    ignored, since its step did not begin; any other damage raises.
+
+    Each opening of the file records under a run id of its own, so that the number of a
+    step that a crash lost is not given to another one.
 
     Args:
         path: the file. It is created if it does not exist; its folder must.
+        ledger: a ledger to keep on the disk. File and ledger are merged, and each use
+            is recorded in both.
 
     Raises:
         LedgerError: if the file is damaged, or another process has it open.
@@ -47,16 +56,22 @@ class Journal:
     ...         step(batch)
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], ledger: Ledger | None = None
+    ) -> None:
         self.path = Path(path)
         self._descriptor = _open_private(self.path)
         self._close = weakref.finalize(self, os.close, self._descriptor)
         self._ledger = Ledger()
-        self._ids: dict[tuple[Mechanism, str, str], int] = {}
+        self._ids: dict[_Key, int] = {}
         self._chain = 0
         self._end = 0
+        self._run = ""  # that of the last line
         try:
             self._replay()
+            if ledger is not None:
+                self._keep(ledger)
+            self._ledger.begin_run()
             os.fchmod(self._descriptor, 0o600)  # it may have been there before
         except BaseException:
             self.close()
@@ -78,21 +93,32 @@ class Journal:
             OSError: if it cannot be written; then nothing was spent.
             ValueError: if an argument is out of range.
         """
-        if not self._close.alive:
-            raise LedgerError(f"The journal {self.path} is closed.")
         self._ledger.check(mechanism, unit=unit, purpose=purpose, count=count)
         key = mechanism, unit, purpose
-        number = self._ids.get(key, len(self._ids))
-        lines = []
-        if key not in self._ids:
-            names = {"unit": unit, "purpose": purpose}
-            document = {**serialization.mechanism_to_json(mechanism), **names}
-            lines.append(f"m {serialization.canonical(document)}")
-        seconds = int(time.time())
-        lines.append(f"s {number} {int(count)} {seconds}")
-        self._append(lines)
-        self._ids[key] = number
-        self._count(key, int(count), seconds)
+        self._write([(key, self._ledger.run_id, int(count))])
+
+    def merge(self, ledger: Ledger) -> None:
+        """Writes the steps of a ledger that the journal lacks to the disk.
+
+        Args:
+            ledger: the ledger to add. It is not changed.
+
+        Raises:
+            LedgerError: if it is about another unit or relation, or the journal is
+                closed. Nothing has changed then.
+            OSError: if it cannot be written. Nothing has changed then.
+        """
+        self._ledger.copy().merge(ledger)
+        held = {entry.key: entry.runs for entry in self._ledger.entries}
+        self._write(
+            [
+                (entry.key, run, count - held.get(entry.key, {}).get(run, 0))
+                for entry in ledger.entries
+                for run, count in entry.runs.items()
+                if count > held.get(entry.key, {}).get(run, 0)
+            ]
+        )
+        self._ledger.merge(ledger)
 
     def ledger(self) -> Ledger:
         """Returns a ledger of all that the journal holds."""
@@ -108,10 +134,35 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _count(self, key: tuple[Mechanism, str, str], count: int, seconds: int) -> None:
-        # An ArithmeticError at all that no calendar has; `fromtimestamp` has others.
+    def _keep(self, ledger: Ledger) -> None:
+        found = self._ledger
+        self.merge(ledger)
+        ledger.merge(found)
+        self._ledger = ledger
+
+    def _write(self, uses: list[tuple[_Key, str, int]]) -> None:
+        """Writes uses to the disk, all or none, and counts them."""
+        if not self._close.alive:
+            raise LedgerError(f"The journal {self.path} is closed.")
+        seconds = int(time.time())
+        lines, ids, last_run = [], dict(self._ids), self._run
+        for key, run, count in uses:
+            if key not in ids:
+                ids[key] = len(ids)
+                lines.append(f"m {_mechanism_line(key)}")
+            if run != last_run:
+                lines.append(f"r {serialization.canonical(run)}")
+                last_run = run
+            lines.append(f"s {ids[key]} {count} {seconds}")
+        self._append(lines)
+        self._ids, self._run = ids, last_run
+        for key, run, count in uses:
+            self._count(key, run, count, seconds)
+
+    def _count(self, key: _Key, run: str, count: int, seconds: int) -> None:
+        # `timedelta` raises ArithmeticError for years that `datetime` does not have.
         when = (_EPOCH + timedelta(seconds=seconds)).isoformat(timespec="seconds")
-        self._ledger.add(Entry(*key, count, when, when))
+        self._ledger.count_uses(key, count, when, run)
 
     def _append(self, lines: list[str]) -> None:
         """Writes lines durably, or none of them."""
@@ -141,6 +192,7 @@ class Journal:
             lines.append(rest)  # all but its end of line: it counts
         elif rest and not _is_torn(rest, first=not lines):
             raise self._damage(len(lines))
+        self._run = _run_of_version_1(lines)
         for number, line in enumerate(lines):
             text = _unseal(line, self._chain)
             if text is None:
@@ -167,10 +219,13 @@ class Journal:
 
     def _replay_line(self, number: int, text: str) -> None:
         if number == 0:
-            if text != _HEADER:
+            if text not in (_HEADER, _HEADER_1):
                 raise ValueError(text)
             return
         kind, _, content = text.partition(" ")
+        if kind == "r":
+            self._run = checks.text("run", json.loads(content))
+            return
         if kind == "m":
             document: dict[str, Any] = json.loads(content)
             if not isinstance(document, dict):
@@ -185,7 +240,7 @@ class Journal:
         index, count, seconds = map(int, content.split(" "))
         key = list(self._ids)[index]
         self._ledger.check(key[0], unit=key[1], purpose=key[2], count=count)
-        self._count(key, count, seconds)
+        self._count(key, checks.text("run", self._run), count, seconds)
 
     def _damage(self, number: int) -> LedgerError:
         return LedgerError(
@@ -193,6 +248,20 @@ class Journal:
             "is not known for certain any more: restore the file from a copy, or "
             "start again from fresh weights."
         )
+
+
+def _run_of_version_1(lines: list[bytes]) -> str:
+    """A run id for the steps that version 1 wrote; empty for other files."""
+    if not lines or not lines[0].startswith(_HEADER_1.encode()):
+        return ""
+    steps = itertools.takewhile(lambda line: not line.startswith(b"r "), lines)
+    return "v1-" + hashlib.sha256(b"\n".join(steps)).hexdigest()
+
+
+def _mechanism_line(key: _Key) -> str:
+    mechanism, unit, purpose = key
+    document = serialization.mechanism_to_json(mechanism)
+    return serialization.canonical({**document, "unit": unit, "purpose": purpose})
 
 
 def _open_private(path: Path) -> int:

@@ -1,10 +1,11 @@
 """The ledger: the append-only record of everything that spent privacy."""
 
+import hashlib
 import os
+import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import dp_accounting as dpa
 
@@ -16,7 +17,7 @@ from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.warning import warn
 
 _KIND = "tfpriv-ledger"
-_VERSION = 1
+_VERSION = 2
 
 
 class Ledger:
@@ -26,8 +27,13 @@ class Ledger:
     units or neighbouring relations do not compose: recording one raises. Equal entries
     are counted together, so a million steps cost no more than one.
 
+    Every ledger object records under a run id that no other object has: 128 random
+    bits. Another ledger that holds steps of that run (a copy, a saved file, a journal)
+    holds the first of them, so that `merge` counts each step once and `covers` compares
+    steps, not counts.
+
     Two ledgers are equal if they hold the same entries with the same counts, the same
-    marks and the same digest, whenever they were recorded.
+    marks and the same digest, whenever and in whichever run they were recorded.
 
     >>> from tfpriv.accounting import Ledger, mechanisms
     >>> ledger = Ledger()
@@ -42,6 +48,7 @@ class Ledger:
         self._entries: dict[tuple[Mechanism, str, str], Entry] = {}
         self._not_for_release: list[str] = []
         self._weights_digest: str | None = None
+        self.begin_run()
 
     # What it holds.
 
@@ -117,8 +124,7 @@ class Ledger:
             ValueError: if an argument is out of range.
         """
         self.check(mechanism, unit=unit, purpose=purpose, count=count)
-        time = now()
-        self.add(Entry(mechanism, unit, purpose, int(count), time, time))
+        self.count_uses((mechanism, unit, purpose), int(count), now(), self.run_id)
 
     def check(
         self, mechanism: Mechanism, *, unit: str, purpose: str, count: int = 1
@@ -150,22 +156,50 @@ class Ledger:
         if mechanism.is_private:
             _check_composable(leading, mechanism, unit)
 
-    def add(self, entry: Entry) -> None:
-        """Adds an entry that `check` has let pass."""
+    def count_uses(
+        self, key: tuple[Mechanism, str, str], count: int, time: str, run: str
+    ) -> None:
+        """Counts the next uses in a run, which `check` has let pass.
+
+        Args:
+            key: mechanism, unit and purpose.
+            count: number of uses.
+            time: when, ISO 8601 in UTC.
+            run: id of the run.
+        """
+        known = self._entries.get(key)
+        before = known.runs.get(run, 0) if known else 0
+        self._add(Entry(*key, {run: before + count}, time, time))
+
+    def _add(self, entry: Entry) -> None:
         known = self._entries.get(entry.key)
-        if known is not None:
-            entry = replace(
-                known,
-                count=known.count + entry.count,
-                first=min(known.first, entry.first),
-                last=max(known.last, entry.last),
-            )
-        self._entries[entry.key] = entry
+        self._entries[entry.key] = known.union(entry) if known else entry
+
+    @property
+    def run_id(self) -> str:
+        """The id under which this object records; a forked process gets another."""
+        process, run = self._run
+        return run if process == os.getpid() else self.begin_run()
+
+    def begin_run(self, run_id: str | None = None) -> str:
+        """Records under another run id from here on.
+
+        Args:
+            run_id: the id. `None` draws one from the operating system; give another
+                ledger's only where both record the same steps in the same order.
+
+        Returns:
+            The id.
+        """
+        run = secrets.token_hex(16) if run_id is None else checks.text("run_id", run_id)
+        self._run = os.getpid(), run
+        return run
 
     def merge(self, other: "Ledger") -> Self:
-        """Adds all that another ledger about the same unit holds.
+        """Takes the union with another ledger about the same unit.
 
-        The result speaks for no weights unless both spoke for the same.
+        A step that both ledgers hold counts once. The result speaks for no weights
+        unless both spoke for the same.
 
         Args:
             other: the ledger to add. It is not changed.
@@ -179,16 +213,12 @@ class Ledger:
         """
         if not isinstance(other, Ledger):
             raise ValueError(f"`other` must be a Ledger. Received: other={other!r}")
+        union = self.copy()
         for entry in other.entries:
-            self.check(
-                entry.mechanism,
-                unit=entry.unit,
-                purpose=entry.purpose,
-                count=entry.count,
-            )
-        checks.whole("count", len(self) + len(other), low=0)
-        for entry in other.entries:
-            self.add(entry)
+            union.check(entry.mechanism, unit=entry.unit, purpose=entry.purpose)
+            union._add(entry)
+        checks.whole("count", len(union), low=0)
+        self._entries = union._entries
         for reason in tuple(other._not_for_release):
             self.mark_not_for_release(reason)
         if self._weights_digest != other._weights_digest:
@@ -196,17 +226,21 @@ class Ledger:
         return self
 
     def covers(self, other: "Ledger") -> bool:
-        """Whether every entry of another ledger is here, at least as often."""
-        counts = {entry.key: entry.count for entry in self.entries}
-        return all(counts.get(e.key, 0) >= e.count for e in other.entries)
+        """Whether every step of another ledger is also one of this ledger's."""
+        own = self._entries
+        return all(e.key in own and own[e.key].covers(e) for e in other.entries)
 
     def copy(self) -> "Ledger":
-        """Returns a ledger that holds the same and changes by itself."""
-        twin = Ledger()
-        twin._entries = dict(self._entries)
-        twin._not_for_release = list(self._not_for_release)
-        twin._weights_digest = self._weights_digest
-        return twin
+        """Returns a ledger with the same steps, which records under its own run id."""
+        copy = Ledger()
+        copy._entries = dict(self._entries)
+        copy._not_for_release = list(self._not_for_release)
+        copy._weights_digest = self._weights_digest
+        return copy
+
+    def __reduce__(self) -> tuple[object, tuple[bytes]]:
+        """Pickles as bytes: what is loaded has its own run id."""
+        return Ledger.from_bytes, (self.to_bytes(),)
 
     # Epsilon.
 
@@ -290,7 +324,11 @@ class Ledger:
         return cautions
 
     def statement(
-        self, delta: float = 1e-5, format: str = "text", accountant: str = "rdp"
+        self,
+        delta: float = 1e-5,
+        format: str = "text",
+        accountant: str = "rdp",
+        notes: Sequence[str] = (),
     ) -> str:
         """Says what was protected, from what, and how well.
 
@@ -299,6 +337,7 @@ class Ledger:
             format: "text" for people, "json" for programs; docs/accounting.md lists
                 the keys.
             accountant: as for `epsilon`.
+            notes: what to note besides the assumptions of the mechanisms.
 
         Returns:
             The statement.
@@ -306,7 +345,7 @@ class Ledger:
         Raises:
             ValueError: if an argument is out of range.
         """
-        return statement.write(self, delta, format, accountant)
+        return statement.write(self, delta, format, accountant, notes)
 
     # Release.
 
@@ -387,9 +426,12 @@ class Ledger:
         Raises:
             LedgerError: if they are truncated, edited, or of another version.
         """
-        content = serialization.unseal(data, _KIND, _VERSION)
+        version, content = serialization.unseal(data, _KIND, (1, _VERSION))
         ledger = cls()
         try:
+            if version == 1:
+                digest = hashlib.sha256(bytes(data)).hexdigest()
+                content = _with_run(content, f"v1-{digest}")
             for document in content["entries"]:
                 entry = Entry.from_json(document)
                 if entry.key in ledger._entries:
@@ -400,12 +442,12 @@ class Ledger:
                     purpose=entry.purpose,
                     count=entry.count,
                 )
-                ledger.add(entry)
+                ledger._add(entry)
             for reason in content["not_for_release"]:
                 ledger.mark_not_for_release(reason)
             if content["weights_digest"] is not None:
                 ledger.speak_for(content["weights_digest"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, LedgerError):
                 raise
             raise LedgerError(f"The ledger is damaged: {error}") from error
@@ -440,6 +482,15 @@ class Ledger:
             return cls.from_bytes(Path(path).read_bytes())
         except LedgerError as error:
             raise LedgerError(f"{os.fspath(path)}: {error}") from error
+
+
+def _with_run(content: Any, run: str) -> dict[str, Any]:
+    """Returns the content of a version 1 document, which held counts without runs."""
+    entries = []
+    for entry in content["entries"]:
+        rest = {name: value for name, value in entry.items() if name != "count"}
+        entries.append({**rest, "runs": {run: entry["count"]}})
+    return {**content, "entries": entries}
 
 
 def _check_composable(leading: Entry, mechanism: Mechanism, unit: str) -> None:

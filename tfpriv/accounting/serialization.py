@@ -141,7 +141,7 @@ def seal(kind: str, version: int, content: Any) -> bytes:
     ).encode()
 
 
-def unseal(data: bytes, kind: str, version: int) -> Any:
+def unseal(data: bytes, kind: str, versions: tuple[int, ...]) -> tuple[int, Any]:
     """Reads what `seal` wrote, and nothing else.
 
     The checksum detects accidents. It keeps nobody from writing another document with
@@ -150,10 +150,10 @@ def unseal(data: bytes, kind: str, version: int) -> Any:
     Args:
         data: the bytes.
         kind: what is expected.
-        version: the layout that is expected.
+        versions: the layouts that are read.
 
     Returns:
-        The content.
+        The version and the content.
 
     Raises:
         LedgerError: if the bytes are truncated, edited, of another kind or version.
@@ -166,11 +166,12 @@ def unseal(data: bytes, kind: str, version: int) -> Any:
         ) from error
     if not isinstance(document, dict) or document.get("format") != kind:
         raise LedgerError(f'This is no {kind}: `"format": "{kind}"` is missing.')
-    if document.get("version") != version or type(document["version"]) is not int:
+    version = document.get("version")
+    if type(version) is not int or version not in versions:
         raise LedgerError(
             f"The {kind} was written in a layout that this version of tfpriv does "
-            f"not read. Expected version {version}. "
-            f"Received: version={document.get('version')!r}"
+            f"not read. Expected version {' or '.join(map(str, versions))}. "
+            f"Received: version={version!r}"
         )
     # Writing it again and comparing bytes finds every edit, blanks included.
     try:
@@ -182,7 +183,7 @@ def unseal(data: bytes, kind: str, version: int) -> Any:
             f"The {kind} was edited or damaged: its checksum does not match its "
             "content. Restore it from a copy."
         )
-    return document["content"]
+    return version, document["content"]
 
 
 def sync_folder(folder: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfpriv.accounting import epsilon as bounds
@@ -41,13 +42,16 @@ def rounded_up(value: float) -> str:
     return f"{math.ceil(value / unit * (1 - 1e-9)) * unit:.4g}"
 
 
-def describe(ledger: "Ledger", delta: float, accountant: str) -> dict[str, Any]:
+def describe(
+    ledger: "Ledger", delta: float, accountant: str, notes: Sequence[str] = ()
+) -> dict[str, Any]:
     """Returns the statement as a JSON document; docs/accounting.md lists its keys.
 
     Args:
         ledger: what to speak about.
         delta: the delta of the claim, in [0, 1).
         accountant: "rdp" or "pld".
+        notes: what to note besides the ledger's assumptions.
     """
     bound = bounds.epsilon(ledger.steps(), delta, accountant)
     plain_steps = [
@@ -56,7 +60,7 @@ def describe(ledger: "Ledger", delta: float, accountant: str) -> dict[str, Any]:
     plain = bounds.epsilon(plain_steps, delta, accountant)
     relation = ledger.relation
     words = events.RELATION_WORDS[relation] if relation else None
-    notes = dict.fromkeys(n for e in ledger.entries for n in e.mechanism.notes)
+    assumed = [note for entry in ledger.entries for note in entry.mechanism.notes]
     return {
         "format": "tfpriv-privacy-statement",
         "version": 1,
@@ -81,7 +85,7 @@ def describe(ledger: "Ledger", delta: float, accountant: str) -> dict[str, Any]:
             }
             for entry in ledger.entries
         ],
-        "notes": list(notes),
+        "notes": list(dict.fromkeys([*assumed, *notes])),
         "warnings": ledger.cautions(delta, bound),
         "releasable": ledger.releasable,
         "not_for_release": list(ledger.not_for_release),
@@ -90,7 +94,13 @@ def describe(ledger: "Ledger", delta: float, accountant: str) -> dict[str, Any]:
     }
 
 
-def write(ledger: "Ledger", delta: float, format: str, accountant: str) -> str:
+def write(
+    ledger: "Ledger",
+    delta: float,
+    format: str,
+    accountant: str,
+    notes: Sequence[str] = (),
+) -> str:
     """Returns the statement as text or as a JSON string.
 
     Args:
@@ -98,6 +108,7 @@ def write(ledger: "Ledger", delta: float, format: str, accountant: str) -> str:
         delta: the delta of the claim, in [0, 1).
         format: "text" or "json".
         accountant: "rdp" or "pld".
+        notes: what to note besides the ledger's assumptions.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -106,7 +117,7 @@ def write(ledger: "Ledger", delta: float, format: str, accountant: str) -> str:
         raise ValueError(
             f"Unknown format. Expected one of {_FORMATS}. Received: format={format!r}"
         )
-    document = describe(ledger, delta, accountant)
+    document = describe(ledger, delta, accountant, notes)
     if format == "json":
         return json.dumps(document, indent=1, allow_nan=False)
     return _text(document)

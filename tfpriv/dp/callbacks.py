@@ -141,6 +141,7 @@ class PrivacyLogger(keras.callbacks.Callback):
         privacy, began = self._privacy, time.monotonic()
         ledger = privacy.ledger.copy()
         if steps_ahead:
+            ledger.begin_run(privacy.ledger.run_id)  # they are its next steps
             ledger.record(
                 self._mechanism,
                 unit=privacy.unit,

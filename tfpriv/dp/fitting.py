@@ -17,7 +17,6 @@ from tfpriv.dp.sampling import PoissonSampler, Sampler
 from tfpriv.dp.sources import as_source
 from tfpriv.files import check_holds_only
 from tfpriv.warning import warn
-from tfpriv.weights import digest_of
 
 _VALIDATION = (
     "its metrics would be shown exactly. If it is private, train on all of it and "
@@ -476,13 +475,3 @@ def step_noise_multiplier(model):
     if not model._private_options["private_metrics"]:
         return z
     return private_loss.joint_noise_multiplier(z)
-
-
-def moments(model):
-    """A digest of what the optimizer remembers of steps done; `None` before any."""
-    optimizer = getattr(model, "optimizer", None)
-    if optimizer is None or not optimizer.built:
-        return None
-    if keras.ops.convert_to_numpy(optimizer.iterations) == 0:
-        return None
-    return digest_of(optimizer.variables)

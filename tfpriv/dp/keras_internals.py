@@ -5,12 +5,14 @@
 
 import contextlib
 import dataclasses
+import functools
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.losses import loss as loss_module
+from keras.src.models import cloning
 from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.trainers.data_adapters import data_adapter_utils
 
@@ -171,6 +173,22 @@ class AlreadyReduced:
 def variables_of(optimizer):
     """The variables that an optimizer was built for; none before."""
     return list(optimizer._trainable_variables)
+
+
+def after_cloning_sequential(finish):
+    """Makes `keras.models.clone_model` call `finish(model, clone)` for `Sequential`.
+
+    Keras gives every such clone the class `Sequential`, whatever the model's class is.
+    """
+    clone_sequential = cloning._clone_sequential_model
+
+    @functools.wraps(clone_sequential)
+    def cloned(model, *args, **kwargs):
+        clone = clone_sequential(model, *args, **kwargs)
+        finish(model, clone)
+        return clone
+
+    cloning._clone_sequential_model = cloned
 
 
 def inner_optimizer_kind(optimizer):

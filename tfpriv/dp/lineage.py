@@ -12,12 +12,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpriv.accounting import Ledger
 from tfpriv.dp import keras_internals
 from tfpriv.warning import warn
 
 _LEDGERS = "_tfpriv_ledgers"
 _TRAINED = "_tfpriv_trained_without_privacy"
 _BOUND: weakref.WeakSet = weakref.WeakSet()
+_BY_DIGEST: dict[str, tuple[Ledger, ...]] = {}
 
 
 def fingerprint_of(variables):
@@ -70,16 +72,11 @@ def mark(variables, ledger, privacy):
 
 
 def mark_loaded(variables, ledger, privacy):
-    """As `mark`, for variables of which a file may bring values, or may not.
-
-    Each has the file's or those that it had: what spoke for it stays beside the new
-    ledger, unless one of the two counts all that the other does.
-    """
+    """As `mark`, for variables that a file may give values to: the union counts."""
     _BOUND.add(privacy)
     for variable in variables:
-        others = [old for old in _ledgers_of(variable) if not ledger.covers(old)]
-        new = [] if any(old.covers(ledger) for old in others) else [ledger]
-        setattr(variable, _LEDGERS, (*others, *new))
+        others = [known for known in _ledgers_of(variable) if known is not ledger]
+        setattr(variable, _LEDGERS, (*others, ledger))
 
 
 def _ledgers_of(variable):
@@ -91,21 +88,33 @@ def which_moved(variables):
     return [any(len(ledger) for ledger in _ledgers_of(v)) for v in variables]
 
 
-def ledgers_behind(variables, digest):
-    """Ledgers of private models that trained one of the variables, or equal ones.
+def remember(digest, ledger):
+    """Notes what trained weights of this digest cost, whatever becomes of the model."""
+    known = _BY_DIGEST.get(digest, ())
+    if not any(ledger is other for other in known):
+        _BY_DIGEST[digest] = (*known, ledger)
+
+
+def of_equal_weights(digest, asking):
+    """Ledgers of weights of this digest, each of which is enough.
 
     Args:
-        variables: Keras variables.
         digest: `digest_of(variables)`.
+        asking: The `Privacy` that wants to know.
     """
-    if not variables:  # not built yet: equal to every other such model
-        return []
-    known = [privacy.own_ledger() for privacy in _BOUND]
-    copied = [ledger for ledger in known if ledger.weights_digest == digest]
-    if copied:  # each of these speaks for all of the weights
-        return [max(copied, key=len)]
-    shared = [ledger for variable in variables for ledger in _ledgers_of(variable)]
-    return list({id(ledger): ledger for ledger in shared if len(ledger)}.values())
+    others = [privacy for privacy in _BOUND if privacy is not asking]
+    current = [privacy.ledger_of(digest) for privacy in others]
+    remembered = _BY_DIGEST.get(digest, ())
+    return [*remembered, *(ledger for ledger in current if ledger is not None)]
+
+
+def of_shared(variables):
+    """The union of the ledgers of private models that trained one of the variables."""
+    shared = {id(one): one for v in variables for one in _ledgers_of(v)}
+    union = Ledger()
+    for ledger in shared.values():
+        union.merge(ledger)
+    return union
 
 
 def was_trained(model):

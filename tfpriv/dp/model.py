@@ -76,27 +76,21 @@ def make_private(
             f"Received: {type(model).__module__}.{type(model).__name__}"
         )
     clipping.check_engine(engine)
-    if not isinstance(model, PrivateModel):
-        _refuse_own_train_step(model)
-        validate.check_layers(model)
-        _warn_if_trained(model)
-        model.__class__ = _private_class(type(model))
-        model.compiled = False  # whatever it was compiled with added no noise
-        model.privacy = Privacy(
-            unit,
-            max_occurrences,
-            seed,
-            weights=lambda: model.weights,
-            built=lambda: model.built,
-        )
-    model.privacy.declare(unit, max_occurrences, seed)
-    model._private_options = {
+    options = {
         "unit": unit,
         "max_occurrences": max_occurrences,
         "private_metrics": bool(private_metrics),
         "engine": engine,
         "microbatch_size": microbatch_size,
     }
+    if not isinstance(model, PrivateModel):
+        _refuse_own_train_step(model)
+        validate.check_layers(model)
+        _warn_if_trained(model)
+        model.__class__ = _private_class(type(model), **options)
+        model.compiled = False  # whatever it was compiled with added no noise
+    model.privacy.declare(unit, max_occurrences, seed)
+    model.__class__ = _private_class(model.plain_class, **options)
     model._forget_plan()
     return model
 
@@ -126,9 +120,32 @@ def _refuse_own_train_step(model):
 # Registered here so that a process which has made no model private can load one.
 @keras.saving.register_keras_serializable("tfpriv", "PrivateModel")
 class PrivateModel:
-    """What `make_private` mixes into a model's class."""
+    """What `make_private` mixes into a model's class.
 
-    _private_plan: Any
+    The class holds the options, so that every object of it is a private model: a clone
+    that Keras makes by calling the class, too.
+    """
+
+    plain_class: type
+    _private_options: dict[str, Any]
+    _private_problem: Any = None
+    _private_plan: Any = None
+    _private_spec: Any = None
+    _private_loss: Any = None
+    _is_loading = False  # by its own `load_weights`
+
+    @property
+    def privacy(self):
+        """The `tfpriv.dp.Privacy` of this model: its ledger, epsilon and statement."""
+        attributes = vars(self)  # past Keras' tracking
+        if "_privacy" not in attributes:
+            attributes["_privacy"] = Privacy(
+                self._private_options["unit"],
+                self._private_options["max_occurrences"],
+                weights=lambda: self.weights,
+                built=lambda: self.built,
+            )
+        return attributes["_privacy"]
 
     # Compiling: everything that can be refused is refused here, before any trace.
 
@@ -400,7 +417,13 @@ class PrivateModel:
 
     def load_own_variables(self, store):
         # The ledger first: a failure below, or in a layer, loads weights in part.
-        self._adopt_from(store)
+        try:
+            self._adopt_from(store)
+        except LedgerError as error:
+            if self._is_loading:
+                raise _Refusal from error
+            self.privacy.distrust("weights whose ledger is damaged or does not compose")
+            raise
         own = (LEDGER_KEY, MOVED_KEY)
         super().load_own_variables({k: store[k] for k in store.keys() if k not in own})
 
@@ -408,35 +431,43 @@ class PrivateModel:
         if LEDGER_KEY not in store.keys():
             self.privacy.forget_start()
             return
-        try:
-            ledger = Ledger.from_bytes(bytes(np.asarray(store[LEDGER_KEY])))
-        except LedgerError:
-            self.privacy.distrust("the ledger in a file of weights was damaged")
-            raise
+        ledger = Ledger.from_bytes(bytes(np.asarray(store[LEDGER_KEY])))
         moved = np.asarray(store[MOVED_KEY]) if MOVED_KEY in store.keys() else None
-        remembered = fitting.moments(self) is not None
-        self.privacy.adopt(ledger, moved, remembered)
+        self.privacy.adopt(ledger, moved)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
-        """As in Keras; the ledger in the file becomes the model's.
+        """As in Keras; the ledger in the file is added to the model's.
 
-        What was spent before stays in it where weights, or what the optimizer
-        remembers, may not all be the file's.
+        What was spent before stays in it: loading an older file refunds nothing.
+
+        Raises:
+            tfpriv.accounting.LedgerError: If the ledger in the file is damaged, or
+                does not compose with the model's. No weight has changed then.
         """
-        moments, whole = fitting.moments(self), False
+        self._is_loading = True
         try:
             super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
-            whole = not skip_mismatch
+        except _Refusal as refusal:
+            raise refusal.__cause__ from None
         finally:
-            same = moments == fitting.moments(self)
-            kept = moments is not None and (same or not whole)
-            self.privacy.settle_load(kept=kept, taken=not same)
+            self._is_loading = False
             if not self.privacy.has_start:
                 self.privacy.start_from_here()
 
     def set_weights(self, weights):
-        """As in Keras."""
+        """As in Keras; weights of another private model bring its ledger.
+
+        Raises:
+            tfpriv.accounting.LedgerError: If that ledger does not compose with the
+                model's. No weight has changed then.
+        """
+        before = self.get_weights()
         super().set_weights(weights)
+        try:
+            self.privacy.inherit()
+        except LedgerError:
+            super().set_weights(before)
+            raise
         self.privacy.start_from_here()
 
     def save(self, filepath, overwrite=True, **kwargs):
@@ -488,19 +519,37 @@ def _read(data):
     return batch, None, tf.shape(tf.nest.flatten(batch["x"])[0])[0]
 
 
-def _private_class(plain_class):
-    """The subclass of a model class that trains privately; one for each class."""
-    if plain_class not in _PRIVATE_CLASSES:
+class _Refusal(BaseException):
+    """Ends `load_weights` before a layer is loaded: Keras goes on after `Exception`."""
+
+
+def _private_class(plain_class, **options):
+    """The subclass of a model class that trains privately, with these options."""
+    key = plain_class, *options.items()
+    if key not in _PRIVATE_CLASSES:
         name = f"Private{plain_class.__name__}"
-        # Keras' error names the module where nobody has imported it.
-        body = {"plain_class": plain_class, "__module__": "tfpriv.dp"}
+        body = {
+            "plain_class": plain_class,
+            "_private_options": options,
+            "__module__": "tfpriv.dp",  # Keras' error names it if nobody imported it
+        }
         private_class = type(name, (PrivateModel, plain_class), body)
         # All are saved under one name, whose `from_config` makes the right one again.
         register = keras.saving.register_keras_serializable("tfpriv", "PrivateModel")
         register(private_class)
         register(PrivateModel)
-        _PRIVATE_CLASSES[plain_class] = private_class
-    return _PRIVATE_CLASSES[plain_class]
+        _PRIVATE_CLASSES[key] = private_class
+    return _PRIVATE_CLASSES[key]
 
 
 _PRIVATE_CLASSES: dict = {}
+
+
+def _make_clone_private(model, clone):
+    if isinstance(model, PrivateModel):
+        make_private(clone, **model._private_options)
+        if model.compiled:
+            clone.compile_from_config(model.get_compile_config())
+
+
+keras_internals.after_cloning_sequential(_make_clone_private)

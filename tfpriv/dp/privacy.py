@@ -27,6 +27,10 @@ _CHANGED = (
     "`bind_weights()`."
 )
 _OF_OTHER_WEIGHTS = "none: the weights were changed by something unknown"
+_ALONE = (
+    "the ledger came with weights from elsewhere: epsilon is about these weights "
+    "alone, and other training on the same data is not in it"
+)
 # Breaks between an own loop's steps that are remembered: one is enough to refuse.
 _MOST_BREAKS = 1000
 
@@ -67,12 +71,13 @@ class Privacy:
         self._lock = threading.RLock()
         self._in_training = False
         self._weights_moved = False
-        self._start_digest = None
+        self._digests = set()  # of weights whose cost the ledger holds
+        self._starts = set()  # those among them that are public
+        self._from_file = False
         self._early_weights = None  # those bound before the model was built
         self._foreign_digest = None
         self._fingerprint = None  # of weights that are newer than the ledger's digest
         self._own_steps = {}  # from there on: where they led, and whence
-        self._loading = None  # until it shows that a file replaced all weights
         self.budget = None  # the optimizer's, by which figures are given
         self.declare(unit, max_occurrences, seed)
 
@@ -105,14 +110,9 @@ class Privacy:
             tfpriv.accounting.LedgerError: If the weights are those of a private model
                 whose ledger is not here.
         """
-        ledger = self.own_ledger()
-        self._inherit_if_empty()
-        return ledger
-
-    def own_ledger(self):
-        """The same, without looking whose the weights of an empty one are."""
-        self.settle_load()
-        self._bind_if_put_off()
+        if not self._in_training:
+            self.bind_if_moved()
+            self._inherit_if_empty()
         return self._ledger
 
     @property
@@ -163,7 +163,8 @@ class Privacy:
         self.check_weights()
         delta = self.delta if delta is None else delta
         accountant = accountant or self.accountant
-        return self._bound_ledger().statement(delta, format, accountant)
+        notes = [_ALONE] if self._from_file else []
+        return self._bound_ledger().statement(delta, format, accountant, notes)
 
     def record(self, mechanism, purpose, count=1):
         """Writes down privacy spent outside of `fit`, and adopts today's weights.
@@ -174,9 +175,9 @@ class Privacy:
             purpose: Words for the ledger.
             count: How often it was applied.
         """
-        self.settle_load()
         self._inherit_if_empty()
         self._write(mechanism, purpose, count)
+        self._starts.clear()  # public without this record alone
         if self._weights is not None:
             self.bind_weights()
             # Frozen ones too: statistics that `adapt` left, for instance.
@@ -294,107 +295,70 @@ class Privacy:
         """A fresh noise key for a further sum whose event a ticket has paid."""
         return np.frombuffer(self.randomness.key(), dtype=np.uint8)
 
-    def _write(self, mechanism, purpose, count=1, unit=None):
-        entry = {"unit": unit or self.unit, "purpose": purpose, "count": count}
-        self._ledger.check(mechanism, **entry)
+    def _write(self, mechanism, purpose, count=1):
+        entry = {"unit": self.unit, "purpose": purpose, "count": count}
         if self._journal is not None:
             self._journal.spend(mechanism, **entry)
-        self._ledger.record(mechanism, **entry)
-
-    def _write_all(self, entries):
-        for entry in entries:
-            self._write(entry.mechanism, entry.purpose, entry.count, entry.unit)
+        else:
+            self._ledger.record(mechanism, **entry)
 
     def _mark_seed(self):
         if self.randomness.seed is not None:
             self._ledger.mark_not_for_release("noise and sampling come from a seed")
 
-    def _keep_marks(self, ledger):
-        for reason in ledger.not_for_release:
-            self._ledger.mark_not_for_release(reason)
-
     # Ledger and weights travel together.
 
-    def adopt(self, ledger, moved=None, remembered=False):
-        """Takes over a ledger that was saved with the model's weights.
+    def adopt(self, ledger, moved=None):
+        """Adds a ledger that was saved with weights which are about to be loaded.
 
-        While training, what was spent stays: a backup's ledger is part of it, and any
-        other one is added. Else it stays until `settle_load` finds all weights loaded.
+        The model keeps what it has spent: its ledger is the union of both, whichever
+        of the weights are then loaded.
 
         Args:
             ledger: `Ledger`.
             moved: For each weight, whether a ledger spoke for it; `None` says nothing.
-            remembered: Whether an optimizer remembers steps counted so far.
+
+        Raises:
+            tfpriv.accounting.LedgerError: If the ledgers do not compose. Nothing has
+                changed then.
         """
-        if self._in_training:
-            self.keep(ledger)
-        else:
-            before, digest = self.own_ledger(), ledger.weights_digest
-            self._ledger = ledger if len(ledger) else Ledger().merge(ledger)
-            self._mark_seed()
-            self._forget_places()
-            self._start_digest = None if len(ledger) else digest
-            if len(before) and self._weights is not None:
-                self._loading = before, digest, remembered
+        self.bind_if_moved()
+        fresh = len(self._ledger) == 0
+        self.add(ledger)
+        self._forget_places()
+        digest = ledger.weights_digest
+        if digest is not None:
+            self._digests.add(digest)
+        if len(ledger) == 0:
+            self._starts |= {digest} - {None}
+            return
+        self._from_file = self._from_file or fresh
+        if digest is not None:
+            lineage.remember(digest, ledger)
+            self._ledger.speak_for(digest)
         if self._weights is not None:
             loaded = _chosen(self._weights(), moved)
             lineage.mark_loaded(loaded, self._ledger, self)
 
-    def settle_load(self, kept=None, taken=None):
-        """After weights were loaded: forgets what was spent before, if they all were.
+    def add(self, ledger):
+        """Adds what was spent elsewhere, under the units that it names.
 
-        Args:
-            kept: Whether an optimizer may remember steps counted before; `None` for
-                what `adopt` was told.
-            taken: Whether it may remember those of the file; `None` likewise.
+        Steps that both ledgers hold count once.
         """
-        if self._loading is None:
-            return
-        (before, digest, remembered), self._loading = self._loading, None
-        kept = remembered if kept is None else kept
-        taken = remembered if taken is None else taken
-        weights = self._weights()
-        found = digest_of(weights)
-        if found == digest and (not kept or before == self._ledger):
-            lineage.mark(lineage.trained(weights), self._ledger, self)
-        elif found == before.weights_digest and not taken:
-            self._ledger = before
-        else:
-            self._count_both(before)
-            lineage.mark(weights, self._ledger, self)
+        digest = self._ledger.weights_digest
+        (self._journal or self._ledger).merge(ledger)
+        if digest is not None:
+            self._ledger.speak_for(digest)
 
-    def _count_both(self, before):
-        """Weights of one file and another: what both cost, whatever that comes to."""
-        if len(self._ledger) == 0 and self._start_digest is not None:
-            self._ledger.speak_for(self._start_digest)
-        try:
-            self.add(before)
-        except LedgerError:
-            self.distrust("weights of two ledgers that do not compose")
-        self._keep_marks(before)
+    def begin_run(self, run_id=None):
+        """Records under another run id from here on; see `Ledger.begin_run`."""
+        return self._ledger.begin_run(run_id)
 
     def _forget_places(self):
-        self._weights_moved = False
+        self._weights_moved = self._weights_moved and self._in_training
         self._early_weights = None
         self._fingerprint = None
         self._own_steps.clear()
-
-    def keep(self, ledger):
-        """Adds what was spent before, unless it is counted already."""
-        if not self._ledger.covers(ledger):
-            self.add(ledger)
-
-    def catch_up(self, ledger):
-        """Adds the steps that another account of this training has beyond this one."""
-        known = {entry.key: entry.count for entry in self._ledger.entries}
-        for entry in ledger.entries:
-            count = entry.count - known.get(entry.key, 0)
-            if count > 0:
-                self._write(entry.mechanism, entry.purpose, count, entry.unit)
-
-    def add(self, ledger):
-        """Adds what was spent elsewhere, under the units that it names."""
-        self._write_all(ledger.entries)
 
     def distrust(self, reason):
         """What was spent cannot be known any more: epsilon is infinite."""
@@ -408,57 +372,75 @@ class Privacy:
         """Raises `LedgerError` if the weights are not those the ledger speaks for."""
         if self._weights is None or self._in_training:
             return
-        self._check_before_training()
-        if self.left_its_start():
+        self._inherit_if_empty()
+        if not self._matches_weights():
             raise LedgerError(_CHANGED)
 
     def left_its_start(self):
         """Whether something moved the weights of a model that spent nothing itself."""
         if self._weights is None:
             return False
-        self.settle_load()
         self._inherit_if_empty()
-        if len(self._ledger) or self._start_digest is None:
-            return False
-        return digest_of(self._bound_weights()) != self._start_digest
+        return len(self._ledger) == 0 and not self._matches_weights()
 
     def _check_before_training(self):
         """As above; a model that never trained may start from any public weights."""
         if self._weights is None:
             return
-        self.settle_load()
         self._inherit_if_empty()
-        if len(self._ledger) == 0:
-            return
-        if self._fingerprint is not None:
-            if not self._is_where_steps_led():
-                raise LedgerError(_CHANGED)
-            return
-        if self._weights_moved or self._ledger.weights_digest is None:
-            self.bind_weights()
-        if digest_of(self._bound_weights()) != self._ledger.weights_digest:
+        if len(self._ledger) and not self._matches_weights():
             raise LedgerError(_CHANGED)
-        if self._early_weights is not None and self._built():
+
+    def _matches_weights(self):
+        """Whether the ledger holds all that the weights of now have cost."""
+        if self._fingerprint is not None and self._is_where_steps_led():
+            return True
+        if len(self._ledger) == 0 and not self._starts:
+            return True
+        if self._is_unbound:
             self.bind_weights()
+        # A model that was not built yet may have got more weights since.
+        early = self._early_weights
+        digest = digest_of(self._weights() if early is None else early)
+        if digest not in self._digests and not self._take_ledger_of(digest):
+            return False
+        if len(self._ledger):
+            self._ledger.speak_for(digest)
+        if self._fingerprint is not None or (early is not None and self._built()):
+            self.bind_weights()
+        return True
 
-    def _bound_weights(self):
-        """Those that digests are of: a model not built yet may have got more since."""
-        return self._weights() if self._early_weights is None else self._early_weights
+    def _take_ledger_of(self, digest):
+        """Adds the ledger of equal weights; returns whether there is one."""
+        known = lineage.of_equal_weights(digest, self)
+        if known and not any(map(self._ledger.covers, known)):
+            self.add(min(known, key=len))
+        return bool(known)
 
-    def _inherit_if_empty(self):
+    def ledger_of(self, digest):
+        """The ledger, if the weights are of this digest and not public; or `None`."""
+        self.bind_if_moved()
+        spent = len(self._ledger) > 0 and digest not in self._starts
+        return self._ledger if spent and self._ledger.weights_digest == digest else None
+
+    def inherit(self):
         """Weights that other private models trained bring their ledgers."""
-        if self._weights is None or self._in_training or len(self._ledger):
+        if self._weights is None:
             return
         weights = self._weights()
-        digest = digest_of(weights)
-        inherited = Ledger()
-        for ledger in lineage.ledgers_behind(weights, digest):
-            inherited.merge(ledger)
-        if len(inherited):
-            self._write_all(inherited.entries)
-            self._keep_marks(inherited)
+        digest, fresh = digest_of(weights), len(self._ledger) == 0
+        if not self._take_ledger_of(digest) and fresh:
+            self.add(lineage.of_shared(weights))
+        if fresh and len(self._ledger):
+            self._starts.clear()
             self.bind_weights()
-        elif digest == self._foreign_digest:
+
+    def _inherit_if_empty(self):
+        if self._weights is None or self._in_training or len(self._ledger):
+            return
+        self.inherit()
+        foreign = self._foreign_digest is not None and len(self._ledger) == 0
+        if foreign and digest_of(self._weights()) == self._foreign_digest:
             raise LedgerError(
                 "These are the weights of a private model, but not its ledger. Load "
                 "the `.keras` or `.weights.h5` file that holds both. Received: an "
@@ -470,23 +452,36 @@ class Privacy:
 
         For changes that used no private data: quantisation, pruning, averages.
         """
-        self.settle_load()
+        trained = self._weights_moved
         self._forget_places()
         if self._weights is None:
             return
         weights = self._weights()
         digest = digest_of(weights)
-        self._start_digest = digest if weights else None
+        self._digests.add(digest)
         self._early_weights = None if self._built() else weights
-        if len(self._ledger):
-            self._ledger.speak_for(digest)
-            lineage.mark(lineage.trained(weights), self._ledger, self)
+        if len(self._ledger) == 0:
+            self._starts.add(digest)
+            return
+        self._ledger.speak_for(digest)
+        if trained and digest not in self._starts:
+            lineage.remember(digest, self._ledger)
+        lineage.mark(lineage.trained(weights), self._ledger, self)
 
-    def _bind_if_put_off(self):
-        """After single batches; not to weights that something else changed since."""
-        put_off = self._fingerprint is not None and not self._in_training
-        if put_off and len(self._ledger) and self._is_where_steps_led():
+    def bind_if_moved(self):
+        """Binds the weights that training, or single batches, have led to so far."""
+        if self._weights is None or len(self._ledger) == 0:
+            return
+        followed = self._fingerprint is not None and self._is_where_steps_led()
+        if self._in_training or followed:
             self.bind_weights()
+
+    @property
+    def _is_unbound(self):
+        """Whether the ledger holds steps, and nothing says of which weights."""
+        if self._fingerprint is not None or len(self._ledger) == 0:
+            return False
+        return self._weights_moved or self._ledger.weights_digest is None
 
     def start_from_here(self):
         """A model that spent nothing: its weights of now are what it starts from."""
@@ -496,11 +491,13 @@ class Privacy:
     @property
     def has_start(self):
         """Whether it is known what a model that spent nothing started from."""
-        return self._start_digest is not None
+        return bool(self._starts)
 
     def forget_start(self):
         """Other weights come in, which a file without a ledger says nothing of."""
-        self._start_digest = None
+        if len(self._ledger) == 0:
+            self._starts.clear()
+            self._digests.clear()
 
     def _expect_weights_to_move(self):
         if not self._weights_moved and self._weights is not None:
@@ -510,14 +507,10 @@ class Privacy:
 
     def _bound_ledger(self):
         """The ledger, bound to the weights where that was put off."""
-        self.settle_load()
         self._inherit_if_empty()
-        self._bind_if_put_off()
-        unbound = self._fingerprint is None and self._weights_moved
-        if len(self._ledger) and (unbound or self._in_training):
-            moved = self._weights_moved
+        self.bind_if_moved()
+        if self._is_unbound:
             self.bind_weights()
-            self._weights_moved = moved and self._in_training
         return self._ledger
 
     def ledger_to_save(self):
@@ -529,12 +522,12 @@ class Privacy:
         ledger = self._bound_ledger()
         if self._weights is None:
             return ledger
-        if len(ledger) == 0:
-            ledger = ledger.copy()
-            ledger.speak_for(self._start_digest or digest_of(self._weights()))
-        elif self._fingerprint is not None and not self._in_training:
-            ledger = ledger.copy()
+        known = self._in_training or self._matches_weights()
+        ledger = ledger.copy()
+        if not known:
             ledger.speak_for(_OF_OTHER_WEIGHTS)
+        elif len(ledger) == 0:
+            ledger.speak_for(digest_of(self._weights()))
         return ledger
 
     def moved_weights(self):
@@ -559,7 +552,7 @@ class Privacy:
         self._in_training = True
         try:
             if journal_path is not None:
-                self._open_journal(journal_path)
+                self._journal = Journal(journal_path, self._ledger)
             yield
         finally:
             self._in_training = False
@@ -579,18 +572,6 @@ class Privacy:
         self._forget_places()
         self._fingerprint = fingerprint_of(weights).tobytes()
         self._weights_moved = True
-
-    def _open_journal(self, path):
-        """Continues the journal of a killed run, or starts one from the ledger."""
-        before, self._journal = self._ledger, Journal(path)
-        self._ledger = self._journal.ledger()
-        self._mark_seed()
-        self._keep_marks(before)
-        try:
-            self.keep(before)  # counts too much rather than too little
-        except BaseException:
-            self._ledger = before
-            raise
 
 
 def _chosen(weights, moved):

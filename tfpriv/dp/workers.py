@@ -29,7 +29,8 @@ def fit_on_workers(model, sampler, steps, *, journal=None):
     """Trains one private model on several workers; each of them calls this.
 
     Afterwards all workers hold the same weights and the same ledger, in which each
-    step stands once. Save the chief's.
+    step stands once. Save the chief's. What was spent before is the union of the
+    workers' ledgers: what each of them recorded by itself counts once for each.
 
     Args:
         model: Private model, built and compiled in the scope of a
@@ -46,7 +47,7 @@ def fit_on_workers(model, sampler, steps, *, journal=None):
 
     Raises:
         ValueError: If strategy, sampler or model do not fit, the workers disagree on
-            settings, weights or ledger, or the shards are not together the
+            settings or weights, or the shards are not together the
             population.
         RuntimeError: If another worker could not begin a step.
         tf.errors.OpError: If a worker was lost. The step under way is counted.
@@ -67,6 +68,7 @@ def fit_on_workers(model, sampler, steps, *, journal=None):
     with contextlib.ExitStack() as stack:
         stack.enter_context(fitting.clean_after_failure(model))
         stack.enter_context(model.privacy.training(journal if is_chief else None))
+        stack.callback(model.privacy.begin_run)
         _agree(model, strategy, sampler, steps, mechanism)
         if is_chief:  # it speaks for all
             fitting.warn_of_small_batches(model.optimizer.planned_batches, sampler)
@@ -133,9 +135,6 @@ def _affordable(model, mechanism, steps):
 
 def _agree(model, strategy, sampler, steps, mechanism):
     """Raises `ValueError`, on all workers alike, unless they fit together."""
-    ledgers = _gather(strategy, model.privacy.ledger.to_bytes().decode())
-    # The chief's journal may know of steps that a killed run had begun.
-    model.privacy.catch_up(Ledger.from_bytes(ledgers[_CHIEF].encode()))
     own = {
         "steps": steps,
         "population": sampler.population,
@@ -146,7 +145,6 @@ def _agree(model, strategy, sampler, steps, mechanism):
         "unit": model.privacy.unit,
         "optimizer": repr(model.optimizer.get_config()),
         "data": repr(sampler.element_spec()),
-        "spent before": repr(sorted(_counts(model.privacy.ledger))),
         "weights": digest_of(model.weights),
         "optimizer's state": digest_of(model.optimizer.variables),
     }
@@ -159,6 +157,7 @@ def _agree(model, strategy, sampler, steps, mechanism):
                 f"worker by worker: {values}"
             )
     _check_shards([found for _, found in everyone], sampler.population)
+    _share_ledgers(model.privacy, strategy)
 
 
 def _check_shards(found, population):
@@ -171,8 +170,16 @@ def _check_shards(found, population):
         )
 
 
-def _counts(ledger):
-    return [(repr(entry.key), entry.count) for entry in ledger.entries]
+def _share_ledgers(privacy, strategy):
+    """Gives all workers the union of their ledgers, and one run for what comes.
+
+    The chief's journal may hold steps that a killed run had begun.
+    """
+    own = [privacy.ledger.to_bytes().decode(), privacy.begin_run()]
+    everyone = _gather(strategy, own)
+    for ledger, _ in everyone:
+        privacy.add(Ledger.from_bytes(ledger.encode()))
+    privacy.begin_run(everyone[_CHIEF][1])
 
 
 def _gather(strategy, value):

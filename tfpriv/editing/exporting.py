@@ -265,7 +265,7 @@ def load_release(folder: str | os.PathLike) -> PictureRelease:
     if not path.is_file():
         raise FileNotFoundError(f"There is no release here. Received: {folder}")
     try:
-        record = unseal(path.read_bytes(), _KIND, _VERSION)
+        _, record = unseal(path.read_bytes(), _KIND, (_VERSION,))
         return PictureRelease(tf.saved_model.load(str(folder)), record)
     except (LedgerError, KeyError, OSError) as error:
         raise ValueError(
