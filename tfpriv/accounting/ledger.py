@@ -41,6 +41,7 @@ class Ledger:
     def __init__(self) -> None:
         self._entries: dict[tuple[Mechanism, str, str], Entry] = {}
         self._not_for_release: list[str] = []
+        self._cautions: list[str] = []
         self._weights_digest: str | None = None
 
     # What it holds.
@@ -65,6 +66,7 @@ class Ledger:
             {entry.key: entry.count for entry in self.entries}
             == {entry.key: entry.count for entry in other.entries}
             and set(self._not_for_release) == set(other._not_for_release)
+            and set(self._cautions) == set(other._cautions)
             and self._weights_digest == other._weights_digest
         )
 
@@ -189,8 +191,7 @@ class Ledger:
         checks.whole("count", len(self) + len(other), low=0)
         for entry in other.entries:
             self.add(entry)
-        for reason in tuple(other._not_for_release):
-            self.mark_not_for_release(reason)
+        self.take_marks(other)
         if self._weights_digest != other._weights_digest:
             self._weights_digest = None
         return self
@@ -204,7 +205,7 @@ class Ledger:
         """Returns a ledger that holds the same and changes by itself."""
         twin = Ledger()
         twin._entries = dict(self._entries)
-        twin._not_for_release = list(self._not_for_release)
+        twin.take_marks(self)
         twin._weights_digest = self._weights_digest
         return twin
 
@@ -320,6 +321,38 @@ class Ledger:
         if reason not in self._not_for_release:
             self._not_for_release.append(reason)
 
+    def caution(self, text: str) -> None:
+        """Adds a sentence to the warnings of every later statement.
+
+        Epsilon does not change: a caution is about what the events do not cover, such
+        as a choice by exact figures. It is saved with the ledger and never removed.
+
+        Args:
+            text: one or more sentences.
+
+        Raises:
+            ValueError: if the text is empty, or not a string.
+        """
+        checks.text("text", text)
+        if text not in self._cautions:
+            self._cautions.append(text)
+
+    @property
+    def recorded_cautions(self) -> tuple[str, ...]:
+        """What `caution` added, in that order."""
+        return tuple(self._cautions)
+
+    def take_marks(self, other: "Ledger") -> None:
+        """Adds another ledger's cautions and marks, not its entries.
+
+        Args:
+            other: the ledger. It is not changed.
+        """
+        for reason in tuple(other._not_for_release):
+            self.mark_not_for_release(reason)
+        for text in tuple(other._cautions):
+            self.caution(text)
+
     @property
     def not_for_release(self) -> tuple[str, ...]:
         """Why it must not be released; empty if it may."""
@@ -370,6 +403,7 @@ class Ledger:
             {
                 "entries": [entry.to_json() for entry in self.entries],
                 "not_for_release": list(self._not_for_release),
+                "cautions": list(self._cautions),
                 "weights_digest": self._weights_digest,
             },
         )
@@ -403,6 +437,8 @@ class Ledger:
                 ledger.add(entry)
             for reason in content["not_for_release"]:
                 ledger.mark_not_for_release(reason)
+            for text in content.get("cautions", ()):  # absent in older files
+                ledger.caution(text)
             if content["weights_digest"] is not None:
                 ledger.speak_for(content["weights_digest"])
         except (KeyError, TypeError, ValueError) as error:

@@ -116,6 +116,11 @@ class Privacy:
         return self._ledger
 
     @property
+    def in_training(self):
+        """Whether `fit`, `fit_on_workers` or `train_on_batch` is running."""
+        return self._in_training
+
+    @property
     def delta(self):
         """The delta used where none is given.
 
@@ -310,8 +315,7 @@ class Privacy:
             self._ledger.mark_not_for_release("noise and sampling come from a seed")
 
     def _keep_marks(self, ledger):
-        for reason in ledger.not_for_release:
-            self._ledger.mark_not_for_release(reason)
+        self._ledger.take_marks(ledger)
 
     # Ledger and weights travel together.
 
@@ -383,6 +387,7 @@ class Privacy:
         """Adds what was spent before, unless it is counted already."""
         if not self._ledger.covers(ledger):
             self.add(ledger)
+        self._keep_marks(ledger)
 
     def catch_up(self, ledger):
         """Adds the steps that another account of this training has beyond this one."""
@@ -395,6 +400,7 @@ class Privacy:
     def add(self, ledger):
         """Adds what was spent elsewhere, under the units that it names."""
         self._write_all(ledger.entries)
+        self._keep_marks(ledger)
 
     def distrust(self, reason):
         """What was spent cannot be known any more: epsilon is infinite."""
