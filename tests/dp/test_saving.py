@@ -213,9 +213,8 @@ def saved():
 def test_tensorflow_saves_the_ledger(saved, tmp_path):
     tf.saved_model.save(saved, tmp_path / "saved")
     check_ledger_goes_along(tmp_path / "saved", saved)
-    served = tf.saved_model.load(tmp_path / "saved").signatures["serving_default"]
-    x = small.data(4)[0]
-    (found,) = served(tf.constant(x)).values()
+    x, loaded = small.data(4)[0], tf.saved_model.load(tmp_path / "saved")
+    (found,) = loaded.signatures["serving_default"](tf.constant(x)).values()
     np.testing.assert_allclose(found, saved(x), rtol=1e-5)
 
 
@@ -225,9 +224,8 @@ def test_an_archive_that_tracks_the_model_saves_the_ledger(saved, tmp_path):
     archive.add_endpoint("serve", saved.call, [tf.TensorSpec([None, 3])])
     archive.write_out(tmp_path / "saved", verbose=False)
     check_ledger_goes_along(tmp_path / "saved", saved)
-    x = small.data(4)[0]
-    found = tf.saved_model.load(tmp_path / "saved").serve(x)
-    np.testing.assert_allclose(found, saved(x), rtol=1e-5)
+    x, loaded = small.data(4)[0], tf.saved_model.load(tmp_path / "saved")
+    np.testing.assert_allclose(loaded.serve(x), saved(x), rtol=1e-5)
 
 
 def test_a_private_part_of_a_saved_module_brings_the_ledger(saved, tmp_path):
@@ -238,6 +236,13 @@ def test_a_private_part_of_a_saved_module_brings_the_ledger(saved, tmp_path):
     tf.saved_model.save(module, tmp_path / "module")
     for name in ("model", "module"):
         check_ledger_goes_along(tmp_path / name, saved)
+
+
+def test_planted_saved_model_without_its_ledger_is_found(saved, tmp_path, monkeypatch):
+    monkeypatch.delattr(dp.PrivateModel, "_trackable_children")
+    tf.saved_model.save(saved, tmp_path / "saved")
+    with pytest.raises(LedgerError, match="There is no privacy_ledger"):
+        check_ledger_goes_along(tmp_path / "saved", saved)
 
 
 def test_an_export_has_one_ledger(saved, tmp_path):

@@ -362,7 +362,7 @@ def _monitors(callback):
 
 
 def _check_monitor(model, callback, validated):
-    """What it watches is covered or public, and there before an epoch has cost any."""
+    """Raises `ValueError` unless the monitored figure is covered or of validation."""
     monitor, name = str(callback.monitor), _described(callback)
     of_validation = monitor.startswith("val_")
     if monitor not in dp_callbacks.COVERED and not of_validation:
@@ -374,17 +374,18 @@ def _check_monitor(model, callback, validated):
         )
     if of_validation and not validated:
         warn(
-            f"{name} watches what only `validation_data=dp.Public(x_val, y_val)` or a "
-            "callback of your own can show, and there is no validation data."
+            f"{name} monitors a figure that `validation_data=dp.Public(x_val, y_val)` "
+            "or another callback must provide. Received: no validation data"
         )
     if monitor == "private_loss" and not model._private_options["private_metrics"]:
         raise ValueError(
-            "There is no private loss to watch. Ask for it by `make_private(model, "
+            "There is no private loss to monitor. Ask for it by `make_private(model, "
             f"private_metrics=True)`. Received: {name}"
         )
     if not of_validation and getattr(callback, "mode", "min") == "auto":
         raise ValueError(
-            "Keras cannot tell whether this is to fall or to rise. Say mode='min'. "
+            "Keras cannot tell whether to minimise or maximise this figure. Expected "
+            "mode='min'. "
             f"Received: {name}"
         )
 
