@@ -248,7 +248,8 @@ def test_statement_for_programs(ledger):
 
 
 def test_every_statement_is_about_one_run(ledger, spent):
-    for each in (ledger, spent(m.pure(0.1)), spent(m.non_private("plain"))):
+    plain = spent(m.non_private("plain"))
+    for each in (ledger, spent(m.pure(0.1)), plain, Ledger()):
         scope = json.loads(each.statement(1e-6, "json"))["scope"]
         assert "about the run recorded in this ledger only" in scope
         assert "runs of which the best is kept" in scope

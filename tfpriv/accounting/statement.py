@@ -121,7 +121,8 @@ def write(ledger: "Ledger", delta: float, format: str, accountant: str) -> str:
 
 def _text(document: dict[str, Any]) -> str:
     if not document["steps"]:
-        return "Nothing private was recorded so far: epsilon = 0.\n"
+        nothing = "Nothing private was recorded so far: epsilon = 0."
+        return f"{nothing}\n{_wrapped(document['scope'])}\n"
     lines = [_headline(document)]
     if document["unit"] == "example":
         lines.append("An example is one item of the data, such as one row of an array.")
