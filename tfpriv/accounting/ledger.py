@@ -191,7 +191,10 @@ class Ledger:
         checks.whole("count", len(self) + len(other), low=0)
         for entry in other.entries:
             self.add(entry)
-        self.take_marks(other)
+        for reason in tuple(other._not_for_release):
+            self.mark_not_for_release(reason)
+        for text in tuple(other._cautions):
+            self.caution(text)
         if self._weights_digest != other._weights_digest:
             self._weights_digest = None
         return self
@@ -205,7 +208,8 @@ class Ledger:
         """Returns a ledger that holds the same and changes by itself."""
         twin = Ledger()
         twin._entries = dict(self._entries)
-        twin.take_marks(self)
+        twin._not_for_release = list(self._not_for_release)
+        twin._cautions = list(self._cautions)
         twin._weights_digest = self._weights_digest
         return twin
 
@@ -341,17 +345,6 @@ class Ledger:
     def recorded_cautions(self) -> tuple[str, ...]:
         """What `caution` added, in that order."""
         return tuple(self._cautions)
-
-    def take_marks(self, other: "Ledger") -> None:
-        """Adds another ledger's cautions and marks, not its entries.
-
-        Args:
-            other: the ledger. It is not changed.
-        """
-        for reason in tuple(other._not_for_release):
-            self.mark_not_for_release(reason)
-        for text in tuple(other._cautions):
-            self.caution(text)
 
     @property
     def not_for_release(self) -> tuple[str, ...]:

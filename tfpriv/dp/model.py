@@ -128,6 +128,7 @@ class PrivateModel:
     """What `make_private` mixes into a model's class."""
 
     _private_plan: Any
+    _exact_figures: tuple[str, ...] = ()  # what training shows of private batches
     _exports = False  # whether `export` is writing the ledger beside a SavedModel
 
     # Compiling: everything that can be refused is refused here, before any trace.
@@ -195,7 +196,7 @@ class PrivateModel:
         self._private_plan = None
         self._private_spec = None
         self._private_loss = None
-        self._exact_figures = ()  # what training shows of private batches
+        self._exact_figures = ()
 
     def _prepare(self, spec):
         """Probes the model for data of this shape, once per `compile`."""

@@ -315,7 +315,10 @@ class Privacy:
             self._ledger.mark_not_for_release("noise and sampling come from a seed")
 
     def _keep_marks(self, ledger):
-        self._ledger.take_marks(ledger)
+        for reason in ledger.not_for_release:
+            self._ledger.mark_not_for_release(reason)
+        for text in ledger.recorded_cautions:
+            self._ledger.caution(text)
 
     # Ledger and weights travel together.
 
