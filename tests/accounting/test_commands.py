@@ -168,6 +168,22 @@ def test_show_finds_the_ledger(run, ledger, tmp_path):
         assert document == json.loads(ledger.statement(format="json"))
 
 
+def test_show_takes_the_delta_of_the_statement_beside(run, ledger, tmp_path):
+    _, saved_model, keras_file = places(ledger, tmp_path)
+    statement = ledger.statement(1e-3, "json")
+    beside = saved_model / "assets.extra" / "privacy_statement.json"
+    beside.write_text(statement)
+    config = json.dumps({"config": {"privacy_statement": statement}})
+    with zipfile.ZipFile(keras_file, "w") as archive:
+        archive.writestr("config.json", config)
+        archive.writestr("assets/privacy_ledger.json", ledger.to_bytes())
+    for place in (saved_model, keras_file):
+        assert run("show", place) == ledger.statement(1e-3)
+        assert run("show", place, "--delta", 1e-6) == ledger.statement(1e-6)
+    beside.write_text("damaged")
+    assert run("show", saved_model) == ledger.statement(1e-5)
+
+
 def test_show_refuses_damage_and_absence(run, ledger, tmp_path):
     for place in places(ledger, tmp_path)[::2]:
         data = place.read_bytes()

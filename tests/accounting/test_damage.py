@@ -176,6 +176,8 @@ def gaussian(noise):
         lambda d: d["content"].update(weights_digest=5),
         lambda d: d["content"].update(not_for_release=[""]),
         lambda d: d["content"].pop("not_for_release"),
+        lambda d: d["content"].update(cautions=[""]),
+        lambda d: d["content"].update(cautions=None),
         lambda d: d.update(content=[]),
         lambda d: d.update(content=None),
         lambda d: d.update(format="tfpriv-other"),

@@ -7,7 +7,8 @@ import warnings
 import dp_accounting
 import pytest
 
-from tfpriv.accounting import Ledger, LedgerError
+from tfpriv.accounting import Ledger, LedgerError, serialization
+from tfpriv.accounting import ledger as ledger_module
 from tfpriv.accounting import mechanisms as m
 
 REPLACE = dp_accounting.NeighboringRelation.REPLACE_ONE
@@ -251,6 +252,42 @@ def test_statement_for_programs(ledger):
     assert document["weights_digest"] == "abc"
     assert document["mechanisms"][0]["event"]["type"] == "PoissonSampledDpEvent"
     assert any("training loss" in what for what in document["not_covered"])
+
+
+def test_every_statement_is_about_one_run(ledger, spent):
+    plain = spent(m.non_private("plain"))
+    for each in (ledger, spent(m.pure(0.1)), plain, Ledger()):
+        scope = json.loads(each.statement(1e-6, "json"))["scope"]
+        assert "about the run recorded in this ledger only" in scope
+        assert "runs of which the best is kept" in scope
+        assert "epsilons add up" in scope
+        assert scope in " ".join(each.statement(1e-6).split())
+
+
+def test_cautions_are_part_of_a_ledger(ledger):
+    plain, epsilon = ledger.copy(), ledger.epsilon(1e-6)
+    for _ in range(2):
+        ledger.caution("A choice was made.")
+    assert ledger.recorded_cautions == ("A choice was made.",)
+    assert ledger != plain
+    assert ledger.epsilon(1e-6) == epsilon
+    assert ledger.releasable
+    assert "WARNING: A choice was made." in ledger.statement(1e-6)
+    warned = json.loads(ledger.statement(1e-6, "json"))["warnings"]
+    assert warned == ["A choice was made."]
+    assert Ledger.from_bytes(ledger.to_bytes()) == ledger
+    assert ledger.copy() == ledger
+    assert plain.merge(ledger).recorded_cautions == ledger.recorded_cautions
+    with pytest.raises(ValueError, match="text"):
+        ledger.caution(" ")
+
+
+def test_ledgers_written_before_there_were_cautions(ledger):
+    kind, version = ledger_module._KIND, ledger_module._VERSION
+    content = serialization.unseal(ledger.to_bytes(), kind, version)
+    del content["cautions"]
+    older = Ledger.from_bytes(serialization.seal(kind, version, content))
+    assert older == ledger
 
 
 def test_statement_without_amplification_keeps_the_sensitivity(spent, oracle):

@@ -9,7 +9,7 @@ import pytest
 from reading import read
 
 from tfpriv import cli, images
-from tfpriv.accounting import Ledger
+from tfpriv.accounting import Ledger, commands
 from tfpriv.captioning import store
 
 SMALL = ["--width", "16", "--heads", "2", "--max-tokens", "7", "--image-size", "16"]
@@ -75,7 +75,7 @@ def test_private_training_from_public_weights(
 ):
     output = tmp_path / "private"
     words = ["train", "--data", scene_folder, "--output", output, "--epsilon", 3]
-    words += ["--pretrained", plain_run, "--freeze-encoder", *SHORT]
+    words += ["--pretrained", plain_run, "--freeze-encoder", "--delta", 1e-3, *SHORT]
     assert tfpriv(*words) == 2
     assert "--pretrained-is-public" in capsys.readouterr().err
     assert not output.exists()
@@ -91,10 +91,27 @@ def test_private_training_from_public_weights(
     page = read(output / "report.html")
     assert f"epsilon = {math.ceil(manifest['epsilon'] * 1000) / 1000:g}" in page.words
     assert "each picture with all its captions" in page.words
+    check_exported_delta(output, tmp_path, 1e-3)
     declared_public = (scene_folder / "val2017").iterdir()
     assert {picture.tobytes() for picture in page.pixels} == {
         images.load(path).tobytes() for path in declared_public
     }
+
+
+def check_exported_delta(run, folder, delta):
+    """Statements of an export, and of `budget show`, are at the training's delta."""
+    exported = folder / "exported"
+    assert tfpriv("export", "--model", run, "--output", exported) == 0
+    statement = exported / "assets.extra" / "privacy_statement.json"
+    assert json.loads(statement.read_text())["delta"] == delta
+    for place in (exported, run / store.MODEL):
+        assert commands._stated_delta(place) == delta
+
+
+def test_an_export_has_the_delta_of_a_training_without_budget(scene_folder, tmp_path):
+    words = ["train", "--data", scene_folder, "--output", tmp_path / "run", *SMALL]
+    assert tfpriv(*words, "--noise-multiplier", 1, "--delta", 1e-3, *SHORT) == 0
+    check_exported_delta(tmp_path / "run", tmp_path, 1e-3)
 
 
 def test_the_page_of_a_training_without_privacy(plain_run):

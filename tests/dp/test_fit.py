@@ -270,7 +270,7 @@ def test_refused_arguments(arguments, message):
     assert_refused(small.private(), arguments, message)
 
 
-def test_a_callback_that_nothing_shows_anything_is_said():
+def test_warns_when_monitored_metric_is_absent():
     with pytest.warns(UserWarning, match="no validation data"):
         small.private().fit(
             *small.data(8), callbacks=[keras.callbacks.EarlyStopping()], verbose=0

@@ -16,7 +16,9 @@ import tensorflow as tf
 
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, LedgerError, mechanisms
+from tfpriv.accounting.commands import find_ledger
 from tfpriv.dp import exporting
+from tfpriv.dp.exporting import STATEMENT_NAME
 from tfpriv.dp.model import LEDGER_KEY
 from tfpriv.randomness import Randomness
 
@@ -192,6 +194,72 @@ assert "tfpriv" not in sys.modules
 print(loaded.serve(tf.ones([1, 3])).shape)
 """
     assert "(1, 1)" in small.run_script(script, tmp_path / "exported")
+
+
+def check_ledger_goes_along(folder, model):
+    """The ledger and its statement, at the delta of the budget, are in `assets/`."""
+    assert find_ledger(folder) == model.privacy.ledger
+    assert not (folder / "assets.extra").exists()
+    statement = json.loads((folder / "assets" / STATEMENT_NAME).read_text())
+    assert statement["delta"] == model.privacy.delta
+    assert b"/tmp" not in (folder / "saved_model.pb").read_bytes()  # where it came from
+
+
+@pytest.fixture(scope="module")
+def saved():
+    return trained()
+
+
+def test_tensorflow_saves_the_ledger(saved, tmp_path):
+    tf.saved_model.save(saved, tmp_path / "saved")
+    check_ledger_goes_along(tmp_path / "saved", saved)
+    x, loaded = small.data(4)[0], tf.saved_model.load(tmp_path / "saved")
+    (found,) = loaded.signatures["serving_default"](tf.constant(x)).values()
+    np.testing.assert_allclose(found, saved(x), rtol=1e-5)
+
+
+def test_an_archive_that_tracks_the_model_saves_the_ledger(saved, tmp_path):
+    archive = keras.export.ExportArchive()
+    archive.track(saved)
+    archive.add_endpoint("serve", saved.call, [tf.TensorSpec([None, 3])])
+    archive.write_out(tmp_path / "saved", verbose=False)
+    check_ledger_goes_along(tmp_path / "saved", saved)
+    x, loaded = small.data(4)[0], tf.saved_model.load(tmp_path / "saved")
+    np.testing.assert_allclose(loaded.serve(x), saved(x), rtol=1e-5)
+
+
+def test_a_private_part_of_a_saved_module_brings_the_ledger(saved, tmp_path):
+    around = keras.Sequential([keras.Input((3,)), saved])
+    tf.saved_model.save(around, tmp_path / "model")
+    module = tf.Module()
+    module.part = saved
+    tf.saved_model.save(module, tmp_path / "module")
+    for name in ("model", "module"):
+        check_ledger_goes_along(tmp_path / name, saved)
+
+
+def test_planted_saved_model_without_its_ledger_is_found(saved, tmp_path, monkeypatch):
+    monkeypatch.delattr(dp.PrivateModel, "_trackable_children")
+    tf.saved_model.save(saved, tmp_path / "saved")
+    with pytest.raises(LedgerError, match="There is no privacy_ledger"):
+        check_ledger_goes_along(tmp_path / "saved", saved)
+
+
+def test_an_export_has_one_ledger(saved, tmp_path):
+    saved.export(tmp_path / "exported", verbose=False)
+    assert not (tmp_path / "exported" / "assets" / exporting.LEDGER_NAME).exists()
+    tf.saved_model.save(saved, tmp_path / "saved")  # as before the export
+    check_ledger_goes_along(tmp_path / "saved", saved)
+
+
+def test_a_loaded_model_keeps_the_delta_and_accountant_of_its_budget(tmp_path):
+    model = small.private(small.sgd(noise_multiplier=9.0, budget=(3, 1e-3, "pld")))
+    model.fit(*small.data(8), verbose=0)
+    model.save(tmp_path / "m.keras")
+    loaded = keras.models.load_model(tmp_path / "m.keras", compile=False)
+    assert (loaded.privacy.delta, loaded.privacy.accountant) == (1e-3, "pld")
+    small.compiled(loaded)  # without a budget: the defaults
+    assert (loaded.privacy.delta, loaded.privacy.accountant) == (1e-5, "rdp")
 
 
 def export_files(target, *endings):
@@ -507,6 +575,7 @@ def test_weights_changed_after_training_cannot_be_saved_as_private(tmp_path):
     for save in (
         lambda: model.save(tmp_path / "m.keras"),
         lambda: model.export(tmp_path / "exported", verbose=False),
+        lambda: tf.saved_model.save(model, tmp_path / "saved"),
     ):
         with pytest.raises(LedgerError, match="does not speak"):
             save()

@@ -5,6 +5,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tfpriv.accounting import mechanisms, statement
 from tfpriv.accounting.calibration import calibrate_noise, steps_per_epoch
@@ -14,6 +15,10 @@ from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.mechanisms import PUBLIC_SIZE, Mechanism
 
 LEDGER_NAME = "privacy_ledger.json"
+_STATEMENT_NAME = "privacy_statement.json"
+_CONFIG = "config.json"  # of a `.keras` file
+_DELTA = 1e-5
+_FOLDERS = ("", "assets.extra", "assets")  # of a SavedModel
 _LARGEST_LEDGER = 64 * 2**20  # bytes; a member of an archive beyond it is no ledger
 
 
@@ -40,12 +45,16 @@ def add_parser(subparsers) -> None:
     show.add_argument(
         "file", type=Path, help="a ledger, or a .keras file or SavedModel with one"
     )
-    _add_claim(show)
+    _add_claim(show, None, "that of the model's statement, else 1e-5")
     show.set_defaults(handler=_show)
 
 
-def _add_claim(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--delta", type=float, default=1e-5, help="default: 1e-5")
+def _add_claim(
+    parser: argparse.ArgumentParser,
+    delta: float | None = _DELTA,
+    shown: str = f"{_DELTA:g}",
+) -> None:
+    parser.add_argument("--delta", type=float, default=delta, help=f"default: {shown}")
     parser.add_argument("--accountant", choices=ACCOUNTANTS, default="rdp")
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
@@ -161,8 +170,30 @@ def _noise(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     ledger = find_ledger(args.file)
-    print(ledger.statement(args.delta, args.format, args.accountant).rstrip("\n"))
+    delta = _stated_delta(args.file) if args.delta is None else args.delta
+    print(ledger.statement(delta, args.format, args.accountant).rstrip("\n"))
     return 0
+
+
+def _stated_delta(path: Path) -> float:
+    """The delta of the statement in a SavedModel or `.keras` file, or the default."""
+    try:
+        return float(json.loads(_statement_in(path))["delta"])
+    except Exception:  # a damaged statement must not hide a ledger that is whole
+        return _DELTA
+
+
+def _statement_in(path: Path) -> str:
+    """The JSON statement of a SavedModel or `.keras` file; some error without one."""
+    if path.is_dir():
+        files = [path / folder / _STATEMENT_NAME for folder in _FOLDERS]
+        return next(file for file in files if file.is_file()).read_text()
+    with zipfile.ZipFile(path) as archive:
+        if archive.getinfo(_CONFIG).file_size > _LARGEST_LEDGER:
+            raise LedgerError(f"{_CONFIG} is too large.")
+        config: dict[str, Any] = json.loads(archive.read(_CONFIG))
+    statement: str = config["config"]["privacy_statement"]
+    return statement
 
 
 def find_ledger(path: Path) -> Ledger:
@@ -181,9 +212,9 @@ def find_ledger(path: Path) -> Ledger:
         OSError: if it cannot be read.
     """
     if path.is_dir():
-        for folder in (path, path / "assets.extra", path / "assets"):
-            if (folder / LEDGER_NAME).is_file():
-                return Ledger.load(folder / LEDGER_NAME)
+        for folder in _FOLDERS:
+            if (path / folder / LEDGER_NAME).is_file():
+                return Ledger.load(path / folder / LEDGER_NAME)
         raise LedgerError(f"There is no {LEDGER_NAME} in the folder {path}.")
     if not zipfile.is_zipfile(path):
         return Ledger.load(path)

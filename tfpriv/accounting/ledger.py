@@ -47,6 +47,7 @@ class Ledger:
     def __init__(self) -> None:
         self._entries: dict[tuple[Mechanism, str, str], Entry] = {}
         self._not_for_release: list[str] = []
+        self._cautions: list[str] = []
         self._weights_digest: str | None = None
         self.begin_run()
 
@@ -72,6 +73,7 @@ class Ledger:
             {entry.key: entry.count for entry in self.entries}
             == {entry.key: entry.count for entry in other.entries}
             and set(self._not_for_release) == set(other._not_for_release)
+            and set(self._cautions) == set(other._cautions)
             and self._weights_digest == other._weights_digest
         )
 
@@ -221,6 +223,8 @@ class Ledger:
         self._entries = union._entries
         for reason in tuple(other._not_for_release):
             self.mark_not_for_release(reason)
+        for text in tuple(other._cautions):
+            self.caution(text)
         if self._weights_digest != other._weights_digest:
             self._weights_digest = None
         return self
@@ -235,6 +239,7 @@ class Ledger:
         copy = Ledger()
         copy._entries = dict(self._entries)
         copy._not_for_release = list(self._not_for_release)
+        copy._cautions = list(self._cautions)
         copy._weights_digest = self._weights_digest
         return copy
 
@@ -359,6 +364,27 @@ class Ledger:
         if reason not in self._not_for_release:
             self._not_for_release.append(reason)
 
+    def caution(self, text: str) -> None:
+        """Adds a sentence to the warnings of every later statement.
+
+        Epsilon does not change: a caution is about what the events do not cover, such
+        as a choice by exact figures. It is saved with the ledger and never removed.
+
+        Args:
+            text: one or more sentences.
+
+        Raises:
+            ValueError: if the text is empty, or not a string.
+        """
+        checks.text("text", text)
+        if text not in self._cautions:
+            self._cautions.append(text)
+
+    @property
+    def recorded_cautions(self) -> tuple[str, ...]:
+        """What `caution` added, in that order."""
+        return tuple(self._cautions)
+
     @property
     def not_for_release(self) -> tuple[str, ...]:
         """Why it must not be released; empty if it may."""
@@ -409,6 +435,7 @@ class Ledger:
             {
                 "entries": [entry.to_json() for entry in self.entries],
                 "not_for_release": list(self._not_for_release),
+                "cautions": list(self._cautions),
                 "weights_digest": self._weights_digest,
             },
         )
@@ -445,6 +472,8 @@ class Ledger:
                 ledger._add(entry)
             for reason in content["not_for_release"]:
                 ledger.mark_not_for_release(reason)
+            for text in content.get("cautions", ()):  # absent in older files
+                ledger.caution(text)
             if content["weights_digest"] is not None:
                 ledger.speak_for(content["weights_digest"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -18,6 +18,12 @@ NOT_COVERED = (
     "private batches",
     "validation data: must be public",
 )
+# No ledger can know of the others.
+SCOPE = (
+    "This statement is about the run recorded in this ledger only. Further runs on the "
+    "same data (repeated trainings, hyper-parameter searches, several runs of which "
+    "the best is kept) compose with it: their epsilons add up, and so do their deltas."
+)
 # Notes of what a claim assumes and covers: how the ones end, and one.
 AS_PUBLIC, COVERED = "treated as public", "epsilon covers private_loss, too"
 _FORMATS = ("text", "json")
@@ -86,10 +92,11 @@ def describe(
             for entry in ledger.entries
         ],
         "notes": list(dict.fromkeys([*assumed, *notes])),
-        "warnings": ledger.cautions(delta, bound),
+        "warnings": [*ledger.recorded_cautions, *ledger.cautions(delta, bound)],
         "releasable": ledger.releasable,
         "not_for_release": list(ledger.not_for_release),
         "not_covered": list(NOT_COVERED),
+        "scope": SCOPE,
         "weights_digest": ledger.weights_digest,
     }
 
@@ -125,13 +132,15 @@ def write(
 
 def _text(document: dict[str, Any]) -> str:
     if not document["steps"]:
-        return "Nothing private was recorded so far: epsilon = 0.\n"
+        nothing = "Nothing private was recorded so far: epsilon = 0."
+        return f"{nothing}\n{_wrapped(document['scope'])}\n"
     lines = [_headline(document)]
     if document["unit"] == "example":
         lines.append("An example is one item of the data, such as one row of an array.")
     if document["relation_in_words"]:
         lines.append(f"Compared are {document['relation_in_words']}.")
     lines += in_plain_words(document)
+    lines.append(document["scope"])
     lines += [f"WARNING: {warning}" for warning in document["warnings"]]
     lines += [f"NOT FOR RELEASE: {why}." for why in document["not_for_release"]]
     lines += [f"Not covered by epsilon: {what}." for what in document["not_covered"]]

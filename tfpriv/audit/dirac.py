@@ -18,6 +18,7 @@ import numpy as np
 
 from tfpriv import dp
 from tfpriv.accounting import Ledger
+from tfpriv.dp.callbacks import harmless
 
 CLIP = 0.5  # not 1: then it would not be seen where it is forgotten
 LENGTH = 10 * CLIP  # of a canary's gradient before it is clipped
@@ -60,6 +61,7 @@ class Observed:
     ledger: Ledger
 
 
+@harmless
 class _Weights(keras.callbacks.Callback):
     """Keeps the weights after each step."""
 

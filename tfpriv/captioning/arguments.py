@@ -107,10 +107,11 @@ def add_privacy(parser: argparse.ArgumentParser) -> None:
     add_delta(group)
 
 
-def add_delta(parser) -> None:
-    """The delta of every epsilon."""
+def add_delta(parser, default: float | None = DEFAULT_DELTA) -> None:
+    """The delta of every epsilon; without a default, that of the model's budget."""
+    shown = "that of the model's budget" if default is None else default
     parser.add_argument(
-        "--delta", type=float, default=DEFAULT_DELTA, help=f"default: {DEFAULT_DELTA}"
+        "--delta", type=float, default=default, help=f"default: {shown}"
     )
 
 

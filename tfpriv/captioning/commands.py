@@ -75,7 +75,7 @@ def _add_use(actions):
     parser = actions.add_parser("export", help="write a SavedModel: picture to caption")
     arguments.add_model_file(parser)
     arguments.add_output(parser)
-    arguments.add_delta(parser)
+    arguments.add_delta(parser, default=None)
     parser.set_defaults(handler=export)
 
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tfpriv.accounting import Ledger
+from tfpriv.captioning.arguments import DEFAULT_DELTA
 from tfpriv.captioning.decode import check_beams, search
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.vocabulary import END_ID, PAD_ID, START_ID
@@ -18,7 +19,7 @@ def export(
     path: str | Path,
     *,
     ledger: Ledger,
-    delta: float = 1e-5,
+    delta: float | None = None,
     beams: int = 1,
 ) -> None:
     """Writes a SavedModel; its ledger and statement lie in `assets.extra/`.
@@ -33,7 +34,8 @@ def export(
         model: `Captioner`.
         path: Folder to make; it must not exist or be empty.
         ledger: What the weights have cost.
-        delta: For the statement.
+        delta: For the statement; `None` takes `model.privacy.delta`, which is that of
+            the budget, and 1e-5 for a model without privacy.
         beams: 1 is greedy decoding.
 
     Raises:
@@ -42,6 +44,10 @@ def export(
     """
     check_new(path)
     check_beams(model, beams)
+    privacy = getattr(model, "privacy", None)
+    if delta is None:
+        delta = DEFAULT_DELTA if privacy is None else privacy.delta
+    accountant = "rdp" if privacy is None else privacy.accountant
     words = tf.constant(model.tokenizer.vocabulary)
 
     def serve(image):
@@ -60,7 +66,11 @@ def export(
     contents = tf.TensorSpec([], tf.string, name="contents")
     archive.add_endpoint("caption_file", caption_file, [contents])
     exporting.export(
-        lambda folder: archive.write_out(folder, verbose=False), ledger, delta, path
+        lambda folder: archive.write_out(folder, verbose=False),
+        ledger,
+        delta,
+        path,
+        accountant,
     )
 
 

@@ -49,6 +49,7 @@ def released(model: Captioner) -> Captioner:
     if hasattr(model, "privacy"):
         dp.make_private(copy, unit=UNIT)
         copy.privacy.adopt(model.privacy.ledger.copy())
+        copy.privacy.budget = model.privacy.budget  # the delta of statements
     return copy
 
 

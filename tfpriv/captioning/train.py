@@ -4,6 +4,7 @@ The privacy unit is the picture with all its captions: one example for the train
 """
 
 import dataclasses
+import math
 import time
 from typing import Any
 
@@ -220,6 +221,8 @@ def train(
     else:
         optimizer = keras.optimizers.Adam(_schedule(recipe, steps))
     model.compile(optimizer, loss=CaptionLoss())
+    if protection.clips and protection.epsilon is None:
+        model.privacy.budget = math.inf, protection.delta  # the delta of all figures
     start = time.monotonic()
     history = model.fit(
         examples.x,

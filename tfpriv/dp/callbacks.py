@@ -29,6 +29,7 @@ BACKUP_FILES = (  # of Keras, of `BackupAndRestore` below, and beside both
     JOURNAL_NAME,
 )
 NOT_COVERED = "not covered by epsilon"
+COVERED = ("epsilon", "private_loss")  # the entries of training logs that are
 
 
 class PrivacyLogger(keras.callbacks.Callback):
@@ -42,14 +43,17 @@ class PrivacyLogger(keras.callbacks.Callback):
         model: Private model.
         mechanism: What one step costs.
         budget: The optimizer's.
+        choosing: Class names of callbacks that can choose by exact figures.
     """
 
     SECONDS_BETWEEN_UPDATES = 1.0
     # PLD can take seconds: at most so much of the time goes into showing epsilon.
     SHARE_FOR_UPDATES = 0.05
 
-    def __init__(self, model, mechanism, budget):
+    def __init__(self, model, mechanism, budget, choosing=()):
         super().__init__()
+        self._exact = model._exact_figures
+        self._choosing = tuple(choosing)
         self._privacy = model.privacy
         self._private_loss = model._private_loss
         self._mechanism = mechanism
@@ -105,10 +109,7 @@ class PrivacyLogger(keras.callbacks.Callback):
             self._update()
         if logs is None:
             return
-        covered = ("epsilon", "private_loss")
-        self.not_covered = tuple(
-            k for k in logs if k not in covered and not k.startswith("val_")
-        )
+        self.not_covered = tuple(name for name in logs if name in self._exact)
         logs["epsilon"] = self._shown
 
     def on_train_end(self, logs=None):
@@ -120,10 +121,11 @@ class PrivacyLogger(keras.callbacks.Callback):
                 f"{in_words(self._budget)}."
             )
         if self.not_covered:
+            choices = [f"choices by {name}" for name in self._choosing]
             print(
                 f"epsilon = {rounded_up(self._shown)}{self._of_budget()} at delta = "
                 f"{self._privacy.delta:g}, for the weights; "
-                f"{', '.join(self.not_covered)}: {NOT_COVERED}."
+                f"{', '.join([*self.not_covered, *choices])}: {NOT_COVERED}."
             )
 
     def _place(self):
@@ -170,18 +172,32 @@ class PrivacyLogger(keras.callbacks.Callback):
 class TensorBoard(keras.callbacks.TensorBoard):
     """`keras.callbacks.TensorBoard` that labels what epsilon does not cover.
 
-    `epoch_epsilon` is among its scalars; a text beside them says that the others are
-    exact functions of private data.
+    `epoch_epsilon` is among the scalars of training. A text beside them lists those
+    that are exact functions of private data. A training metric whose name begins with
+    `val_`, which Keras would write among the scalars of validation, is written as
+    `epoch_train_val_...` among those of training.
     """
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
+        names = [f"epoch_{self._tag(name)}" for name in self.model._exact_figures]
+        listed = f" ({', '.join(names)})" if names else ""
         with self._train_writer.as_default():
             tf.summary.text(
                 "privacy",
-                f"Scalars other than epoch_epsilon and private_loss: {NOT_COVERED}.",
+                f"Scalars other than epoch_epsilon and private_loss{listed}: "
+                f"{NOT_COVERED}.",
                 step=0,
             )
+
+    def on_epoch_end(self, epoch, logs=None):
+        super().on_epoch_end(
+            epoch, {self._tag(name): value for name, value in (logs or {}).items()}
+        )
+
+    def _tag(self, name):
+        exact = name in self.model._exact_figures
+        return f"train_{name}" if exact and name.startswith("val_") else name
 
 
 class BackupAndRestore(keras.callbacks.BackupAndRestore):
@@ -236,3 +252,47 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
     def on_train_end(self, logs=None):
         if self.delete_checkpoint:
             remove_only(self.backup_dir, BACKUP_FILES)
+
+
+# Callbacks that choose nothing by exact figures. `fit` checks what those with a
+# `monitor` watch.
+_HARMLESS = {
+    BackupAndRestore,
+    PrivacyLogger,
+    TensorBoard,
+    keras.callbacks.BackupAndRestore,
+    keras.callbacks.CSVLogger,
+    keras.callbacks.Callback,
+    keras.callbacks.CallbackList,
+    keras.callbacks.EarlyStopping,
+    keras.callbacks.History,
+    keras.callbacks.LearningRateScheduler,
+    keras.callbacks.ModelCheckpoint,
+    keras.callbacks.OrbaxCheckpoint,
+    keras.callbacks.ProgbarLogger,
+    keras.callbacks.ReduceLROnPlateau,
+    keras.callbacks.RemoteMonitor,
+    keras.callbacks.SwapEMAWeights,
+    keras.callbacks.TensorBoard,
+}
+
+
+def harmless(callback_class):
+    """Class decorator: the callback chooses nothing by the figures that it is given."""
+    _HARMLESS.add(callback_class)
+    return callback_class
+
+
+def can_choose(callback):
+    """Whether a callback runs code that may choose by the figures of training.
+
+    Any does but those known to be harmless, and subclasses of these that override
+    nothing but `__init__`.
+    """
+    kinds = type(callback).__mro__
+    known = next((kind for kind in kinds if kind in _HARMLESS), None)
+    if known is None:
+        return True
+    added = [vars(kind) for kind in kinds if kind not in known.__mro__]
+    names = set(vars(callback)).union(*added)  # on an instance, as LambdaCallback does
+    return any(hasattr(known, n) and not n.startswith("__") for n in names)

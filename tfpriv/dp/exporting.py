@@ -6,6 +6,9 @@ import os
 import pathlib
 import shutil
 import tempfile
+import weakref
+
+import tensorflow as tf
 
 from tfpriv.files import check_new, moved_aside
 from tfpriv.models import file_errors
@@ -88,9 +91,7 @@ def export(export_to, ledger, delta, filepath, accountant="rdp"):
         if fresh.is_dir():
             extra = fresh / _EXTRA
             extra.mkdir(exist_ok=True)
-            ledger.save(extra / LEDGER_NAME)
-            statement = ledger.statement(delta, "json", accountant)
-            (extra / STATEMENT_NAME).write_text(statement)
+            _write(extra, ledger, delta, accountant)
             place = named / _EXTRA / LEDGER_NAME
         else:  # a format of one file, or of some: the ledger lies beside them
             place = named.with_name(f"{named.name}.{LEDGER_NAME}")
@@ -101,6 +102,45 @@ def export(export_to, ledger, delta, filepath, accountant="rdp"):
             for path in made:
                 path.replace(target.with_name(path.name))
     return place
+
+
+def _write(folder, ledger, delta, accountant):
+    """Writes a ledger and its statement; returns their paths."""
+    paths = folder / LEDGER_NAME, folder / STATEMENT_NAME
+    ledger.save(paths[0])
+    paths[1].write_text(ledger.statement(delta, "json", accountant))
+    return paths
+
+
+class LedgerAssets(tf.saved_model.experimental.TrackableResource):
+    """A ledger and its statement, which `tf.saved_model.save` writes into `assets/`.
+
+    A resource, because besides variables `keras.export.ExportArchive.track` saves only
+    the resources of a model. TensorFlow copies the files when it saves; they are
+    deleted with this object.
+
+    Args:
+        ledger: `Ledger` of the weights that are saved.
+        delta: Float for the statement.
+        accountant: Of the statement.
+    """
+
+    def __init__(self, ledger, delta, accountant):
+        super().__init__()
+        folder = pathlib.Path(tempfile.mkdtemp())
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        paths = _write(folder, ledger, delta, accountant)
+        self._files = {path.stem: tf.saved_model.Asset(path) for path in paths}
+
+    def _create_resource(self):
+        return tf.constant(0)  # there is nothing to create when it is loaded
+
+    def _initialize(self):
+        """Nothing to do, either."""
+
+    def _trackable_children(self, save_type="checkpoint", **kwargs):
+        children = super()._trackable_children(save_type, **kwargs)
+        return {**children, **self._files}
 
 
 def _replaceable(target, patterns):

@@ -1,5 +1,6 @@
 """From a sampler to what `fit` iterates: one element per step, or per replica."""
 
+import numpy as np
 import tensorflow as tf
 
 # Keys of an element; a dict with TICKET is how `train_step` knows a paid batch.
@@ -39,9 +40,10 @@ def make_dataset(sampler, pay, randomness, steps, strategy, failures):
                 yield element(_share(batch, replica, replicas), ticket, divisor)
 
     def build(_=None):
-        dataset = tf.data.Dataset.from_generator(
-            elements, output_signature=signature(sampler)
-        )
+        # `from_generator` would call Python when its iterator is deleted, which may be
+        # after the interpreter has ended.
+        dataset = tf.data.Dataset.range(steps * replicas)
+        dataset = dataset.map(_next_of(elements(), signature(sampler)))
         options = tf.data.Options()
         options.autotune.enabled = False
         options.deterministic = True
@@ -52,6 +54,26 @@ def make_dataset(sampler, pay, randomness, steps, strategy, failures):
     # The least buffer: a batch for every replica, and none of the next step.
     options = tf.distribute.InputOptions(experimental_per_replica_buffer_size=0)
     return strategy.distribute_datasets_from_function(build, options)
+
+
+def _next_of(elements, spec):
+    """A function for `Dataset.map` that returns the next of a generator's elements."""
+    parts = tf.nest.flatten(spec)
+
+    def draw():
+        values = tf.nest.flatten(next(elements))
+        dtypes = [part.dtype.as_numpy_dtype for part in parts]
+        return [np.asarray(v, d) for v, d in zip(values, dtypes, strict=True)]
+
+    def take(_):
+        drawn = tf.numpy_function(draw, [], [part.dtype for part in parts])
+        shaped = [
+            tf.ensure_shape(tensor, part.shape)
+            for tensor, part in zip(drawn, parts, strict=True)
+        ]
+        return tf.nest.pack_sequence_as(spec, shaped)
+
+    return take
 
 
 def _share(batch, replica, replicas):

@@ -24,6 +24,10 @@ _VALIDATION = (
     "private_metrics=True)`. If you have other data that is public, say so: "
     "`validation_data=dp.Public(x_val, y_val)`."
 )
+_EVALUATED = (
+    "During training `evaluate` was called on data that were not declared public by "
+    "`dp.Public`: choices by its figures are not covered by epsilon."
+)
 
 
 class Public:
@@ -59,14 +63,18 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     mechanism = mechanism_of(model, sampler)
     model.privacy.check(mechanism)
     model._prepare(sampler.element_spec())
+    _check_monitors(single, model._exact_figures)
+    choosing = _choosing(model, single)
     own_noise = model.optimizer.noise_multiplier
     failures: list[BaseException] = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(clean_after_failure(model, failures))
         stack.enter_context(model.privacy.training(_journal_path(single)))
         model.privacy.check(mechanism)  # again: a journal may have come in
-        watch = dp_callbacks.PrivacyLogger(model, mechanism, model.optimizer.budget)
+        budget = model.optimizer.budget
+        watch = dp_callbacks.PrivacyLogger(model, mechanism, budget, choosing)
         watch.refuse_spent_budget()
+        _caution(model, choosing)
         warn_of_large_delta(model.optimizer, mechanism, model.privacy.ledger)
         epochs_left = epochs - kwargs.get("initial_epoch", 0)
         dataset = feeding.make_dataset(
@@ -90,7 +98,9 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     return history
 
 
-def evaluate(keras_evaluate, x, y=None, verbose="auto", sample_weight=None, **kwargs):
+def evaluate(
+    model, keras_evaluate, x, y=None, verbose="auto", sample_weight=None, **kwargs
+):
     """See `PrivateModel.evaluate`."""
     public = isinstance(x, Public)
     if public:
@@ -106,7 +116,11 @@ def evaluate(keras_evaluate, x, y=None, verbose="auto", sample_weight=None, **kw
         x=x, y=y, verbose=verbose, sample_weight=sample_weight, **kwargs
     )
     of_fit = kwargs.get("_use_cached_eval_dataset")  # on data declared public there
-    if verbose and not (public or of_fit):
+    if public or of_fit:
+        return figures
+    if model.privacy.in_training:  # called by a callback
+        model.privacy.ledger.caution(_EVALUATED)
+    if verbose:
         print(
             "Figures of evaluate are exact functions of its data: "
             f"{dp_callbacks.NOT_COVERED}. If these data are public, "
@@ -336,39 +350,92 @@ def _check_callbacks(model, callbacks, validated):
                 "cover, and is not needed: an example whose gradient is not finite "
                 "contributes nothing. Look for such examples before training."
             )
-        if isinstance(callback, keras.callbacks.ModelCheckpoint):
-            chooses = callback.save_best_only
-        else:
-            chooses = getattr(callback, "monitor", None) is not None
-        if chooses:
+        if _monitors(callback):
             _check_monitor(model, callback, validated)
 
 
+def _monitors(callback):
+    """Whether a callback acts on what it monitors: a checkpoint may keep all."""
+    watches = getattr(callback, "monitor", None) is not None
+    return watches and getattr(callback, "save_best_only", True)
+
+
 def _check_monitor(model, callback, validated):
-    """What it watches is covered or public, and there before an epoch has cost any."""
-    monitor = str(callback.monitor)
-    name = f"{type(callback).__name__}(monitor={callback.monitor!r})"
-    if not monitor.startswith(("val_", "private_", "epsilon")):
+    """Raises `ValueError` unless the monitored figure is covered or of validation."""
+    monitor, name = str(callback.monitor), _described(callback)
+    of_validation = monitor.startswith("val_")
+    if monitor not in dp_callbacks.COVERED and not of_validation:
         raise ValueError(
             "A callback that acts on the training loss or metrics makes a choice that "
             "epsilon does not cover. Monitor 'val_...' of public validation data, or "
             "'private_loss' with mode='min' (`make_private(model, "
             f"private_metrics=True)`). Received: {name}"
         )
-    if monitor.startswith("val_") and not validated:
+    if of_validation and not validated:
         warn(
-            f"{name} watches what only `validation_data=dp.Public(x_val, y_val)` or a "
-            "callback of your own can show, and there is no validation data."
+            f"{name} monitors a figure that `validation_data=dp.Public(x_val, y_val)` "
+            "or another callback must provide. Received: no validation data"
         )
-    if monitor.startswith("private_") and not model._private_options["private_metrics"]:
+    if monitor == "private_loss" and not model._private_options["private_metrics"]:
         raise ValueError(
-            "There is no private loss to watch. Ask for it by `make_private(model, "
+            "There is no private loss to monitor. Ask for it by `make_private(model, "
             f"private_metrics=True)`. Received: {name}"
         )
-    if not monitor.startswith("val_") and getattr(callback, "mode", "min") == "auto":
+    if not of_validation and getattr(callback, "mode", "min") == "auto":
         raise ValueError(
-            "Keras cannot tell whether this is to fall or to rise. Say mode='min'. "
+            "Keras cannot tell whether to minimise or maximise this figure. Expected "
+            "mode='min'. "
             f"Received: {name}"
+        )
+
+
+def _check_monitors(callbacks, exact):
+    """Raises `ValueError` for a training metric that is named like one of validation.
+
+    Args:
+        callbacks: List of callbacks.
+        exact: Names of the training figures.
+    """
+    for callback in filter(_monitors, callbacks):
+        if str(callback.monitor) in exact:
+            raise ValueError(
+                f"The monitored figure {callback.monitor!r} is computed on private "
+                "batches too: a metric, or a metric of an output, has this name. "
+                "Expected a figure of public validation data alone: rename the metric "
+                f"or the output. Received: {_described(callback)}"
+            )
+
+
+def _described(callback):
+    return f"{type(callback).__name__}(monitor={callback.monitor!r})"
+
+
+def _choosing(model, callbacks):
+    """Class names of callbacks that may choose by exact figures; warns of them."""
+    if not model._exact_figures:
+        return []
+    found = filter(dp_callbacks.can_choose, callbacks)
+    names = sorted({type(callback).__name__ for callback in found})
+    if names:
+        warn(
+            f"{', '.join(names)} can read exact training figures "
+            f"({', '.join(model._exact_figures)}). Choices by them (when to stop, "
+            "which weights to keep, a learning rate) are not covered by epsilon, and "
+            "the ledger and its statement say so. To choose by public figures, use "
+            "Keras' `EarlyStopping`, `ReduceLROnPlateau` or `ModelCheckpoint` with "
+            "`validation_data=dp.Public(x_val, y_val)` and monitor='val_...'. With "
+            "`make_private(model, private_metrics=True)` callbacks are given "
+            "`private_loss`, which epsilon covers, and no exact figures."
+        )
+    return names
+
+
+def _caution(model, choosing):
+    for name in choosing:
+        model.privacy.ledger.caution(
+            f"A callback of class {name} could read exact training figures "
+            f"({', '.join(model._exact_figures)}): choices made by it, such as when to "
+            "stop or which weights to keep, are not covered by epsilon."
         )
 
 
@@ -408,7 +475,14 @@ def clean_after_failure(model, failures=()):
 
 
 def build_metrics(model, spec):
-    """Creates metric variables eagerly, from made-up data."""
+    """Creates metric variables eagerly, from made-up data.
+
+    Returns:
+        Names of what training shows: tuple of strings.
+
+    Raises:
+        ValueError: If one of them is the name of a figure that epsilon covers.
+    """
     two = {
         name: tf.nest.map_structure(
             lambda s: tf.ones([2] + [d or 4 for d in s.shape], s.dtype), part
@@ -416,8 +490,19 @@ def build_metrics(model, spec):
         for name, part in spec.items()
     }
     y_pred = keras_internals.call_model(model, two["x"], training=False)
+    compiled = keras_internals.compiled_loss(model)
+    if compiled is not None and not compiled.built:
+        compiled.build(two.get("y"), y_pred)  # the losses of single outputs are metrics
     _update_keras_metrics(model, two, y_pred)
+    names = tuple(model.get_metrics_result())
     model.reset_metrics()
+    if taken := sorted({*dp_callbacks.COVERED} & {*names}):
+        raise ValueError(
+            f"The logs of private training have entries {dp_callbacks.COVERED}, which "
+            "epsilon covers. Expected other names for metrics (and for outputs, whose "
+            f"names begin those of their losses). Received: {taken}"
+        )
+    return names
 
 
 def update_metrics(model, chunk, y_pred):

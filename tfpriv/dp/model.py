@@ -20,6 +20,7 @@ from tfpriv.dp import (
     private_loss,
     validate,
 )
+from tfpriv.dp.budget import checked
 from tfpriv.dp.clipping import tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks, units_present
 from tfpriv.dp.clipping.rounding import inner_bound
@@ -132,6 +133,8 @@ class PrivateModel:
     _private_plan: Any = None
     _private_spec: Any = None
     _private_loss: Any = None
+    _exact_figures: tuple[str, ...] = ()  # what training shows of private batches
+    _exports = False  # whether `export` is writing the ledger beside a SavedModel
     _is_loading = False  # by its own `load_weights`
 
     @property
@@ -212,6 +215,7 @@ class PrivateModel:
         self._private_plan = None
         self._private_spec = None
         self._private_loss = None
+        self._exact_figures = ()
 
     def _prepare(self, spec):
         """Probes the model for data of this shape, once per `compile`."""
@@ -233,11 +237,13 @@ class PrivateModel:
             self.distribute_strategy,
         )
         with self.distribute_strategy.scope():
-            fitting.build_metrics(self, spec)
+            names = fitting.build_metrics(self, spec)
             # Past Keras' tracking: it is no metric of `evaluate`.
             vars(self)["_private_loss"] = private_loss.metric(self)
             if not self.optimizer.built:
                 self.optimizer.build(self.trainable_variables)
+        private = self._private_options["private_metrics"]
+        self._exact_figures = () if private else names
         self.train_function = None
         self._private_problem, self._private_plan = problem, plan
         self._private_spec = self._key_of(spec)  # the weights may be new
@@ -295,6 +301,7 @@ class PrivateModel:
         a line says that epsilon does not cover the figures.
         """
         return fitting.evaluate(
+            self,
             super().evaluate,
             x,
             y,
@@ -366,6 +373,7 @@ class PrivateModel:
         return {
             "model": self._plain_config(),
             "privacy": self._private_options,
+            "privacy_budget": self.privacy.budget and list(self.privacy.budget),
             "trained_before": lineage.was_trained(self),
             "privacy_statement": self.privacy.statement(
                 format="json", accountant="rdp"
@@ -388,6 +396,7 @@ class PrivateModel:
             config["model"], custom_objects=custom_objects
         )
         make_private(model, **config["privacy"])
+        model.privacy.budget = checked(config.get("privacy_budget"))
         if config.get("trained_before"):
             lineage.remember_training(model)
         statement = json.loads(config["privacy_statement"])
@@ -474,6 +483,22 @@ class PrivateModel:
         """As in Keras, to a `.keras` file, which is replaced whole or not at all."""
         exporting.save(super().save, filepath, overwrite, **kwargs)
 
+    def _trackable_children(self, save_type="checkpoint", **kwargs):
+        """As in Keras; a SavedModel that `export` does not write gets the ledger too.
+
+        That is one of `tf.saved_model.save`, or of an `ExportArchive` that tracks the
+        model.
+        """
+        children = super()._trackable_children(save_type, **kwargs)
+        if save_type == "savedmodel" and not self._exports:
+            self.privacy.check_weights()
+            children["privacy_ledger"] = exporting.LedgerAssets(
+                self.privacy.ledger_to_save(),
+                self.privacy.delta,
+                self.privacy.accountant,
+            )
+        return children
+
     def __reduce__(self):
         """As in Keras, but for the class, which has no name to be imported by."""
         state = super().__reduce__()[1]
@@ -498,9 +523,10 @@ class PrivateModel:
             input_signature=input_signature,
             **kwargs,
         )
-        place = exporting.export(
-            export_to, ledger, self.privacy.delta, filepath, self.privacy.accountant
-        )
+        with keras_internals.instead_of(self, "_exports", True):
+            place = exporting.export(
+                export_to, ledger, self.privacy.delta, filepath, self.privacy.accountant
+            )
         if verbose is None or verbose:
             print(f"Exported to {filepath}; its privacy ledger is {place}")
 

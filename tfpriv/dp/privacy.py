@@ -116,6 +116,11 @@ class Privacy:
         return self._ledger
 
     @property
+    def in_training(self):
+        """Whether `fit`, `fit_on_workers` or `train_on_batch` is running."""
+        return self._in_training
+
+    @property
     def delta(self):
         """The delta used where none is given.
 

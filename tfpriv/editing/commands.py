@@ -229,7 +229,7 @@ def privatize(options: argparse.Namespace) -> int:
     )
     if report.done or report.there:
         ledger = Ledger.load(options.output / jobs.LEDGER)
-        delta = max(options.delta, 1e-6)
+        delta = options.delta or 1e-6  # Laplace noise needs none, its sum does
         print(ledger.statement(delta, accountant="pld").rstrip("\n"))
         pages.release(options.output / PAGE, mechanism, ledger, delta)
     return _say(report, "Faces released", options.output)

@@ -147,6 +147,7 @@ def _strength(said, claims) -> list[str]:
         f"{claim} Delta aside, nothing that comes out is more than {_times(epsilon)} "
         "times as likely on the one data set as on the other.",
         *in_plain_words(said),
+        said["scope"],
         *(f"Mind: {warned}" for warned in said["warnings"]),
     ]
 
