@@ -10,11 +10,18 @@ import tensorflow as tf
 
 from tfpriv.accounting.statement import AS_PUBLIC, COVERED
 from tfpriv.dp import callbacks as dp_callbacks
-from tfpriv.dp import feeding, keras_internals, lineage, private_loss, validate
+from tfpriv.dp import (
+    feeding,
+    keras_internals,
+    lineage,
+    preprocessing,
+    private_loss,
+    validate,
+)
 from tfpriv.dp.budget import warn_of_large_delta
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
-from tfpriv.dp.sources import as_source
+from tfpriv.dp.sources import as_arrays, as_source, is_column
 from tfpriv.files import check_holds_only
 from tfpriv.warning import warn
 
@@ -42,7 +49,9 @@ class Public:
 
     def __init__(self, x, y=None, sample_weight=None):
         parts = (x, y) if sample_weight is None else (x, y, sample_weight)
-        self.data = x if y is None and sample_weight is None else parts
+        if y is None and sample_weight is None:
+            parts = (x,) if is_column(x) else x
+        self.data = parts
 
 
 def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
@@ -53,12 +62,16 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     _check_steps_per_execution(model.steps_per_execution)  # it may be set at any time
     _check_fit_arguments(kwargs)
     sampler = _sampler_for(model, x, y, batch_size, kwargs)
+    sampler = preprocessing.sampler_for(model, sampler)
     check_units(model, sampler)
     callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
     validation_data = _public(kwargs.pop("validation_data", None))
     single = list(_one_by_one(callbacks))
     _check_callbacks(model, single, validated=validation_data is not None)
     _warn_if_trained_on(validation_data, sampler)
+    validation_data = preprocessing.validation_data_for(
+        model, validation_data, kwargs.get("validation_batch_size") or batch_size
+    )
     warn_of_small_batches(model.optimizer.planned_batches, sampler)
     mechanism = mechanism_of(model, sampler)
     model.privacy.check(mechanism)
@@ -288,14 +301,7 @@ def _sampler_for(model, x, y, batch_size, kwargs):
                 f"A sampler brings {twice} itself; give them to the sampler."
             )
         return x
-    ready_made = (tf.data.Dataset, keras.utils.PyDataset)
-    if isinstance(x, ready_made) or hasattr(x, "__next__"):
-        raise ValueError(
-            "`fit` cannot sample from batches that are already made. For Poisson "
-            "batches pass arrays or `dp.PoissonSampler(...)`; for a pipeline as it "
-            "comes, `dp.Stream(dataset, max_occurrences=1)`. "
-            f"Received: x of type {type(x).__name__}"
-        )
+    _check_arrays(x)
     if class_weight is not None:
         if sample_weight is not None:
             raise ValueError(
@@ -308,11 +314,51 @@ def _sampler_for(model, x, y, batch_size, kwargs):
     return PoissonSampler(data, batch_size, steps_per_epoch=steps_per_epoch)
 
 
+def _check_arrays(x):
+    """Raises `ValueError` for data that `fit` cannot draw examples from."""
+    if isinstance(x, tf.data.Dataset):
+        advice = (
+            "For a pipeline as it comes pass `dp.Stream(dataset, max_occurrences=1)`; "
+            "a data set of single examples needs `dataset.batch(n)` there."
+        )
+    elif isinstance(x, keras.utils.PyDataset):
+        advice = (
+            "A data set with batches of one example is sampled by "
+            "`dp.PoissonSampler(dataset, batch_size)`."
+        )
+    elif keras.tree.is_nested(x) or hasattr(x, "shape") or hasattr(x, "__array__"):
+        return
+    elif hasattr(x, "__getitem__") and hasattr(x, "__len__"):
+        advice = (
+            "Data with items is sampled by `dp.PoissonSampler(data, batch_size, "
+            "load=...)`, where `load` makes `(x, y)` of an item."
+        )
+    elif hasattr(x, "__iter__"):
+        advice = (
+            "For batches as they come pass `dp.Stream(tf.data.Dataset.from_generator("
+            "...), max_occurrences=1)`; a `torch` loader has its examples in "
+            "`loader.dataset`, for `dp.PoissonSampler`."
+        )
+    else:
+        return
+    raise ValueError(
+        "`fit` draws the examples of each batch itself, at random, and needs access to "
+        "each of them, as in arrays. It cannot sample from batches that are already "
+        f"made. {advice} Received: x of type {type(x).__name__}"
+    )
+
+
 def weights_of_classes(model, y, class_weight):
     """The weight of each example by its class; warns where clipping undoes them.
 
     Class weights are public numbers, chosen by the user.
     """
+    y = as_arrays(y)
+    if y is None or keras.tree.is_nested(y):
+        raise ValueError(
+            "`class_weight` is only supported for models with a single output. Use "
+            f"`sample_weight`. Received: y of type {type(y).__name__}"
+        )
     automatic = model.optimizer.clipping.name == "automatic"
     if automatic or max(class_weight.values(), default=0) > 1:
         warn(

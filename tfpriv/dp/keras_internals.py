@@ -1,4 +1,4 @@
-"""Every private name of Keras that `tfpriv.dp` leans on, in one place.
+"""Every private name of Keras and KerasHub that `tfpriv.dp` leans on, in one place.
 
 `tests/dp/test_keras_internals.py` fails when a Keras release moves one of them.
 """
@@ -15,9 +15,22 @@ from keras.src.losses import loss as loss_module
 from keras.src.models import cloning
 from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.trainers.data_adapters import data_adapter_utils
+from keras_hub.src.utils.pipeline_model import PipelineModel
 
 unpack_x_y_sample_weight = data_adapter_utils.unpack_x_y_sample_weight
 class_weight_to_sample_weights = data_adapter_utils.class_weight_to_sample_weights
+
+
+def past_preprocessing(model, parent):
+    """Where a model's `fit` and `train_on_batch` are Keras' own.
+
+    Those of KerasHub's tasks preprocess what they are given, and read ahead.
+
+    Args:
+        model: Keras model.
+        parent: `super()` in a method of the model.
+    """
+    return super(PipelineModel, model) if isinstance(model, PipelineModel) else parent
 
 
 def flatten_layers(model):

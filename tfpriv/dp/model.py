@@ -17,6 +17,7 @@ from tfpriv.dp import (
     fitting,
     keras_internals,
     lineage,
+    preprocessing,
     private_loss,
     validate,
 )
@@ -174,15 +175,19 @@ class PrivateModel:
                 has no meaning that keeps the guarantee.
         """
         del auto_scale_loss
+        # A KerasHub task has defaults of its own for what is not given.
+        given = {
+            "loss": loss,
+            "loss_weights": loss_weights,
+            "metrics": metrics,
+            "weighted_metrics": weighted_metrics,
+        }
+        kwargs |= {name: value for name, value in given.items() if value is not None}
         optimizer = keras.optimizers.get(optimizer)
         fitting.check_compile(self, optimizer, steps_per_execution, jit_compile)
         validate.check_layers(self)
         super().compile(
             optimizer=optimizer,
-            loss=loss,
-            loss_weights=loss_weights,
-            metrics=metrics,
-            weighted_metrics=weighted_metrics,
             run_eagerly=run_eagerly,
             steps_per_execution=1,
             jit_compile=False,
@@ -284,7 +289,8 @@ class PrivateModel:
                 budget is spent already.
         """
         self._warn_if_moved()
-        return fitting.fit(self, super().fit, x, y, batch_size, epochs, **kwargs)
+        keras_fit = keras_internals.past_preprocessing(self, super()).fit
+        return fitting.fit(self, keras_fit, x, y, batch_size, epochs, **kwargs)
 
     def evaluate(
         self,
@@ -322,7 +328,8 @@ class PrivateModel:
         self._warn_if_moved()
         if class_weight is not None:
             sample_weight = fitting.weights_of_classes(self, y, class_weight)
-        batch = clipping.as_batch(x, y, sample_weight)
+        parts = preprocessing.batch_for(self, x, y, sample_weight)
+        batch = clipping.as_batch(*parts)
         self._prepare(clipping.spec_of(batch))
         with fitting.clean_after_failure(self), self.privacy.training(single=True):
             ticket = self.privacy.pay_own_batch(
@@ -331,7 +338,8 @@ class PrivateModel:
                 self.optimizer.budget,
             )
             fed = feeding.own_batch(batch, ticket)
-            return super().train_on_batch(fed, return_dict=return_dict)
+            keras_step = keras_internals.past_preprocessing(self, super())
+            return keras_step.train_on_batch(fed, return_dict=return_dict)
 
     def train_step(self, data):
         """One step of DP-SGD on a logical batch: clip, sum, add noise, update."""

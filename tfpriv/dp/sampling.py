@@ -8,9 +8,14 @@ import tensorflow as tf
 
 from tfpriv.accounting import calibration, mechanisms
 from tfpriv.dp import tensorflow_internals
+from tfpriv.dp.preprocessing import PreprocessedSource
 from tfpriv.dp.sources import as_source, name_parts
 
 SIZE_FROM_DATA = "data set size treated as public"
+_LISTS = (
+    "A list is taken as a list of examples; for several inputs pass a tuple that holds "
+    "them, `([x1, x2], y)` or `([x1, x2],)`. "
+)
 
 
 class Sampler(abc.ABC):
@@ -39,6 +44,10 @@ class Sampler(abc.ABC):
     def element_spec(self):
         """Dict of nested `tf.TensorSpec` of one example, without batch axis."""
 
+    @abc.abstractmethod
+    def preprocess_by(self, rows):
+        """Applies a function to what is drawn; see `tfpriv.dp.preprocessing`."""
+
     def arrays(self):
         """Nested arrays in memory that it draws from; empty where there are none."""
         return {}
@@ -47,9 +56,11 @@ class Sampler(abc.ABC):
 class _RandomAccessSampler(Sampler):
     def __init__(self, data, batch_size, steps_per_epoch, population, load):
         self.source = as_source(data, load)
-        self._set_size(len(self.source), batch_size, steps_per_epoch, population)
+        hint = _LISTS if isinstance(data, list) else ""
+        found = len(self.source)
+        self._set_size(found, batch_size, steps_per_epoch, population, hint)
 
-    def _set_size(self, found, batch_size, steps_per_epoch, population):
+    def _set_size(self, found, batch_size, steps_per_epoch, population, hint=""):
         if found < 1:
             raise ValueError("Expected at least one example. Received: empty data")
         self._notes = () if population is not None else (SIZE_FROM_DATA,)
@@ -58,7 +69,7 @@ class _RandomAccessSampler(Sampler):
         if not 0 < batch_size <= self._population:
             raise ValueError(
                 "`batch_size` must be positive and at most the number of units. "
-                f"Received: batch_size={batch_size} for {self._population} units"
+                f"{hint}Received: batch_size={batch_size} for {self._population} units"
             )
         self._divisor = float(batch_size)
         self.steps_per_epoch = int(
@@ -84,6 +95,9 @@ class _RandomAccessSampler(Sampler):
 
     def arrays(self):
         return self.source.arrays()
+
+    def preprocess_by(self, rows):
+        self.source = PreprocessedSource(self.source, rows)
 
     @abc.abstractmethod
     def _draw(self, randomness):
@@ -242,6 +256,7 @@ class Stream(Sampler):
                 "appear in one batch: `Stream(dataset, max_occurrences=1)`. "
                 f"Received: max_occurrences={max_occurrences}"
             )
+        _check_dense(dataset)
         _check_batched(dataset)
         self.dataset = dataset
         self._max_occurrences = max_occurrences
@@ -271,6 +286,20 @@ class Stream(Sampler):
             name_parts(self.dataset.element_spec),
         )
 
+    def preprocess_by(self, rows):
+        self.dataset = rows.over(self.dataset)
+
+
+def _check_dense(dataset):
+    leaves = tf.nest.flatten(name_parts(dataset.element_spec))
+    kinds = {type(leaf).__name__ for leaf in leaves}
+    if kinds - {"TensorSpec"}:
+        raise ValueError(
+            "Examples must be dense and of one shape. Convert the batches: `dataset."
+            "map(lambda x, y: (x.to_tensor(shape=...), y))`, or `tf.sparse.to_dense`. "
+            f"Received: elements of {sorted(kinds)}"
+        )
+
 
 def _check_batched(dataset):
     """Raises `ValueError` unless every first axis is that of a batch.
@@ -278,7 +307,7 @@ def _check_batched(dataset):
     One of unknown length is taken for it; one of a fixed length may as well be an
     example's, unless the data set was seen to be batched.
     """
-    leaves = tf.nest.flatten(dataset.element_spec)
+    leaves = tf.nest.flatten(name_parts(dataset.element_spec))
     lengths = {s.shape[0] if s.shape.rank else "no axis" for s in leaves}
     fixed = lengths - {None}
     if len(fixed) > 1 or "no axis" in fixed:

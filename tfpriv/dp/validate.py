@@ -119,17 +119,28 @@ def _has_constants(layer):
 
 
 def check_numbers(spec):
-    """Raises `ValueError` for data of texts.
+    """Raises `ValueError` for inputs, labels or weights that are strings.
 
     Args:
         spec: Dict of nested `tf.TensorSpec` of one example.
     """
-    if any(s.dtype == tf.string for s in tf.nest.flatten(spec)):
-        raise ValueError(
-            "Private training takes numbers. Turn texts into tokens before, with a "
-            "vocabulary that is public (`TextVectorization` called on the data), and "
-            "leave that layer out of the model. Received: data of dtype string"
-        )
+    for name, part in spec.items():
+        if any(s.dtype == tf.string for s in tf.nest.flatten(part)):
+            advice = _LABELS if name == "y" else _TEXTS
+            raise ValueError(f"{advice} Received: {name} of dtype string")
+
+
+_TEXTS = (
+    "Private training takes numbers. Turn texts into tokens before, with a vocabulary "
+    "that is public (`TextVectorization` called on the data), and leave that layer out "
+    "of the model; a KerasHub task does so by its `preprocessor`."
+)
+_LABELS = (
+    "Labels must be numbers. Give each class the number of its name in a public list: "
+    "`keras.layers.StringLookup(vocabulary=class_names, num_oov_indices=0)(y)`. Where "
+    "it is public which classes occur, `class_names, y = np.unique(y, "
+    "return_inverse=True)` finds the names in the data."
+)
 
 
 def check_no_state_updates(model, traced):

@@ -93,8 +93,7 @@ def deformable_conv2d(
             groups=groups,
             num_threads=tf.config.threading.get_intra_op_parallelism_threads(),
         )
-    outputs.set_shape(shape)
-    return tf.cast(outputs, dtype)
+    return tf.cast(tf.ensure_shape(outputs, shape), dtype)
 
 
 @tf.RegisterGradient("TfprivDeformableConv2D")
@@ -188,8 +187,8 @@ def keyed_offsets(
             after=[after for _, after in zeros],
             num_threads=tf.config.threading.get_intra_op_parallelism_threads(),
         )
-    offsets.set_shape([source.shape[0], *output, 2 * kernel[0] * kernel[1]])
-    return offsets
+    shape = [source.shape[0], *output, 2 * kernel[0] * kernel[1]]
+    return tf.ensure_shape(offsets, shape)
 
 
 def _padding(inputs: tf.Tensor, filters: tf.Tensor, steps: Steps) -> tf.Tensor:

@@ -83,8 +83,8 @@ def keyed_conv2d(
         outputs = _native_conv2d(
             native, inputs, filters, source, target, bias, geometry
         )
-    outputs.set_shape([*_output_shape(inputs, geometry), filters.shape[-1]])
-    return tf.cast(outputs, dtype)
+    shape = [*_output_shape(inputs, geometry), filters.shape[-1]]
+    return tf.cast(tf.ensure_shape(outputs, shape), dtype)
 
 
 def keyed_max_pool2d(
@@ -161,8 +161,8 @@ def _pool(inputs, source, target, pool_size, strides, padding, *, average):
         outputs = keyed_twin.pool2d(inputs, source, target, geometry, average)
     else:
         outputs = _native_pool2d(native, inputs, source, target, geometry, average)
-    outputs.set_shape([*_output_shape(inputs, geometry), inputs.shape[-1]])
-    return tf.cast(outputs, dtype)
+    shape = [*_output_shape(inputs, geometry), inputs.shape[-1]]
+    return tf.cast(tf.ensure_shape(outputs, shape), dtype)
 
 
 def _native_conv2d(native, inputs, filters, source, target, bias, geometry):
@@ -171,23 +171,25 @@ def _native_conv2d(native, inputs, filters, source, target, bias, geometry):
     @tf.custom_gradient
     def convolve(inputs, filters, bias):
         def gradients(upstream):
+            of_inputs = native.tfpriv_keyed_conv2d_input_gradient(
+                gradients=upstream,
+                filters=filters,
+                source=source,
+                target=target,
+                input_size=inputs.shape[1:3].as_list(),
+                **window,
+            )
+            of_filters = native.tfpriv_keyed_conv2d_filter_gradient(
+                inputs=inputs,
+                gradients=upstream,
+                source=source,
+                target=target,
+                kernel_size=geometry.kernel_size,
+                **window,
+            )
             return (
-                native.tfpriv_keyed_conv2d_input_gradient(
-                    gradients=upstream,
-                    filters=filters,
-                    source=source,
-                    target=target,
-                    input_size=inputs.shape[1:3].as_list(),
-                    **window,
-                ),
-                native.tfpriv_keyed_conv2d_filter_gradient(
-                    inputs=inputs,
-                    gradients=upstream,
-                    source=source,
-                    target=target,
-                    kernel_size=geometry.kernel_size,
-                    **window,
-                ),
+                tf.ensure_shape(of_inputs, inputs.shape),
+                tf.ensure_shape(of_filters, filters.shape),
                 tf.reduce_sum(upstream, [0, 1, 2]),
             )
 
@@ -212,13 +214,14 @@ def _native_pool2d(native, inputs, source, target, geometry, average):
     @tf.custom_gradient
     def pool(inputs):
         def gradient(upstream):
-            return native.tfpriv_keyed_pool2d_gradient(
+            of_inputs = native.tfpriv_keyed_pool2d_gradient(
                 inputs=inputs,
                 gradients=upstream,
                 source=source,
                 target=target,
                 **window,
             )
+            return tf.ensure_shape(of_inputs, inputs.shape)
 
         outputs = native.tfpriv_keyed_pool2d(
             inputs=inputs, source=source, target=target, **window

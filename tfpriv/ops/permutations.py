@@ -50,8 +50,7 @@ def permutations(key: Any, nonces: Any, size: Any) -> tf.Tensor:
                 size=size,
                 num_threads=tf.config.threading.get_intra_op_parallelism_threads(),
             )
-    result.set_shape([nonces.shape[0], tf.get_static_value(size)])
-    return result
+    return tf.ensure_shape(result, [nonces.shape[0], tf.get_static_value(size)])
 
 
 def _checked_bytes(name, value, shape):
@@ -97,9 +96,7 @@ def invert_permutations(permutations: Any) -> tf.Tensor:
     first = tf.range(shape[0])[:, None] * shape[1]
     together = tf.reshape(tf.cast(permutations, tf.int64) + first, (-1,))
     inverse = tf.reshape(tf.math.invert_permutation(together), shape) - first
-    inverse = tf.cast(inverse, tf.int32)
-    inverse.set_shape(permutations.shape)
-    return inverse
+    return tf.ensure_shape(tf.cast(inverse, tf.int32), permutations.shape)
 
 
 def permute(x: Any, permutations: Any) -> tf.Tensor:

@@ -9,6 +9,7 @@ from tfpriv.dp.clipping.microbatches import sum_over_chunks
 from tfpriv.dp.clipping.probe import probe
 from tfpriv.dp.clipping.problem import Problem, sum_dtype
 from tfpriv.dp.clipping.rounding import inner_bound
+from tfpriv.dp.sources import as_tensors
 
 # Where a model keeps what `clipped_gradients` prepared for it, and how many of these.
 _PREPARED = "_tfpriv_clipped_gradients"
@@ -108,11 +109,7 @@ def _fixed_style(clipping):
 def as_batch(x, y=None, sample_weight=None):
     """The dict of tensors that engines take, without the absent entries."""
     parts = {"x": x, "y": y, "sample_weight": sample_weight}
-    return {
-        name: tf.nest.map_structure(tf.convert_to_tensor, part)
-        for name, part in parts.items()
-        if part is not None
-    }
+    return {name: as_tensors(part) for name, part in parts.items() if part is not None}
 
 
 def spec_of(batch):

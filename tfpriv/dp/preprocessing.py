@@ -1,0 +1,191 @@
+"""The preprocessor of a KerasHub task, applied to one example at a time.
+
+KerasHub's own `fit` maps it over batches that are read ahead. Here an example goes
+through it alone, when it is drawn: no other example has an effect on its row, and one
+example stays one row.
+"""
+
+import copy
+import re
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpriv.dp import keras_internals
+from tfpriv.dp.sources import ArraySource, as_arrays, check_dense, name_parts
+
+_ROWS = "_tfpriv_preprocessed_rows"  # where a model keeps what was traced
+_DRAWS = re.compile("Random|Multinomial|CandidateSampler|Truncated|NonDeterministic")
+
+
+def function_of(model):
+    """What a KerasHub task does with `(x, y, sample_weight)`; `None` if nothing."""
+    if not isinstance(model, keras_internals.PipelineModel):
+        return None
+    if getattr(model, "preprocessor", True) is None:  # switched off by the user
+        return None
+    return model.preprocess_samples
+
+
+def sampler_for(model, sampler):
+    """The sampler, drawing what the task's preprocessor makes of its examples.
+
+    Args:
+        model: Private model; any but a KerasHub task has no preprocessor.
+        sampler: `Sampler`, which is not changed.
+
+    Raises:
+        ValueError: If the preprocessor draws at random.
+    """
+    preprocess = function_of(model)
+    if preprocess is None:
+        return sampler
+    sampler = copy.copy(sampler)
+    sampler.preprocess_by(_rows_of(model, preprocess))
+    return sampler
+
+
+def batch_for(model, x, y, sample_weight):
+    """`(x, y, sample_weight)` as the task's preprocessor makes it."""
+    preprocess = function_of(model)
+    if preprocess is None:
+        return x, y, sample_weight
+    batch = ArraySource((x, y, sample_weight)).arrays()
+    return _in_order(_rows_of(model, preprocess)(batch))
+
+
+def validation_data_for(model, data, batch_size):
+    """Public data, in batches that the task's preprocessor was applied to."""
+    preprocess = function_of(model)
+    if preprocess is None or data is None:
+        return data
+    if not isinstance(data, tf.data.Dataset):
+        parts = keras_internals.unpack_x_y_sample_weight(data)
+        arrays = as_arrays(tuple(part for part in parts if part is not None))
+        data = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size or 32)
+    return data.map(tf.autograph.experimental.do_not_convert(preprocess))
+
+
+def _rows_of(model, preprocess):
+    """The model's `_Rows`; another where its preprocessor was changed."""
+    preprocessor = getattr(model, "preprocessor", None)
+    config = getattr(preprocessor, "get_config", dict)()
+    key = id(preprocessor), repr(config)
+    found = vars(model).get(_ROWS)
+    if found is None or found[0] != key:
+        found = vars(model)[_ROWS] = key, _Rows(preprocess)
+    return found[1]
+
+
+class _Rows:
+    """Applies a preprocessor to every row of a batch alone.
+
+    Args:
+        preprocess: Function of `(x, y, sample_weight)` with a leading axis of one.
+
+    Raises:
+        ValueError: When called, if the preprocessor draws at random.
+    """
+
+    def __init__(self, preprocess):
+        self._preprocess = preprocess
+        self._traced = {}
+
+    def __call__(self, batch):
+        """A batch as a dict of nested arrays, for one such dict."""
+        any_size = tf.nest.map_structure(
+            lambda a: tf.TensorSpec([None, *a.shape[1:]], tf.as_dtype(a.dtype)), batch
+        )
+        key = repr(any_size)
+        if key not in self._traced:
+            self._traced[key] = tf.function(
+                self._every_row, input_signature=[any_size], autograph=False
+            )
+        return tf.nest.map_structure(lambda t: t.numpy(), self._traced[key](batch))
+
+    def over(self, dataset):
+        """A data set of batches, for one such data set."""
+
+        @tf.autograph.experimental.do_not_convert
+        def preprocess(*parts):
+            made = _in_order(self._every_row(name_parts(parts)))
+            return tuple(part for part in made if part is not None)
+
+        return dataset.map(preprocess)
+
+    def _every_row(self, batch):
+        example = tf.nest.map_structure(
+            lambda t: tf.TensorSpec(t.shape[1:], t.dtype), batch
+        )
+        row = tf.function(self._one_row, autograph=False)
+        traced = row.get_concrete_function(example)
+        _check_draws(traced.graph)
+        made = tf.nest.map_structure(
+            tf.TensorSpec.from_tensor, traced.structured_outputs
+        )
+        return tf.map_fn(traced, batch, fn_output_signature=made)
+
+    def _one_row(self, example):
+        batch = tf.nest.map_structure(lambda t: t[tf.newaxis], example)
+        made = name_parts(self._preprocess(*_in_order(batch)))
+        return keras.tree.map_structure(_only_row, keras.tree.lists_to_tuples(made))
+
+
+def _only_row(tensor):
+    check_dense(tensor)
+    tensor = tf.convert_to_tensor(tensor)
+    if tensor.shape.rank == 0 or tensor.shape[0] not in (1, None):
+        raise ValueError(
+            "A preprocessor must make one row of an example, since an example is what "
+            "is sampled, clipped and protected. Split long examples before, and "
+            "declare to which unit each part belongs: `dp.PoissonSampler(..., groups=)`"
+            f". Received: a row of shape {tensor.shape} for one example"
+        )
+    return tf.ensure_shape(tensor, [1, *tensor.shape[1:]])[0]
+
+
+def _in_order(parts):
+    return tuple(parts.get(name) for name in ("x", "y", "sample_weight"))
+
+
+def _check_draws(graph):
+    """Raises `ValueError` for a graph that draws random numbers."""
+    functions = graph.as_graph_def().library.function
+    kinds = {operation.type for operation in graph.get_operations()}
+    kinds |= {node.op for function in functions for node in function.node_def}
+    draws = sorted(kind for kind in kinds if _DRAWS.search(kind))
+    if draws:
+        raise ValueError(
+            "The task's preprocessor draws random numbers from a sequence that all "
+            "examples share, so that one example may change the rows of others. Apply "
+            "it yourself, once and without `keras.utils.set_random_seed`, and take it "
+            "out of the task: `x, y, weight = task.preprocessor(x)`, "
+            f"`task.preprocessor = None`. Received: operations {draws}"
+        )
+
+
+class PreprocessedSource:
+    """Examples as a preprocessor makes them of those of another source.
+
+    Args:
+        source: What `as_source` returns.
+        rows: Function from a batch, a dict of nested arrays, to the preprocessed one.
+    """
+
+    def __init__(self, source, rows):
+        self._source, self._rows = source, rows
+
+    def __len__(self):
+        return len(self._source)
+
+    def take(self, indices):
+        """The examples at `indices`, as a dict of nested arrays."""
+        found = self._rows(
+            self._source.take(indices if len(indices) else np.array([0]))
+        )
+        return tf.nest.map_structure(lambda a: a[: len(indices)], found)
+
+    def arrays(self):
+        """The nested arrays that the source holds."""
+        return self._source.arrays()
