@@ -238,3 +238,35 @@ def test_a_bad_place_for_a_file_is_refused_before_the_work(tmp_path):
     files.check_output_file(tmp_path / "new.json", tmp_path / "file")
     with pytest.raises(ValueError, match="replace what is read"):
         files.check_output_file(tmp_path / "file", tmp_path / "file")
+
+
+def test_copies_are_found_by_their_content(tmp_path):
+    contents = [b"a" * 9000, b"b" + b"a" * 8999, b"a" * 9000, b"", b"", b"a" * 8999]
+    paths = [tmp_path / str(i) for i in range(len(contents))]
+    for path, content in zip(paths, contents, strict=True):
+        path.write_bytes(content)
+    (tmp_path / "link").symlink_to(paths[1])
+    paths.append(tmp_path / "link")
+    found = files.same_contents(paths)
+    assert [[p.name for p in group] for group in found] == [
+        ["0", "2"],
+        ["1", "link"],
+        ["3", "4"],
+    ]
+    assert files.same_contents(map(str, paths[:2])) == []
+
+
+def test_only_files_that_may_be_copies_are_read_whole(tmp_path, monkeypatch):
+    read = []
+    real = files._digest
+    monkeypatch.setattr(files, "_digest", lambda p: read.append(p.name) or real(p))
+    for name, content in {"a": b"xy", "b": b"xyz", "c": b"ab", "d": b"xy"}.items():
+        (tmp_path / name).write_bytes(content)
+    files.same_contents(sorted(tmp_path.iterdir()))
+    assert read == ["a", "d"]
+
+
+def test_equal_rows_are_found():
+    rows = np.array([[1, 2], [1, 3], [1, 2], [1, 2]], "uint8")
+    assert files.same_rows(rows) == [[0, 2, 3]]
+    assert files.same_rows(rows[:2]) == []

@@ -2,16 +2,20 @@
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
+
+_END_BYTES = 4096
 
 
 @contextlib.contextmanager
@@ -93,7 +97,7 @@ def check_output(path: str | os.PathLike, *inputs: str | os.PathLike | None) -> 
             output is refused if it is one of them, by whatever name or link, or the
             folder in which such a file lies.
     """
-    place = _identity(path)
+    place = identity(path)
     for given in inputs if place else ():
         if given is not None and place in _places(given):
             raise ValueError(
@@ -145,8 +149,62 @@ def remove_only(folder: str | os.PathLike, names: Iterable[str]) -> None:
         os.rmdir(folder)
 
 
-def _identity(path):
-    """What the system knows a file or folder by; `None` if there is none."""
+def same_contents(paths: Iterable[str | os.PathLike]) -> list[list[Path]]:
+    """Finds files that are copies of each other.
+
+    Only files of equal size are read, and whole only where they end alike.
+
+    Args:
+        paths: Files.
+
+    Returns:
+        For each content that comes several times its files, in the order given.
+    """
+    groups = [[Path(path) for path in paths]]
+    for property_of in (os.path.getsize, _end, _digest):
+        groups = [part for group in groups for part in _alike(group, property_of)]
+    return groups
+
+
+def _alike(items, property_of):
+    """Groups of two or more items that have a property in common."""
+    found = defaultdict(list)
+    for item in items:
+        found[property_of(item)].append(item)
+    return [group for group in found.values() if len(group) > 1]
+
+
+def _end(path):
+    with open(path, "rb") as file:
+        file.seek(-min(os.path.getsize(path), _END_BYTES), os.SEEK_END)
+        return file.read()
+
+
+def _digest(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def same_rows(array: np.ndarray) -> list[list[int]]:
+    """Finds rows of an array that are equal, byte for byte.
+
+    Args:
+        array: Array of at least one axis.
+
+    Returns:
+        For each row that comes several times its indices, ascending.
+    """
+    return _alike(
+        range(len(array)), lambda i: hashlib.sha256(array[i].tobytes()).digest()
+    )
+
+
+def identity(path: str | os.PathLike) -> tuple[int, int] | None:
+    """What the system knows a file or folder by, whatever its name.
+
+    Returns:
+        `None` if there is no such file.
+    """
     with contextlib.suppress(OSError):
         status = os.stat(path)
         return status.st_dev, status.st_ino
@@ -156,7 +214,7 @@ def _identity(path):
 def _places(path):
     """What a file or folder is known by, and a file's folders, behind a link too."""
     folders = {os.path.dirname(f(path)) for f in (os.path.abspath, os.path.realpath)}
-    return {_identity(p) for p in ({path} if os.path.isdir(path) else {path} | folders)}
+    return {identity(p) for p in ({path} if os.path.isdir(path) else {path} | folders)}
 
 
 def _check_writable(folder, output):

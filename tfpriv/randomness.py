@@ -11,6 +11,8 @@ import threading
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
+from tfpriv.tracing import refuse_in_graph
+
 KEY_BYTES = 32
 
 
@@ -29,7 +31,12 @@ class Randomness:
         self._lock = threading.Lock()
 
     def key(self):
-        """32 fresh bytes."""
+        """32 fresh bytes.
+
+        Raises:
+            RuntimeError: TensorFlow traces a function: they would be a constant.
+        """
+        refuse_in_graph("Randomness.key()")
         if self.seed is None:
             return os.urandom(KEY_BYTES)
         with self._lock:

@@ -51,7 +51,7 @@ def build(decoder="transformer", *, seed=0, **changes):
     return Captioner(**(arguments | changes))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def build_captioner():
     return build
 

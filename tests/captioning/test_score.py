@@ -1,10 +1,14 @@
 """Scores: extremes, a formula by hand, and what the tokenizer does."""
 
+import re
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tfpriv.captioning import coco
-from tfpriv.captioning.score import TOKENIZER, score, tokenize
+from tfpriv.captioning.score import PUNCTUATION, TOKENIZER, score, tokenize
 
 REFERENCES = [
     ["A red circle above a blue square.", "a blue square with a red circle above it"],
@@ -60,6 +64,29 @@ def test_verbatim_recall_on_real_coco(tiny_coco):
     ],
 )
 def test_tokenizer(text, expected):
+    assert tokenize(text) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.sampled_from("aZ0'.,-/&?() _\u2019\u00e9nts")))
+def test_tokens_of_english_are_what_they_were(text):
+    """The rules for English alone: no score of an English caption may move."""
+    plain = text.lower().replace("\u2019", "'").replace("cannot", "can not")
+    plain = re.sub(r"(?<=\w)('s|'re|'ve|'ll|'d|'m|n't)\b", r" \1", plain)
+    pattern = r"'(?:s|re|ve|ll|d|m)\b|n't\b|\w+(?:[-./&]\w+)*|\.\.\.|--|[^\w\s]"
+    tokens = [t for t in re.findall(pattern, plain) if t not in PUNCTUATION]
+    assert tokenize(text).split() == tokens
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("一只猫。", "一 只 猫"),
+        ("बिल्ली हिन्दी।", "बिल्ली हिन्दी"),
+        ("cafe\u0301, \u201cbar\u201d", "caf\u00e9 bar"),
+    ],
+)
+def test_tokens_of_other_scripts(text, expected):
     assert tokenize(text) == expected
 
 

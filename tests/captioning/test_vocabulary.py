@@ -1,11 +1,14 @@
 """Words to numbers and back."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfpriv.captioning import grammar, vocabulary
+from tfpriv.captioning import coco, grammar, vocabulary
+from tfpriv.captioning.score import tokenize
 from tfpriv.captioning.vocabulary import END_ID, PAD_ID, START_ID, Tokenizer
 
 
@@ -47,6 +50,61 @@ def test_punctuation_and_case_are_left_out(english):
     np.testing.assert_array_equal(
         english.encode(["A red hat."]), english.encode(["a red hat"])
     )
+
+
+def english_words(text):
+    """Words of a to z and digits alone, which the included checkpoints know."""
+    return re.findall(r"[a-z0-9]+", text.lower().replace("'", ""))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.characters(max_codepoint=127)))
+def test_english_words_are_what_they_were(text):
+    assert vocabulary.words(text) == english_words(text)
+
+
+def test_words_of_real_captions_are_what_they_were(tiny_coco):
+    for split in ("train", "val"):
+        for group in coco.load_coco(tiny_coco, split).captions:
+            for text in group:
+                assert vocabulary.words(text) == english_words(text)
+
+
+# ruff: noqa: RUF001 (letters of other scripts)
+SCRIPTS = {
+    "Ein M\u00e4dchen, \u00dcBER der Stra\u00dfe!": "ein mädchen über der straße",
+    "cafe\u0301 (de\u0301ja\u0300_vu)": "café déjà vu",
+    "Кот «Барсик» сидит.": "кот барсик сидит",
+    "Η ΓΑΤΑ τρώει": "η γατα τρώει",
+    "हिन्दी में बिल्ली।": "हिन्दी में बिल्ली",
+    "قطة صغيرة، وكلب": "قطة صغيرة وكلب",
+    "می\u200cخواهم": "میخواهم",
+    "고양이 두 마리": "고양이 두 마리",
+    "一只猫在iPad上。": "一 只 猫 在 ipad 上",
+    "ねこが、2匹": "ね こ が 2 匹",
+    "แมวน้ำ 2 ตัว": "แ ม ว น้ ำ 2 ตั ว",
+    "I \u2764\ufe0f m\u00b2, \u00bd": "i m",
+}
+
+
+@pytest.mark.parametrize("text", SCRIPTS)
+def test_words_of_any_script(text):
+    """Expected words are written with composed letters and blanks between words."""
+    words = vocabulary.words(text)
+    assert words == SCRIPTS[text].split()
+    tokenizer = Tokenizer([*vocabulary.SPECIAL, *dict.fromkeys(words)], 12)
+    (decoded,) = tokenizer.decode(tokenizer.encode([text]))
+    assert decoded == SCRIPTS[text]
+    # What a model says word for word is what the scores compare it with.
+    if "\u2764" not in text:
+        assert tokenize(text.replace("_", " ").replace("(", "").replace(")", "")) == (
+            tokenize(decoded)
+        )
+
+
+def test_accents_that_no_token_has_are_left_out(english):
+    for text in ("a caf\u00e9 na\u00efve", "a cafe\u0301 nai\u0308ve"):
+        assert english.decode(english.encode([text])) == ["a cafe naive"]
 
 
 def test_long_captions_are_cut_and_ended():

@@ -241,8 +241,18 @@ def test_the_same_face_again_composes():
 def test_faces_count_one_by_one_unless_they_are_of_distinct_persons():
     for options, count in (({}, 5), ({"distinct_persons": True}, 1)):
         ledger = Ledger()
-        mechanism()(np.zeros((5, DIM)), ledger=ledger, **options)
+        mechanism()(np.eye(5, DIM), ledger=ledger, **options)
         assert len(ledger) == count
+
+
+def test_equal_latents_are_not_of_distinct_persons():
+    ledger, latents = Ledger(), np.eye(5, DIM)
+    latents[3] = latents[1]
+    with pytest.raises(ValueError, match=r"equal items \[1, 3\] of 5"):
+        mechanism()(latents, ledger=ledger, distinct_persons=True)
+    assert not ledger.entries
+    mechanism()(latents, ledger=ledger)
+    assert len(ledger) == 5
 
 
 def test_the_ledger_knows_before_the_noise_is_drawn(monkeypatch, tmp_path):

@@ -95,6 +95,12 @@ def test_a_missing_list_is_named(lists):
         faces.CelebA.load(lists)
 
 
+def test_one_person_written_in_two_ways_is_one(lists):
+    text = (lists / celeba.IDENTITIES).read_text()
+    (lists / celeba.IDENTITIES).write_text(text.replace("03.jpg 2", "03.jpg 002"))
+    assert len(np.unique(faces.CelebA.load(lists).identity)) == 11
+
+
 def test_other_attribute(folder):
     with pytest.raises(ValueError, match="Received: 'Happy'"):
         faces.CelebA.load(folder).attribute("Happy")

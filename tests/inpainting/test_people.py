@@ -1,12 +1,13 @@
 """A data set parted within persons; masks in its frame."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
 
 from tfpriv import faces, images
-from tfpriv.inpainting import mask_kinds, masks
+from tfpriv.inpainting import finetuning, mask_kinds, masks
 from tfpriv.inpainting.people import SPLIT, People, in_square
 
 
@@ -50,6 +51,36 @@ def test_leaking_splits_are_refused(dataset):
         dataclasses.replace(
             people, training=first, testing=np.flatnonzero(people.labels == 0)
         )
+
+
+@pytest.mark.parametrize(
+    ("copy", "by_person", "warned"),
+    [(1, False, True), (1, True, False), (7, False, True), (7, True, True)],
+)
+def test_copies_in_several_units_are_warned_of(
+    dataset, tmp_path, recwarn, copy, by_person, warned
+):
+    """Image 0 again, as another one of its person or as one of the next person's."""
+    people = People.load(shutil.copytree(dataset, tmp_path / "faces"))
+    rows = np.arange(15)
+    unit = people.labels if by_person else rows
+    people.warn_of_copies(rows, unit)
+    assert not recwarn.list
+    first, other = people.paths(rows[[0, copy]])
+    shutil.copy(first, other)
+    people.warn_of_copies(rows, unit)
+    assert [other.name in str(w.message) for w in recwarn] == [True] * warned
+
+
+@pytest.mark.parametrize("job", [finetuning.by_picture, finetuning.by_person])
+def test_copies_are_looked_for_before_private_training(dataset, job, monkeypatch):
+    def found(self, rows, unit):
+        raise KeyboardInterrupt(len(np.unique(unit)))
+
+    monkeypatch.setattr(People, "warn_of_copies", found)
+    units = "12" if job is finetuning.by_picture else "3"
+    with pytest.raises(KeyboardInterrupt, match=f"^{units}$"):
+        job(None, People.load(dataset), None)
 
 
 def test_points_go_where_pixels_go(rng):

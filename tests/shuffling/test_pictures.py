@@ -1,6 +1,7 @@
 """shuffle and unshuffle: the right places, there and back, in arrays and tensors."""
 
 import os
+import sys
 
 import numpy as np
 import permutation_oracle as oracle
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tfpriv.ops import loader
+from tfpriv.randomness import Randomness
 from tfpriv.shuffling import Key, new_nonces, pictures, shuffle, unshuffle
+from tfpriv.shuffling.used_nonces import UsedNonces
 
 BITS = bytes(range(32))
 SIDES = st.integers(1, 6)
@@ -112,7 +115,7 @@ def test_repeated_nonces_are_refused():
     nonces = new_nonces(3)
     twice = nonces[[0, 1, 0]]
     for wrap in (np.asarray, tf.constant):
-        with pytest.raises(ValueError, match="comes twice"):
+        with pytest.raises(ValueError, match=r"comes twice.*used twice"):
             shuffle(wrap(images), key, wrap(twice))
     run = tf.function(lambda images, nonces: shuffle(images, key, nonces))
     with pytest.raises(tf.errors.InvalidArgumentError, match="comes twice"):
@@ -191,6 +194,101 @@ def test_in_a_data_pipeline():
     data = data.map(lambda x, n: shuffle(x, key, n))
     result = np.concatenate([batch.numpy() for batch in data])
     np.testing.assert_array_equal(result, shuffle(images, key, nonces))
+
+
+def shuffle_batch(key):
+    """The route that docs/shuffling.md gives for `tf.data`."""
+
+    def protect(images):
+        nonces = new_nonces(tf.shape(images)[0])
+        return shuffle(images, key, nonces), nonces
+
+    return protect
+
+
+def some_images(count=8, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 255, (count, 4, 6, 3), "uint8")
+
+
+@pytest.mark.parametrize("parallel", [None, 2])
+def test_nonces_are_drawn_for_each_batch_of_a_pipeline(parallel):
+    key, images = Key.generate(), some_images()
+    data = tf.data.Dataset.from_tensor_slices(images).repeat(2).batch(4)
+    data = data.map(shuffle_batch(key), num_parallel_calls=parallel)
+    assert data.element_spec[1].shape.as_list() == [None, 12]
+    batches = list(data.as_numpy_iterator())
+    assert len({bytes(nonce) for _, nonces in batches for nonce in nonces}) == 16
+    opened = [unshuffle(shuffled, key, nonces) for shuffled, nonces in batches]
+    np.testing.assert_array_equal(np.concatenate(opened), np.tile(images, (2, 1, 1, 1)))
+
+
+def test_nonces_are_drawn_each_time_that_a_function_runs():
+    draw = tf.function(lambda: (new_nonces(2), new_nonces(2)))
+    drawn = np.concatenate([*draw(), *draw()])
+    assert drawn.shape == (8, 12)
+    assert len({bytes(nonce) for nonce in drawn}) == 8
+    key, images = Key.generate(), some_images(2)  # arrays, though in a graph
+    moved = tf.function(lambda: shuffle_batch(key)(images))
+    for result, nonces in (moved(), moved()):
+        np.testing.assert_array_equal(unshuffle(result, key, nonces), images)
+
+
+def test_planted_nonces_that_are_traced_once_are_found(monkeypatch):
+    monkeypatch.setattr(
+        sys.modules[__name__], "new_nonces", lambda _: pictures._drawn_nonces(4)
+    )
+    data = tf.data.Dataset.from_tensor_slices(some_images()).batch(4)
+    data = data.map(shuffle_batch(Key.generate()))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"comes twice.*before"):
+        list(data)
+
+
+def test_nonces_of_another_picture_are_refused_across_calls():
+    key, images, nonces = Key.generate(), some_images(), new_nonces(8)
+    run = tf.function(lambda images, nonces: shuffle(images, key, nonces))
+    shuffle(images[:2], key, nonces[:2])
+    for same in (shuffle, lambda x, _, n: shuffle(tf.constant(x), key, n)):
+        same(images[:2], key, nonces[:2])
+    run(tf.constant(images[:2]), tf.constant(nonces[:2]))
+    with pytest.raises(ValueError, match="another picture"):
+        shuffle(images[1:3], key, nonces[:2])
+    with pytest.raises(ValueError, match="another picture"):
+        shuffle(images[1], key, bytes(nonces[0]))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="another picture"):
+        run(tf.constant(images[1:3]), tf.constant(nonces[:2]))
+    shuffle(images[1:3], Key.generate(), nonces[:2])  # another key
+    shuffle(images[1:3, :2], key, nonces[:2])  # another size, so another permutation
+    masks = images[:2, ..., :1] > 99
+    shuffle(masks, key, nonces[:2])  # which pixel is what, in the picture's order
+
+
+def test_augmented_pictures_do_not_share_a_nonce():
+    key, images = Key.generate(), some_images(4)
+    data = tf.data.Dataset.from_tensor_slices((images, new_nonces(4))).repeat(2)
+    data = data.enumerate().map(lambda i, x: (x[0] + tf.cast(i // 4, tf.uint8), x[1]))
+    data = data.batch(4).map(lambda x, n: shuffle(x, key, n))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="another picture"):
+        list(data)
+
+
+def test_the_oldest_nonces_are_forgotten():
+    used = UsedNonces(limit=2)
+    used.claim("kind", [b"a", b"b", b"c"], [b"1", b"2", b"3"])
+    used.claim("kind", [b"a"], [b"other"])
+    with pytest.raises(ValueError, match="comes twice"):
+        used.claim("kind", [b"d", b"c"], [b"4", b"other"])
+    used.claim("kind", [b"d"], [b"another than 4"])  # nothing was kept of the refusal
+
+
+def test_a_key_is_not_drawn_while_a_function_is_traced():
+    for draw in (Key.generate, Randomness().key, Randomness(seed=1).key):
+        with pytest.raises(RuntimeError, match="while a function is traced"):
+            tf.function(lambda draw=draw: tf.constant(0) if draw() else None)()
+    inside = tf.function(
+        lambda: tf.numpy_function(Randomness().key, [], tf.string, stateful=True)
+    )
+    assert inside().numpy() != inside().numpy()
 
 
 def test_gradients_flow():

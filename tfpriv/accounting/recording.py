@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.journal import Journal
 from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.mechanisms import Mechanism
+from tfpriv.files import same_rows
 
 
 def spend(
@@ -49,6 +52,31 @@ def spend(
     ledger.record(mechanism, unit=unit, purpose=purpose, count=count)
     if seeded:
         ledger.mark_not_for_release("noise comes from a seed")
+
+
+def uses(released: np.ndarray, distinct_persons: bool) -> int:
+    """How often each person's loss is to be counted for one release of n items.
+
+    Args:
+        released: What is released of each item, first axis n.
+        distinct_persons: Whether the items are declared to be of n different persons.
+
+    Returns:
+        1 for different persons, else n.
+
+    Raises:
+        ValueError: Items of different persons that are equal, byte for byte.
+    """
+    if not distinct_persons:
+        return len(released)
+    copies = same_rows(released)
+    if copies:
+        raise ValueError(
+            "With `distinct_persons=True` every item must be of another person, but "
+            "some are equal. Leave the copies out, or declare nothing. Received: equal "
+            f"items {copies[0][:2]} of {len(released)}"
+        )
+    return 1
 
 
 def check_copy(path: Path, journal: Journal) -> None:

@@ -12,21 +12,21 @@ import numpy as np
 
 from tfpriv import images
 from tfpriv.captioning.grammar import Scene
-from tfpriv.files import is_plain_name, read_json
+from tfpriv.files import identity, is_plain_name, read_json
 
 YEARS = ("2017", "2014")
 
 
 @dataclasses.dataclass(frozen=True)
 class CaptionSet:
-    """Pictures with their captions; one entry is one privacy unit.
+    """Images with their captions; one entry is one privacy unit.
 
     Args:
         name: Where it came from, for reports.
-        ids: Picture numbers, ascending.
+        ids: Image numbers, ascending; of one that has several, the smallest.
         pictures: Paths, or one uint8 array `(n, height, width, 3)`.
-        captions: For each picture its captions, in a fixed order.
-        scenes: For each picture what is really in it, where known, else `None`.
+        captions: For each image its captions, in a fixed order.
+        scenes: For each image what is really in it, where known, else `None`.
         vocabulary: Name of the public vocabulary that fits, where the data say so.
     """
 
@@ -70,17 +70,20 @@ class CaptionSet:
 
 
 def load_coco(folder: str | Path, split: str = "train") -> CaptionSet:
-    """Reads captions and finds the pictures of one split.
+    """Reads captions and finds the images of one split.
+
+    A file is one image with the captions of all its image ids, under whatever names
+    (links) it is listed.
 
     Args:
-        folder: Folder that holds `annotations/` and the pictures' folder.
+        folder: Folder that holds `annotations/` and the images' folder.
         split: `"train"`, `"val"`, or with the year: `"train2017"`, `"val2014"`.
 
     Returns:
-        `CaptionSet` of paths; the pictures are decoded later.
+        `CaptionSet` of paths; the images are decoded later.
 
     Raises:
-        FileNotFoundError: The folder, the caption file or a picture is missing.
+        FileNotFoundError: The folder, the caption file or an image is missing.
         ValueError: The caption file is malformed or contradicts itself.
     """
     folder = Path(folder)
@@ -89,8 +92,9 @@ def load_coco(folder: str | Path, split: str = "train") -> CaptionSet:
     file, name = _caption_file(folder, split)
     document = _read_document(file)
     paths = _picture_paths(folder / name, document["images"], file)
-    captions = _captions_by_picture(document["annotations"], paths, file)
-    ids = tuple(sorted(paths))
+    units = _units(paths)
+    captions = _captions_by_unit(document["annotations"], units, file)
+    ids = tuple(sorted(captions))
     return CaptionSet(
         name=f"{folder}:{name}",
         ids=ids,
@@ -175,19 +179,25 @@ def _picture_paths(folder, rows, file):
     return paths
 
 
-def _captions_by_picture(rows, paths, file):
-    """Captions of each picture in the order of their own ids."""
+def _units(paths):
+    """For each image id the smallest id of the same file."""
+    first = {}
+    return {i: first.setdefault(identity(paths[i]), i) for i in sorted(paths)}
+
+
+def _captions_by_unit(rows, units, file):
+    """Captions of each unit in the order of their own ids."""
     found = defaultdict(list)
     for row in rows:
-        picture = _field(row, "image_id", int, file)
-        if picture not in paths:
+        image = _field(row, "image_id", int, file)
+        if image not in units:
             raise ValueError(
-                f"A caption belongs to picture {picture}, which is not among 'images'. "
+                f"A caption belongs to picture {image}, which is not among 'images'. "
                 f"Received: {file}"
             )
         order = _field(row, "id", int, file)
-        found[picture].append((order, _field(row, "caption", str, file).strip()))
-    without = sorted(set(paths) - set(found))
+        found[units[image]].append((order, _field(row, "caption", str, file).strip()))
+    without = sorted({*units.values()} - set(found))
     if without:
         raise ValueError(
             f"{len(without)} pictures have no caption, the first is {without[0]}. "

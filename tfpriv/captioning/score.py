@@ -8,9 +8,12 @@ since published figures were computed with the other.
 import contextlib
 import io
 import re
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
+
+from tfpriv.captioning.scripts import LONE_LETTER, WORD_CHARACTER, normalized
 
 TOKENIZER = "tfpriv (PTB-like, no Java)"
 # What the PTB tokenizer of the COCO evaluation leaves out of captions.
@@ -19,19 +22,27 @@ PUNCTUATION = {
     ".", "?", "!", ",", ":", "-", "--", "...", ";",
 }  # fmt: skip
 _CONTRACTION = re.compile(r"(?<=\w)('s|'re|'ve|'ll|'d|'m|n't)\b")
-_TOKEN = re.compile(r"'(?:s|re|ve|ll|d|m)\b|n't\b|\w+(?:[-./&]\w+)*|\.\.\.|--|[^\w\s]")
+_WORD = rf"{WORD_CHARACTER}+(?:[-./&]{WORD_CHARACTER}+)*"
+_TOKEN = re.compile(
+    rf"'(?:s|re|ve|ll|d|m)\b|n't\b|{LONE_LETTER}|{_WORD}|\.\.\.|--|[^\w\s]"
+)
 
 
 def tokenize(caption: str) -> str:
     """Lower-case tokens with blanks between them, punctuation left out.
 
     Clitics are split off ("man's" -> "man 's", "isn't" -> "is n't") and compounds
-    kept whole ("t-shirt").
+    kept whole ("t-shirt"). Words of other scripts are those of `scripts.words`.
     """
-    text = caption.lower().replace("\u2019", "'").replace("cannot", "can not")
+    text = normalized(caption).replace("\u2019", "'").replace("cannot", "can not")
     text = _CONTRACTION.sub(r" \1", text)
-    tokens = [t for t in _TOKEN.findall(text) if t not in PUNCTUATION]
-    return " ".join(tokens)
+    return " ".join(t for t in _TOKEN.findall(text) if not _is_left_out(t))
+
+
+def _is_left_out(token):
+    if len(token) > 1 or token.isascii():
+        return token in PUNCTUATION
+    return unicodedata.category(token).startswith("P")
 
 
 def score(

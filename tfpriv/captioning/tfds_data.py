@@ -1,7 +1,9 @@
 """COCO captions from TensorFlow Datasets (COCO 2014 in Karpathy's splits)."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -53,34 +55,41 @@ def load_tfds(
 def from_examples(examples: Iterable[dict], image_size: int, name: str) -> CaptionSet:
     """Examples with the features of `coco_captions` to a `CaptionSet`.
 
+    Examples of one image (the same `image/filename`, or `image/id` where there are no
+    file names) are one, with all their captions.
+
     Args:
         examples: Dicts with `image` `(height, width, 3)`, `image/id`, and `captions`
-            with the lists `id` and `text`.
+            with the lists `id` and `text`; `image/filename` if there is one.
         image_size: Height and width in pixels.
         name: For reports.
+
+    Raises:
+        ValueError: There is no example, or one without captions.
     """
-    rows = []
+    ids: dict[Any, int] = {}
+    pictures: dict[Any, np.ndarray] = {}
+    captions: dict[Any, list[tuple[int, bytes]]] = defaultdict(list)
     for example in examples:
         number = int(example["image/id"])
-        captions = _captions(example["captions"])
-        if not captions:
+        unit = example.get("image/filename", number)
+        texts = example["captions"]
+        if not len(texts["id"]):
             raise ValueError(
-                f"A picture has no caption. Received: image/id={number} of {name}"
+                f"An image has no caption. Received: image/id={number} of {name}"
             )
-        picture = images.to_array(Image.fromarray(example["image"]), image_size)
-        rows.append((number, captions, picture))
-    if not rows:
+        captions[unit] += zip(texts["id"], texts["text"], strict=True)
+        ids[unit] = min(number, ids.get(unit, number))
+        pictures[unit] = images.to_array(Image.fromarray(example["image"]), image_size)
+    if not ids:
         raise ValueError(f"The data set is empty. Received: {name}")
-    rows.sort(key=lambda row: row[0])
+    order = sorted(ids, key=ids.__getitem__)
     return CaptionSet(
         name=name,
-        ids=tuple(number for number, _, _ in rows),
-        pictures=np.stack([picture for _, _, picture in rows]),
-        captions=tuple(captions for _, captions, _ in rows),
+        ids=tuple(ids[unit] for unit in order),
+        pictures=np.stack([pictures[unit] for unit in order]),
+        captions=tuple(
+            tuple(text.decode("utf-8").strip() for _, text in sorted(captions[unit]))
+            for unit in order
+        ),
     )
-
-
-def _captions(feature):
-    """Texts in the order of their ids."""
-    pairs = zip(feature["id"], feature["text"], strict=True)
-    return tuple(text.decode("utf-8").strip() for _, text in sorted(pairs))

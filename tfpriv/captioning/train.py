@@ -17,7 +17,9 @@ from tfpriv.accounting import Ledger, mechanisms
 from tfpriv.accounting.calibration import steps_per_epoch
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.model import Captioner, CaptionLoss
-from tfpriv.captioning.vocabulary import teacher_inputs
+from tfpriv.captioning.vocabulary import check_known, teacher_inputs
+from tfpriv.files import same_contents, same_rows
+from tfpriv.warning import warn
 from tfpriv.weights import digest_of
 
 UNIT = "picture with all its captions"
@@ -144,21 +146,44 @@ class Trained:
 def prepare(
     model: Captioner, data: CaptionSet, recipe: Recipe, *, progress=None
 ) -> Examples:
-    """Turns pictures and captions into arrays; damaged files are reported here.
+    """Turns images and captions into arrays, and reports bad data before training.
+
+    Warns of captions without a known word, and of images that are copies of others:
+    each copy is a privacy unit of its own.
 
     Args:
         model: Gives sizes, tokenizer and, where it is frozen, the encoder.
-        data: Pictures with captions.
+        data: Images with captions.
         recipe: Gives the number of captions and whether the encoder is frozen.
         progress: `None` or a function called with `(done, total)`.
+
+    Raises:
+        ValueError: A damaged image; no caption has a known word.
     """
     targets = model.tokenizer.encode_groups(data.captions, recipe.captions_per_picture)
+    check_known(targets)
+    _warn_of_copies(data)
     x: dict[str, Any] = {"tokens": teacher_inputs(targets)}
     if recipe.freeze_encoder or not model.encoder.trainable:
         x["features"] = features_of(model, data, progress=progress)
     else:
         x["image"] = data.arrays(model.image_size, progress=progress)
     return Examples(x, targets)
+
+
+def _warn_of_copies(data):
+    if isinstance(data.pictures, np.ndarray):
+        groups = [[data.ids[i] for i in rows] for rows in same_rows(data.pictures)]
+    else:
+        groups = same_contents(data.pictures)
+    if groups:
+        warn(
+            "Some images appear several times under other names. Each copy is a "
+            "separate privacy unit, and epsilon holds for one copy only. Expected one "
+            "entry for each image, with all its captions. Received: "
+            f"{len(groups)} images with copies, the first: {groups[0][0]} and "
+            f"{groups[0][1]}"
+        )
 
 
 def features_of(

@@ -5,7 +5,6 @@ by asking for it (`learn`), and then the ledger says that epsilon is infinite.
 """
 
 import functools
-import re
 from collections import Counter
 from collections.abc import Sequence
 from importlib import resources
@@ -14,6 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from tfpriv.captioning import grammar
+from tfpriv.captioning.scripts import without_accents, words
+from tfpriv.warning import warn
 
 PAD, START, END, UNKNOWN = "[PAD]", "[START]", "[END]", "[UNK]"
 SPECIAL = (PAD, START, END, UNKNOWN)
@@ -27,8 +28,8 @@ def load_vocabulary(name: str | Path) -> list[str]:
 
     Args:
         name: `"scenes"` (the words of the scene grammar), `"english"` (everyday
-            words, and letters to spell the others), or a file with one token a line;
-            word pieces start with `##`, as in BERT's `vocab.txt`.
+            words, and letters to spell the others), or a file with one token a line,
+            in lower case; word pieces start with `##`, as in BERT's `vocab.txt`.
 
     Returns:
         Tokens; the first four are [PAD], [START], [END], [UNK].
@@ -85,13 +86,11 @@ def learn(captions: Sequence[Sequence[str]], *, minimum_count: int = 2) -> list[
     return with_letters(sorted(frequent, key=lambda w: (-counts[w], w)))
 
 
-def words(text: str) -> list[str]:
-    """Lower-case words of a caption, punctuation left out."""
-    return re.findall(r"[a-z0-9]+", text.lower().replace("'", ""))
-
-
 class Tokenizer:
     """Captions to rows of token numbers, through KerasHub's `WordPieceTokenizer`.
+
+    Words are those of `scripts.words`, in any script. Where the vocabulary lacks an
+    accented letter, the word is spelled without its accents.
 
     Args:
         vocabulary: Tokens, the first four as in `load_vocabulary`.
@@ -106,6 +105,7 @@ class Tokenizer:
             )
         self.vocabulary = list(vocabulary)
         self.max_tokens = max_tokens
+        self._letters = frozenset("".join(vocabulary))
 
     @functools.cached_property
     def _pieces(self):
@@ -124,12 +124,15 @@ class Tokenizer:
         rows = np.zeros((len(texts), self.max_tokens), "int32")
         if not len(texts):
             return rows
-        ragged = self._pieces([" ".join(words(t)) for t in texts])
+        ragged = self._pieces([" ".join(map(self._spelled, words(t))) for t in texts])
         for row, numbers in zip(rows, ragged, strict=True):
             kept = np.asarray(numbers)[: self.max_tokens - 1]
             row[: len(kept)] = kept
             row[len(kept)] = END_ID
         return rows
+
+    def _spelled(self, word):
+        return word if self._letters.issuperset(word) else without_accents(word)
 
     def encode_groups(
         self, groups: Sequence[Sequence[str]], captions_per_picture: int
@@ -162,6 +165,30 @@ class Tokenizer:
             if number not in (PAD_ID, START_ID):
                 pieces.append(self.vocabulary[number])
         return " ".join(pieces).replace(" ##", "")
+
+
+def check_known(targets: np.ndarray) -> None:
+    """Warns of captions in which no word is known: they teach a model nothing.
+
+    Args:
+        targets: Token rows of captions, `(..., max_tokens)`; rows of padding are none.
+
+    Raises:
+        ValueError: There is no known word in any caption.
+    """
+    captions = (targets != PAD_ID).any(-1)
+    unknown = int((captions & (targets <= UNKNOWN_ID).all(-1)).sum())
+    if not unknown:
+        return
+    finding = (
+        "no word of the vocabulary, and are trained as empty or unknown. Expected a "
+        "vocabulary in the captions' language: `load_vocabulary(FILE)`, "
+        "`--public-vocabulary FILE`. Received: captions without a known word: "
+        f"{unknown} of {int(captions.sum())}"
+    )
+    if unknown == captions.sum():
+        raise ValueError(f"The captions have {finding}")
+    warn(f"Some captions have {finding}")
 
 
 def teacher_inputs(targets: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpriv.accounting import calibration, mechanisms
 from tfpriv.dp import tensorflow_internals
+from tfpriv.dp.grouping import members_of_groups, warn_of_repeated_files
 from tfpriv.dp.preprocessing import PreprocessedSource
 from tfpriv.dp.sources import as_source, name_parts
 
@@ -56,8 +57,9 @@ class Sampler(abc.ABC):
 class _RandomAccessSampler(Sampler):
     def __init__(self, data, batch_size, steps_per_epoch, population, load):
         self.source = as_source(data, load)
-        hint = _LISTS if isinstance(data, list) else ""
         found = len(self.source)
+        warn_of_repeated_files(data, found)
+        hint = _LISTS if isinstance(data, list) else ""
         self._set_size(found, batch_size, steps_per_epoch, population, hint)
 
     def _set_size(self, found, batch_size, steps_per_epoch, population, hint=""):
@@ -122,7 +124,8 @@ class PoissonSampler(_RandomAccessSampler):
         population: Public number of units n. `None` takes it from the data, which
             the ledger notes.
         groups: `None`, or one label per example: a unit is then all examples with
-            the same label (a person's pictures), and groups are what is drawn.
+            the same label (a person's images), and groups are what is drawn. Labels
+            are numbers or texts, of one type, none of them missing.
         max_examples_per_group: With `groups`: at most so many examples of a drawn
             group, chosen at random, make its one clipped vector.
         load: Function from an item of `data` to `(x, y)`, for lists of files.
@@ -153,17 +156,10 @@ class PoissonSampler(_RandomAccessSampler):
                 f"Received: max_examples_per_group={max_examples_per_group}"
             )
         self.source = as_source(data, load)
-        groups = np.asarray(groups)
-        if groups.shape != (len(self.source),):
-            raise ValueError(
-                "`groups` needs one label per example. Received: "
-                f"groups of shape {groups.shape} for {len(self.source)} examples"
-            )
+        self._members = members_of_groups(groups, len(self.source))
+        warn_of_repeated_files(data, len(self.source), self._members)
         self.groups_units = True
         self.group_size = int(max_examples_per_group)
-        _, labels = np.unique(groups, return_inverse=True)
-        order = np.argsort(labels, kind="stable")
-        self._members = np.split(order, np.cumsum(np.bincount(labels))[:-1])
         self._set_size(len(self._members), batch_size, steps_per_epoch, population)
 
     @property

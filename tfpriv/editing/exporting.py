@@ -16,7 +16,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv import ops
-from tfpriv.accounting import Journal, Ledger, LedgerError, checks, mechanisms
+from tfpriv.accounting import (
+    Journal,
+    Ledger,
+    LedgerError,
+    checks,
+    mechanisms,
+    recording,
+)
 from tfpriv.accounting.serialization import (
     mechanism_from_json,
     mechanism_to_json,
@@ -231,8 +238,8 @@ class PictureRelease:
 
         Raises:
             LedgerError: the ledger is about another unit. Nothing was released.
-            ValueError: for pictures of another shape, or values that are none. Nothing
-                was recorded.
+            ValueError: for pictures of another shape, values that are none, or equal
+                pictures of distinct persons. Nothing was recorded.
         """
         pictures = np.asarray(pictures, np.float32)
         shape = self._model.serve.input_signature[0].shape
@@ -242,7 +249,7 @@ class PictureRelease:
                 f"Expected pictures {tuple(shape)} of values from 0 to 255. Received: "
                 f"shape {pictures.shape}"
             )
-        count = 1 if distinct_persons else len(pictures)
+        count = recording.uses(pictures, distinct_persons)
         write = ledger.spend if isinstance(ledger, Journal) else ledger.record
         for event in self._events:
             write(event, unit=self.unit, purpose=self._purpose, count=count)

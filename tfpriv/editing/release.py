@@ -79,10 +79,11 @@ class Release(ABC):
         Raises:
             LedgerError: if the ledger is about another unit or relation, which a
                 release over another subspace is. Nothing was released or recorded.
-            ValueError: if an argument is out of range. Nothing was recorded.
+            ValueError: if an argument is out of range, or latents of distinct persons
+                are equal. Nothing was recorded.
         """
         latents, given = self._checked(w)
-        count = 1 if distinct_persons else len(latents)
+        count = recording.uses(latents, distinct_persons)
         parts = self._taken_apart(latents)
         recording.spend(
             ledger,

@@ -79,6 +79,7 @@ def by_picture(
         options: `epsilon`, `delta` and `clip` as well.
         progress: as for `plainly`.
     """
+    people.warn_of_copies(people.training, people.training)
     embedded = _Embedded(network, people, options.size, progress)
     keras.utils.set_random_seed(options.seed)
     classifier, ledger = private_training.train_identities_privately(
@@ -108,8 +109,9 @@ def by_person(
         options: as for `by_picture`.
         progress: as for `plainly`.
     """
-    before = _on_others(network, people, options.size)  # fails before it spends
     rows = np.flatnonzero(people.celeba.partition == 0)
+    people.warn_of_copies(rows, people.labels[rows])
+    before = _on_others(network, people, options.size)  # fails before it spends
     embed = functools.partial(private_training.features, network)
     found = people.embedded(rows, embed, options.size, progress)
     keras.utils.set_random_seed(options.seed)

@@ -10,6 +10,8 @@ import numpy as np
 from tfpriv import images
 from tfpriv.faces import CelebA, split_within
 from tfpriv.faces.celeba import PICTURES, read_column, write_column
+from tfpriv.files import same_contents
+from tfpriv.warning import warn
 
 SPLIT = "list_split_within.txt"  # beside CelebA's lists: 0 for training, 1 for testing
 _AT_ONCE = 256  # pictures in memory
@@ -135,6 +137,28 @@ class People:
         """The files of pictures."""
         folder = self.celeba.folder / PICTURES
         return [folder / self.celeba.names[row] for row in rows]
+
+    def warn_of_copies(self, rows: np.ndarray, unit: np.ndarray) -> None:
+        """Warns of images that are copies of each other and in different units.
+
+        Args:
+            rows: int (m,), the images to train with.
+            unit: int (m,), the privacy unit of each.
+        """
+        paths = self.paths(rows)
+        unit_of = dict(zip(paths, unit.tolist(), strict=True))
+        copies = [
+            group
+            for group in same_contents(paths)
+            if len({unit_of[path] for path in group}) > 1
+        ]
+        if copies:
+            warn(
+                "Some images appear in several privacy units, as copies under other "
+                "names: epsilon holds for one unit only. Expected every image in one "
+                f"unit. Received: {len(copies)} images with copies, the first: "
+                f"{copies[0][0]} and {copies[0][1]}"
+            )
 
     def embedded(
         self,

@@ -13,6 +13,9 @@ from typing import Any, NoReturn, Self
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from tfpriv.shuffling.used_nonces import UsedNonces
+from tfpriv.tracing import refuse_in_graph
+
 KEY_BYTES = 32
 CHECK_BYTES = 8
 _INFO = b"tfpriv.shuffling/1 "
@@ -26,7 +29,8 @@ class Key:
     """A secret of 256 bits, from which every permutation is derived.
 
     A key does not show its bits: not when printed, not to pickle or copy. `key.save`
-    is the only way to a file.
+    is the only way to a file. It remembers the nonces that `shuffle` used with it, in
+    memory only.
 
     Args:
         bits: The 32 bytes of a key that is kept elsewhere; `Key.generate()` makes a
@@ -40,7 +44,7 @@ class Key:
     Key(hidden)
     """
 
-    __slots__ = ("_bits",)
+    __slots__ = ("_bits", "used_nonces")
 
     def __init__(self, bits: bytes) -> None:
         if not isinstance(bits, bytes) or len(bits) != KEY_BYTES:
@@ -50,10 +54,16 @@ class Key:
                 f"Received: {type(bits).__name__}{size}"
             )
         self._bits = bits
+        self.used_nonces = UsedNonces()
 
     @classmethod
     def generate(cls) -> Self:
-        """Makes a new key from the operating system's generator."""
+        """Makes a new key from the operating system's generator.
+
+        Raises:
+            RuntimeError: TensorFlow traces a function: the key would be a constant.
+        """
+        refuse_in_graph("Key.generate()")
         return cls(os.urandom(KEY_BYTES))
 
     @classmethod

@@ -1,5 +1,6 @@
 """Pictures in memory: shuffled with a key, and put in order again."""
 
+import math
 import os
 from typing import Any
 
@@ -14,21 +15,31 @@ from tfpriv.shuffling.purposes import FIXED, PER_PICTURE, picture_purpose
 _PLACES_AT_ONCE = 1 << 22  # of permutations that are held in memory together
 
 
-def new_nonces(count: int) -> np.ndarray:
+def new_nonces(count: Any) -> Any:
     """Draws nonces, one for each picture, from the operating system's generator.
 
     A nonce is no secret: it is stored with its picture. It must not be used twice with
     a key, or two pictures share a permutation. Of n nonces two are equal with
     probability below n^2 / 2^97.
 
+    In a graph (`tf.function`, `tf.data.Dataset.map`) they are drawn anew each time that
+    the graph runs, by Python: a SavedModel with such a graph fails in another process.
+
     Args:
-        count: Number of pictures.
+        count: Number of pictures, an integer or scalar integer tensor.
 
     Returns:
-        uint8 array of shape `(count, 12)`.
+        uint8 of shape `(count, 12)`: an array; in a graph, a tensor.
     """
-    drawn = np.frombuffer(os.urandom(count * NONCE_BYTES), np.uint8)
-    return drawn.reshape(count, NONCE_BYTES)
+    if tf.executing_eagerly():
+        return _drawn_nonces(int(count))
+    nonces = tf.numpy_function(_drawn_nonces, [count], tf.uint8, stateful=True)
+    return tf.ensure_shape(nonces, (tf.get_static_value(count), NONCE_BYTES))
+
+
+def _drawn_nonces(count):
+    drawn = np.frombuffer(os.urandom(int(count) * NONCE_BYTES), np.uint8)
+    return drawn.reshape(-1, NONCE_BYTES)
 
 
 def shuffle(images: Any, key: Key, nonce: Any = None) -> Any:
@@ -49,15 +60,17 @@ def shuffle(images: Any, key: Key, nonce: Any = None) -> Any:
             width, channels)`, any dtype; height and width must be known.
         key: The secret key.
         nonce: `None` (one permutation for all), 12 bytes for one picture, or uint8
-            array `(n, 12)`: a fresh nonce for each picture, see `new_nonces`.
+            `(n, 12)`: a fresh nonce for each picture, see `new_nonces`. The key
+            remembers which picture a nonce was used for.
 
     Returns:
         Pictures of the same shape and dtype: arrays of arrays, tensors of tensors.
 
     Raises:
         TypeError: `key` is not a `Key`.
-        ValueError: Wrong shapes, or a nonce that comes twice.
-        tf.errors.InvalidArgumentError: Nonces that come twice in a graph.
+        ValueError: Wrong shapes; or a nonce that comes twice, or was used with this
+            `Key` object before, for another picture of this shape and dtype.
+        tf.errors.InvalidArgumentError: Such a nonce in a graph, when it runs.
     """
     return _moved(images, key, nonce, back=False)
 
@@ -89,7 +102,8 @@ def _moved(images, key, nonce, *, back):
             f"`Key.load(path)`. Received: {type(key).__name__}"
         )
     if not tf.is_tensor(images):
-        images = np.asarray(images)
+        symbolic = tf.is_tensor(nonce) and not tf.executing_eagerly()
+        images = (tf.convert_to_tensor if symbolic else np.asarray)(images)
     shape = tf.TensorShape(images.shape)
     rank = shape.rank
     if rank not in (3, 4) or any(not side for side in shape[-3:-1]):
@@ -133,12 +147,24 @@ def _check_count(nonces, count):
         )
 
 
-def _check_fresh(nonces: np.ndarray) -> None:
-    if len(set(map(bytes, nonces))) < len(nonces):
-        raise ValueError(
-            "A nonce comes twice: two pictures would share a permutation. Use "
-            f"`new_nonces(n)`. Received: {len(nonces)} nonces"
-        )
+def _claimed(key: Key, images, nonces):
+    """The nonces, once it is certain that none is another picture's."""
+    kind = (*images.shape[1:], images.dtype.name)
+
+    def claim(given, prints):
+        key.used_nonces.claim(kind, *([bytes(x) for x in a] for a in (given, prints)))
+        return given
+
+    if not tf.is_tensor(images):
+        images = np.ascontiguousarray(images)
+        images = images.reshape(len(images), math.prod(images.shape[1:]))
+        images = images.view(np.uint8)  # dtypes that TensorFlow lacks, too
+    with tf.device("/device:CPU:0"):
+        prints = tf.fingerprint(images)
+    if tf.executing_eagerly():
+        return claim(np.asarray(nonces), prints.numpy())
+    claimed = tf.numpy_function(claim, [nonces, prints], tf.uint8, stateful=True)
+    return tf.ensure_shape(claimed, nonces.shape)
 
 
 def _purpose(shape, nonces) -> str:
@@ -167,7 +193,8 @@ def _move_array(images, key, nonces, back):
         nonces = np.asarray(nonces)
         _check_count(nonces, len(images))
         if not back:
-            _check_fresh(nonces)
+            with tf.init_scope():  # arrays are moved at once, in a trace too
+                nonces = _claimed(key, images, nonces)
     count, height, width, channels = images.shape
     places = height * width
     flat = images.reshape(count, places, channels)
@@ -176,7 +203,7 @@ def _move_array(images, key, nonces, back):
     for first in range(0, count, max(1, at_once)):
         part = slice(first, first + at_once)
         of_part = None if nonces is None else nonces[part]
-        with tf.init_scope():  # arrays are moved at once, in a trace too
+        with tf.init_scope():
             rows = _permutations(key, images.shape, of_part).numpy()
         _move_rows(flat[part], rows, moved[part], back)
     return moved.reshape(images.shape)
@@ -195,21 +222,6 @@ def _move_rows(pictures, rows, moved, back):
 def _move_tensor(images, key, nonces, back):
     _check_count(nonces, images.shape[0])
     if nonces is not None and not back:
-        nonces = _fresh_tensor(nonces)
+        nonces = _claimed(key, images, nonces)
     rows = _permutations(key, images.shape, nonces)
     return ops.permute(images, ops.invert_permutations(rows) if back else rows)
-
-
-def _fresh_tensor(nonces):
-    """The nonces, once it is certain that none comes twice."""
-    if not tf.is_tensor(nonces) or hasattr(nonces, "numpy"):
-        _check_fresh(np.asarray(nonces))
-        return nonces
-    distinct, _ = tf.raw_ops.UniqueV2(x=nonces, axis=[0])
-    check = tf.debugging.assert_equal(
-        tf.shape(distinct)[0],
-        tf.shape(nonces)[0],
-        "A nonce comes twice: two pictures would share a permutation.",
-    )
-    with tf.control_dependencies([check]):
-        return tf.identity(nonces)
