@@ -90,6 +90,8 @@ class TraitRecogniser:
         model: a reader.
     """
 
+    trained_on = "drawn faces"
+
     def __init__(self, model: keras.Model):
         self._model = model
 
