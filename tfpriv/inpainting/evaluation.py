@@ -249,11 +249,17 @@ class _Judges:
 
     @property
     def trained_on(self) -> dict[str, str]:
-        """The faces that those were trained on who recognise persons."""
-        found = {"the classifier": trained_on(self.classifier)}
-        if self.recogniser is not None:
-            found["the second recogniser"] = trained_on(self.recogniser)
-        return found
+        """The faces that the networks were trained on which look at faces."""
+        networks = {
+            "the classifier": self.classifier,
+            "the second recogniser": self.recogniser,
+            "the face reader": self.reader,
+        }
+        return {
+            name: trained_on(network)
+            for name, network in networks.items()
+            if network is not None
+        }
 
     def look(self, originals: np.ndarray, pictures: np.ndarray) -> dict:
         """What each of them says of pictures, by its name: arrays (n, ...)."""
