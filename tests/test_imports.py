@@ -22,7 +22,7 @@ BOTTOM = {
     "terminal",
     "weights",
 }
-FLOOR = {"checkpoints", "files", "lazy", "tables", "tracing", "warning"}
+FLOOR = {"checkpoints", "decoding", "files", "lazy", "tables", "tracing", "warning"}
 COMMAND_LINE = {"__main__", "cli", "demo", "info"}
 # Who may import whom, besides itself.
 ALLOWED = {

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
+from tfpriv import decoding
 from tfpriv.files import atomic_file
 
 # A picture of more pixels than this is refused before it is decoded, so that a small
@@ -45,7 +46,10 @@ def load(
     fit: str = "crop",
     dtype: str = "uint8",
 ) -> np.ndarray:
-    """Decodes a picture to RGB, upright as its EXIF orientation says.
+    """Decodes an image to RGB, as every system of tfpriv reads it.
+
+    It is upright as its EXIF orientation says and in sRGB; transparent pixels are
+    white, and 16-bit grey is scaled to 8 bits. docs/images.md has the table of kinds.
 
     Args:
         path: File in any format that Pillow reads.
@@ -59,17 +63,32 @@ def load(
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: Not a picture, damaged, cut short, or too large; names the file.
+        ValueError: Not an image, damaged, cut short, too large, several images in one
+            file, or values without a known range; names the file.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no picture at this path. Received: {path}")
-    return to_array(_open(path), size, fit=fit, dtype=dtype)
+    return to_array(decoded(path), size, fit=fit, dtype=dtype)
 
 
-def _open(path):
-    with opened(path) as picture:
-        return ImageOps.exif_transpose(picture).convert("RGB")
+def decoded(
+    source: str | os.PathLike | BinaryIO, name: str | None = None
+) -> Image.Image:
+    """Decodes an image as `load` does.
+
+    Args:
+        source: As for `opened`.
+        name: As for `opened`.
+
+    Returns:
+        An image of mode RGB.
+
+    Raises:
+        ValueError: As for `load`.
+    """
+    with opened(source, name) as picture:
+        return decoding.as_shown(decoding.decode(picture, name or source).image)
 
 
 def below(folder: str | os.PathLike) -> tuple[list[Path], int]:

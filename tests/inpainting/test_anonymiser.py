@@ -10,6 +10,7 @@ from photo_scenes import decoded, encoded, find, scene
 from tfpriv.inpainting import face_masks, keeping
 from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Settings
 from tfpriv.inpainting.boxes import Box
+from tfpriv.inpainting.photo_recogniser import PhotoRecogniser
 from tfpriv.inpainting.seeds import derived
 from tfpriv.inpainting.tracking import Tracker
 
@@ -202,10 +203,15 @@ def test_a_record_tells_files_of_other_content(tmp_path):
 class Brightness:
     """Knows faces by the shade in their middle."""
 
+    trained_on = "photographs"
+
     def embed(self, pictures):
         shades = [p[len(p) // 2, len(p) // 2, 1] / 255 for p in pictures]
         points = [[np.cos(shade), np.sin(shade)] for shade in shades]
         return np.array(points, np.float32).reshape(len(pictures), 2)
+
+
+BRIGHTNESS = PhotoRecogniser(Brightness())
 
 
 def test_a_person_is_kept(tmp_path):
@@ -213,7 +219,7 @@ def test_a_person_is_kept(tmp_path):
 
     reference = tmp_path / "me.png"
     images.save(reference, scene((30, 30)))
-    keeper = keeping.Keeper(Brightness(), reference, 0.99, find)
+    keeper = keeping.Keeper(BRIGHTNESS, reference, 0.99, find)
     faces = [Box((10, 20, 12, 12)), Box((50, 30, 12, 12)), Box((2, 2, 9, 9), kept=True)]
     picture = scene((10, 20))
     assert [box.kept for box in keeper(picture, faces)] == [True, False, True]
@@ -227,17 +233,9 @@ def test_who_is_to_be_kept_must_be_clear(tmp_path):
     for places, number in (((10, 10), (40, 40)), 2), ((), 0):
         images.save(reference, scene(*places))
         with pytest.raises(ValueError, match=f"with {number} faces"):
-            keeping.Keeper(Brightness(), reference, find=find)
+            keeping.Keeper(BRIGHTNESS, reference, find=find)
     with pytest.raises(ValueError, match=r"must be in \[-1, 1\]"):
-        keeping.Keeper(Brightness(), reference, 2.0, find)
-
-
-def test_keeping_a_person_needs_a_facenet(tmp_path, monkeypatch):
-    from tfpriv import checkpoints
-
-    monkeypatch.setattr(checkpoints, "_PLACES", (tmp_path,))
-    with pytest.raises(FileNotFoundError, match="`--facenet` takes"):
-        anonymiser(keep_person="me.png")
+        keeping.Keeper(BRIGHTNESS, reference, 2.0, find)
 
 
 @pytest.mark.slow
@@ -247,7 +245,7 @@ def test_a_kept_person_by_a_network(tmp_path):
     from tfpriv.inpainting import FaceNet
 
     network, reference = tmp_path / "facenet.keras", tmp_path / "me.png"
-    FaceNet(0.05).save(network)
+    FaceNet(0.05, trained_on="photographs").save(network)
     images.save(reference, scene((10, 20)))
     settings = Settings(
         inpainter="black",

@@ -59,7 +59,9 @@ def answer(folder, what, rng):
 def test_each_answers(files, what, shape, dtype, rng, tmp_path, capsys):
     words = ["--size", SIZE] if what in ("inpainter", "pipeline") else []
     assert export(files, what, tmp_path / "model", *words) == 0
-    assert "Written" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Written" in said
+    assert ("FaceNet trained on: unknown faces" in said) == (what != "inpainter")
     found = answer(tmp_path / "model", what, rng)
     assert found.shape == shape
     assert found.dtype == dtype

@@ -26,7 +26,9 @@ def network():
 @pytest.fixture
 def published(network, monkeypatch):
     """The narrow network's weights by facenet-pytorch's names; files hold such ones."""
-    monkeypatch.setattr(facenet_files, "FaceNet", lambda: FaceNet(WIDTH))
+    monkeypatch.setattr(
+        facenet_files, "FaceNet", lambda **options: FaceNet(WIDTH, **options)
+    )
     return {
         name: np.transpose(array, (3, 2, 0, 1)) if array.ndim == 4 else array.T
         for name, variable in facenet_files._names(network)

@@ -205,6 +205,8 @@ def test_the_page_of_a_folder_shows_results_alone(tmp_path, capsys):
 
 def test_what_a_recogniser_still_finds(tmp_path, monkeypatch, capsys):
     class Anybody:
+        trained_on = "photographs"
+
         def embed(self, pictures):
             return np.ones((len(pictures), 2), np.float32)
 
@@ -258,7 +260,11 @@ def test_masks(photo):
         (["{photo}", "--shard", "3/2"], "a share is like 2/4: '3/2'"),
         (["{photo}", "--shard", "1/2"], "options of folders. Received: --shard"),
         (["{photo}", "--video"], "options of folders. Received: --video"),
-        (["{photo}", "--keep-person", "{photo}"], "`--facenet` takes"),
+        (["{photo}", "--keep-person", "{photo}"], "FaceNet trained on photographs"),
+        (
+            ["{photo}", "--keep-person", "{photo}", "--facenet", "drawn"],
+            "No facenet.keras comes with",
+        ),
         (["{photo}", "--seed", "-1"], "seed=-1"),
         ([], "action"),
     ],

@@ -163,9 +163,9 @@ def several_frames() -> bytes:
         return file.getvalue()
 
 
-def deep() -> bytes:
+def unbounded() -> bytes:
     with io.BytesIO() as file:
-        Image.fromarray(np.zeros((9, 9), np.uint16)).save(file, "PNG")
+        Image.fromarray(np.zeros((9, 9), np.float32)).save(file, "TIFF")
         return file.getvalue()
 
 
@@ -182,8 +182,8 @@ def enormous() -> bytes:
         (b"no picture", "cannot be decoded"),
         (encoded(scene(), "JPEG")[:900], "cannot be decoded"),
         (encoded(scene())[:-400], "cannot be decoded"),
-        (several_frames(), "several pictures"),
-        (deep(), "8 bits a channel"),
+        (several_frames(), "several images"),
+        (unbounded(), "8 bits a channel"),
         (enormous(), "too large"),
     ],
 )

@@ -16,6 +16,7 @@ from tfpriv import images
 from tfpriv.inpainting import boxes, photo_jobs, photo_preview, photo_residual
 from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Settings
 from tfpriv.inpainting.obfuscation import Fill
+from tfpriv.inpainting.photo_recogniser import PhotoRecogniser
 
 PLACES = [((10, 20),), ((50, 30), (5, 5)), ((30, 40),)]
 
@@ -341,6 +342,8 @@ def test_a_planted_fault_in_writing_is_caught(folder, tmp_path, monkeypatch):
 class Means:
     """Knows faces by the colour of their middle."""
 
+    trained_on = "photographs"
+
     def embed(self, pictures):
         colours = [p[len(p) // 3 : -(len(p) // 3)].mean((0, 1)) for p in pictures]
         points = np.array(colours, np.float32).reshape(len(pictures), 3)
@@ -349,7 +352,7 @@ class Means:
 
 def test_the_residual_rate_by_hand(tmp_path):
     """Four faces of four colours: nobody is found, or everybody who is not covered."""
-    source = tmp_path / "photos"
+    source, recogniser = tmp_path / "photos", PhotoRecogniser(Means())
     source.mkdir()
     lines = ["picture,left,top,width,height,kept"]
     colours = [(250, 10, 10), (10, 250, 10), (10, 10, 250), (200, 200, 10)]
@@ -366,13 +369,13 @@ def test_the_residual_rate_by_hand(tmp_path):
         output = tmp_path / f"out{colour[0]}"
         report = photo_jobs.anonymise_folder(source, output, run)
         found = photo_residual.residual(
-            Means(), source, output, report.faces, run.settings.target
+            recogniser, source, output, report.faces, run.settings.target
         )
         assert found.faces == 4
         assert found.recognised == 1  # all red, or all grey: one is the closest
     same = photo_residual.residual(
-        Means(), source, source, report.faces, run.settings.target
+        recogniser, source, source, report.faces, run.settings.target
     )
     assert same == (4, 4)
     assert "4 of 4 repainted faces" in str(same)
-    assert photo_residual.residual(Means(), source, output, {}, str) == (0, 0)
+    assert photo_residual.residual(recogniser, source, output, {}, str) == (0, 0)

@@ -101,6 +101,7 @@ def test_finetune_as_published(finetuned):
     ledger.check_weights(digest_of(classifier.weights))
     assert "epsilon = infinity" in (finetuned / "statement.txt").read_text()
     figures = json.loads((finetuned / "finetune.json").read_text())
+    assert figures["FaceNet trained on"] == "unknown faces"
     assert figures["not covered by epsilon"].keys() == {
         "accuracy, training",
         "accuracy, testing",
@@ -140,7 +141,9 @@ def test_finetune_by_person(data, facenets, tmp_path):
     ledger = Ledger.load(tmp_path / "a" / "ledger.json")
     assert (ledger.unit, ledger.population) == ("person", 16)  # eight in ten
     assert 0 < ledger.epsilon(1e-5) <= 4
-    ledger.check_weights(digest_of(load_facenet(tmp_path / "a/facenet.keras").weights))
+    network = load_facenet(tmp_path / "a/facenet.keras")
+    ledger.check_weights(digest_of(network.weights))
+    assert network.trained_on == "drawn faces"  # as the data are
     figures = json.loads((tmp_path / "a" / "finetune.json").read_text())
     assert figures["not covered by epsilon"].keys() == {
         "rank_one before",
@@ -185,6 +188,8 @@ def test_evaluate(data, facenets, finetuned, tmp_path, capsys):
     table = capsys.readouterr().out
     assert "| repainted |" in table
     assert f"among {PEOPLE} persons" in table
+    for judge in ("the classifier", "the second recogniser"):
+        assert f"Trained on unknown faces: {judge}." in table
     assert (tmp_path / "report" / "evaluation.png").is_file()
     assert "no differential privacy" in read(tmp_path / "report" / "report.html").words
 

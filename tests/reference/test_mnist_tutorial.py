@@ -21,6 +21,9 @@ import mnist_tutorial as tutorial
 import tfpriv.dp as dp
 
 FIGURES = ("epsilon", "order", "steps", "rdp", "pld", "rate_steps")
+# PLD convolves by FFT, whose rounding differs between processors: by 1.5e-9 of epsilon
+# on one of them. One step more or less, of 14,400, moves epsilon by some 3e-5.
+TOLERANCES = dict.fromkeys(FIGURES, 1e-9) | {"pld": 1e-6}
 LOSS = ["CategoricalCrossentropy", {"from_logits": True}]
 
 
@@ -87,4 +90,6 @@ def test_what_is_stored_is_what_it_computes(gradients, figures):
     )
     assert figures.keys() == stored["epsilons"].keys()
     for name, wanted in stored["epsilons"].items():
-        assert figures[name] == pytest.approx(wanted, rel=1e-9), name
+        for figure, tolerance in TOLERANCES.items():
+            found = figures[name][figure]
+            assert found == pytest.approx(wanted[figure], rel=tolerance), (name, figure)

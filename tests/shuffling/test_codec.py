@@ -105,7 +105,7 @@ def test_the_first_picture_of_a_camera_file_is_taken(colours, key):
 def test_what_moves_is_refused(colours, kind):
     other = Image.fromarray(255 - np.asarray(colours))
     file = saved(colours, kind, save_all=True, append_images=[other])
-    with pytest.raises(ValueError, match=r"several pictures.*clip \(2 pictures\)"):
+    with pytest.raises(ValueError, match=r"several images.*clip \(2 images\)"):
         codec.read_plain(file, "clip")
 
 

@@ -147,7 +147,7 @@ def check_dense(leaf):
 
 
 def _of_objects(array):
-    """Numbers for an array of dtype object that holds some; strings stay as they are."""
+    """Numbers for an array of dtype object that holds some; strings stay strings."""
     elements = array.ravel().tolist()
     if _all(elements, (str, bytes)):
         return array

@@ -9,6 +9,7 @@ from tfpriv.faces.looks import ATTRIBUTES, SCENE, TRAITS, Faces
 from tfpriv.models import load_model
 
 SIZE = 64  # pixels
+TRAINED_ON = "drawn faces"  # as `FaceNet.trained_on`
 NUMBERS = (*TRAITS, *ATTRIBUTES, *SCENE)
 _RANGES = np.array([ATTRIBUTES.get(name, (-1.0, 1.0)) for name in NUMBERS])
 
@@ -54,12 +55,14 @@ def convolutions(
 
 
 def embedded_reader() -> keras.Model:
-    """The reader that comes with tfpriv.
+    """The reader that comes with tfpriv, of drawn faces.
 
     Raises:
         FileNotFoundError: its file is missing.
     """
-    return load_model(checkpoints.folder("faces") / "reader.keras")
+    model = load_model(checkpoints.folder("faces") / "reader.keras")
+    model.trained_on = TRAINED_ON
+    return model
 
 
 def readings(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
@@ -89,6 +92,8 @@ class TraitRecogniser:
     Args:
         model: a reader.
     """
+
+    trained_on = TRAINED_ON
 
     def __init__(self, model: keras.Model):
         self._model = model

@@ -21,13 +21,13 @@ from tfpriv.inpainting import (
     photographs,
 )
 from tfpriv.inpainting.boxes import Box
+from tfpriv.inpainting.photo_recogniser import PhotoRecogniser
 from tfpriv.inpainting.seeds import derived
 from tfpriv.inpainting.tracking import Tracker
 
 WITHOUT_FACES = ("fail", "blur", "copy")
 NO_FACE = "no face was found"
 _BLUR = 1 / 20  # deviation of a whole photograph's blur, in its longer sides
-_DIGESTED = ("boxes", "keep_person", "facenet")  # files: their content counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,14 +45,14 @@ class Settings:
             coarse one, "copy" one as it is.
         boxes: file of faces, taken instead of looking for them.
         keep_person: photograph of a person whose faces stay.
-        facenet: file of the `FaceNet` that knows that person; None for the embedded
-            one.
+        facenet: what recognises that person, as `PhotoRecogniser.load` takes it: file
+            of a `FaceNet` trained on photographs, or `"drawn"` for drawn faces.
         keep_above: similarity from which a face is that person's.
         keep_metadata: whether EXIF is kept.
         masks_only: whether the output is the mask: white is what would be covered.
 
     Raises:
-        ValueError: if an argument is out of range.
+        ValueError: if an argument is out of range, or `keep_person` has no `facenet`.
     """
 
     inpainter: str | None = None
@@ -76,6 +76,14 @@ class Settings:
                 f"Without a face one can {', '.join(WITHOUT_FACES)}. "
                 f"Received: {self.if_no_face!r}"
             )
+        if self.keep_person is not None and self.facenet is None:
+            raise ValueError(
+                "To keep a person, name a FaceNet trained on photographs: --facenet "
+                "20180402-114759-vggface2.pt (`tfpriv weights` says where it is). The "
+                "embedded one knows drawn faces only (--facenet drawn) and takes "
+                "strangers in photographs for that person. "
+                f"Received: keep_person={self.keep_person!r}, facenet=None"
+            )
         checks.real("guidance_scale", self.guidance_scale)
         if self.seed < 0 or self.steps < 1:
             raise ValueError(
@@ -96,11 +104,14 @@ class Settings:
     def record(self) -> dict:
         """What decides about results, to be compared: files by their content."""
         found = dataclasses.asdict(self)
+        files = {"boxes": self.boxes, "keep_person": self.keep_person}
         if self.keep_person is None:  # nobody is asked who is who
             found |= {"facenet": None, "keep_above": None}
-        for name in _DIGESTED:
-            if found[name] is not None:
-                with open(found[name], "rb") as file:
+        else:
+            files["facenet"] = embedded.facenet_path(self.facenet)
+        for name, path in files.items():
+            if path is not None:
+                with open(path, "rb") as file:
                     found[name] = hashlib.file_digest(file, "sha256").hexdigest()
         return found
 
@@ -250,9 +261,5 @@ class Anonymiser:
 
 
 def _keeper(settings, find):
-    from tfpriv.inpainting.facenet_files import load_facenet
-
-    path = settings.facenet or embedded.path(embedded.FACENET)
-    return keeping.Keeper(
-        load_facenet(path), settings.keep_person, settings.keep_above, find
-    )
+    recogniser = PhotoRecogniser.load(settings.facenet)
+    return keeping.Keeper(recogniser, settings.keep_person, settings.keep_above, find)

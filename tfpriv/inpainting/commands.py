@@ -10,12 +10,16 @@ from tfpriv.terminal import progress
 INCOMPLETE = 1  # the exit code where photographs have no result
 _HELP = ("-h", "--help")
 _NOT_MEASURED = (
-    "Residual re-identification: not measured. Name a FaceNet that knows photographs: "
+    "Residual re-identification: not measured. Name a FaceNet trained on photographs: "
     "--facenet FILE (`tfpriv weights` says where there are some)"
 )
 _WAYS_OUT = (
     "Say where faces are (--boxes FILE), or what becomes of such a photograph "
     "(--if-no-face blur)"
+)
+_KEPT = (
+    "Look at the faces that were left: whoever is taken for the person to be kept is "
+    "published (boxes.csv, `kept`)"
 )
 _READ = "Made of the face's own pixels: recognisers can read it (docs/inpainting.md)"
 _SMALL = (
@@ -155,10 +159,10 @@ def _add_photographs(parser):
     )
     parser.add_argument(
         "--facenet",
-        type=Path,
-        metavar="FILE",
-        help="recognises that person; and tells, after a folder, how many repainted "
-        "faces it still finds: .pt or .keras",
+        metavar="FILE|drawn",
+        help="FaceNet trained on photographs, .pt or .keras, that recognises that "
+        "person; and tells, after a folder, how many repainted faces it still finds. "
+        "`drawn`: the embedded one, for drawn faces only",
     )
     parser.add_argument(
         "--keep-above",
@@ -221,6 +225,7 @@ def _generate_dataset(options) -> int:
     """The published experiment, for pictures of known persons."""
     from tfpriv.inpainting import (
         embedded,
+        facenet_option,
         generation,
         inpainters,
         mask_kinds,
@@ -234,7 +239,7 @@ def _generate_dataset(options) -> int:
     inpainter = inpainters.load(options.inpainter)
     given = {"mask": options.mask, "size": inpainters.pixels(inpainter)}
     if mask_kinds.KINDS.get(options.mask, mask_kinds.Kind()).network:
-        given["network"] = embedded.facenet(options.facenet)
+        given["network"] = facenet_option.load(options.facenet)
         seen = embedded.seen(options.facenet, options.seen)
         given["settings"] = mask_kinds.Settings(seen=seen)
     else:
@@ -264,6 +269,7 @@ def _generate_dataset(options) -> int:
         pages.experiment(
             options.output / PAGE,
             options.mask or "random",
+            network=given.get("network"),
             reads_masked=inpainters.reads_masked(inpainter),
         )
     return INCOMPLETE if report.failures else 0
@@ -283,7 +289,7 @@ def _anonymise(options, **settings) -> int:
         _refuse(options, "of folders", _OF_FOLDERS)
     preview = _preview(output, one) if options.preview else None
     anonymiser = _anonymiser(options, settings)
-    network = None if one or masks_only else _facenet(options)
+    recogniser = None if one or masks_only else _recogniser(options)
     if one:
         report = photo_jobs.anonymise_file(options.source, output, anonymiser)
     else:
@@ -305,10 +311,10 @@ def _anonymise(options, **settings) -> int:
         _say_what_is_left(options, anonymiser)
     if not (one or masks_only):
         _write_page(output, options.shard, anonymiser, report)
-        if network is None:
+        if recogniser is None:
             print(_NOT_MEASURED)
-    if network is not None:
-        _say_residual(options.source, output, anonymiser, report, network)
+    if recogniser is not None:
+        _say_residual(options.source, output, anonymiser, report, recogniser)
     return code
 
 
@@ -347,19 +353,19 @@ def _anonymiser(options, settings):
             if_no_face=options.if_no_face,
             boxes=_text(options.boxes),
             keep_person=_text(options.keep_person),
-            facenet=_text(options.facenet),
+            facenet=options.facenet,
             keep_above=options.keep_above,
         )
     )
 
 
-def _facenet(options):
-    """The network of `--facenet`, or None."""
+def _recogniser(options):
+    """What `--facenet` names, or None."""
     if options.facenet is None:
         return None
-    from tfpriv.inpainting import load_facenet
+    from tfpriv.inpainting.photo_recogniser import PhotoRecogniser
 
-    return load_facenet(options.facenet)
+    return PhotoRecogniser.load(options.facenet)
 
 
 def _refuse(options, what: str, defaults: dict) -> None:
@@ -402,6 +408,10 @@ def _say(report, what: str, output: Path) -> int:
         kinds = "Files that are no pictures, and links to folders"
         print(f"{kinds}, left where they are: {report.others}")
     print(f"{what}: {report.done} in {output}")
+    if any(report.faces.values()):
+        print(f"Faces covered: {report.covered}; left as they are: {report.kept}")
+    if report.kept:
+        print(_KEPT)
     if report.missing:
         print(f"Photographs without a result: {report.missing}", file=sys.stderr)
     return INCOMPLETE if report.missing else 0
@@ -425,11 +435,11 @@ def _say_no_result(options, report) -> int:
     return INCOMPLETE
 
 
-def _say_residual(source, output, anonymiser, report, network) -> None:
+def _say_residual(source, output, anonymiser, report, recogniser) -> None:
     from tfpriv.inpainting import photo_residual
 
     root = source if source.is_dir() else source.parent
     found = photo_residual.residual(
-        network, root, output, report.faces, anonymiser.settings.target
+        recogniser, root, output, report.faces, anonymiser.settings.target
     )
     print(f"Residual re-identification: {found}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from tfpriv import checkpoints
 
 FOLDER = "inpainting"
+DRAWN = "drawn"  # `--facenet drawn` is the embedded FaceNet, of drawn faces
 INPAINTER, FACENET = "inpainter", "facenet.keras"
 _INSTEAD = {
     INPAINTER: "`--inpainter` takes blur, pixelate, black, or a folder of diffusers",
@@ -37,11 +38,23 @@ def path(name: str) -> Path:
     )
 
 
-def facenet(file: str | os.PathLike | None):
-    """The FaceNet of a file, or the embedded one.
+def facenet_path(file: str | os.PathLike | None) -> Path:
+    """The file of a FaceNet.
 
     Args:
-        file: as for `load_facenet`; None for the embedded one.
+        file: a file, or `"drawn"` or None for the embedded FaceNet.
+
+    Raises:
+        FileNotFoundError: the embedded one is missing.
+    """
+    return path(FACENET) if file is None or str(file) == DRAWN else Path(file)
+
+
+def facenet(file: str | os.PathLike | None):
+    """The FaceNet of a file, or the embedded one, which knows drawn faces only.
+
+    Args:
+        file: as for `facenet_path`.
 
     Raises:
         FileNotFoundError: there is none.
@@ -49,14 +62,14 @@ def facenet(file: str | os.PathLike | None):
     """
     from tfpriv.inpainting.facenet_files import load_facenet
 
-    return load_facenet(path(FACENET) if file is None else file)
+    return load_facenet(facenet_path(file))
 
 
 def seen(file: str | os.PathLike | None, size: int | None) -> int:
     """At how many pixels GradCAM's network sees a picture.
 
     Args:
-        file: of the network; None for the embedded one.
+        file: as for `facenet_path`.
         size: what was asked for, or None: 512 as published, and for the embedded
             network, which never saw faces of that size, those it was trained with.
     """
@@ -65,4 +78,5 @@ def seen(file: str | os.PathLike | None, size: int | None) -> int:
 
     if size is not None:
         return size
-    return SIZE if file is None else Settings().seen
+    embedded = file is None or str(file) == DRAWN
+    return SIZE if embedded else Settings().seen

@@ -31,6 +31,7 @@ from tfpriv.inpainting.recognition import (
     own,
     strangers,
     threshold,
+    trained_on,
 )
 
 ORIGINAL, REPAINTED = "original", "repainted"
@@ -95,6 +96,7 @@ class Evaluation:
         stranger_similarity: mean of these.
         shown: pictures to look at, by the name of the method; uint8 (k, h, w, 3).
         masks: theirs, bool (k, h, w).
+        trained_on: the faces that each judge was trained on, by what it is called.
     """
 
     accuracy: Estimate
@@ -108,6 +110,7 @@ class Evaluation:
     stranger_similarity: float | None
     shown: dict[str, np.ndarray]
     masks: np.ndarray
+    trained_on: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def row(self, method: str) -> Row:
         """The row of a method."""
@@ -176,7 +179,8 @@ def evaluate(
     judges = _Judges(classifier, recogniser, reader, lpips)
     seen = _look(files, judges, obfuscators, seed, progress)
     verdict = _Verdict(seen, labels, gallery and _gallery(*gallery, recogniser))
-    return verdict.evaluation(false_accepts, seed)
+    found = verdict.evaluation(false_accepts, seed)
+    return dataclasses.replace(found, trained_on=judges.trained_on)
 
 
 def gallery_of(
@@ -242,6 +246,20 @@ class _Judges:
     recogniser: object | None
     reader: keras.Model | None
     lpips: Callable | None
+
+    @property
+    def trained_on(self) -> dict[str, str]:
+        """The faces that the networks were trained on which look at faces."""
+        networks = {
+            "the classifier": self.classifier,
+            "the second recogniser": self.recogniser,
+            "the face reader": self.reader,
+        }
+        return {
+            name: trained_on(network)
+            for name, network in networks.items()
+            if network is not None
+        }
 
     def look(self, originals: np.ndarray, pictures: np.ndarray) -> dict:
         """What each of them says of pictures, by its name: arrays (n, ...)."""

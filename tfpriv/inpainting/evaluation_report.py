@@ -65,6 +65,10 @@ def _lines(evaluation):
         f"Fooled among these: {evaluation.fooled}.",
         f"Covered: {_percent(evaluation.covered)} % of the pixels.",
     ]
+    lines += [
+        f"Trained on {faces}: {judge}."
+        for judge, faces in evaluation.trained_on.items()
+    ]
     if evaluation.strangers:
         lines.append(
             f"Looked for among {evaluation.persons} persons. Verified at "

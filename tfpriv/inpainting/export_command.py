@@ -24,7 +24,9 @@ def add_parser(actions) -> None:
         "--output", type=Path, required=True, metavar="DIR", help="folder to write"
     )
     parser.add_argument(
-        "--facenet", metavar="FILE", help=".pt or .keras; default: the embedded one"
+        "--facenet",
+        metavar="FILE",
+        help=".pt or .keras; default: the embedded one, of drawn faces",
     )
     parser.add_argument(
         "--inpainter", metavar="DIR", help="of diffusers; default: the embedded one"
@@ -50,16 +52,16 @@ def export(options: argparse.Namespace) -> None:
 
 
 def _facenet(options):
-    from tfpriv.inpainting import embedded, exporting
+    from tfpriv.inpainting import exporting, facenet_option
 
-    exporting.export_facenet(embedded.facenet(options.facenet), options.output)
+    exporting.export_facenet(facenet_option.load(options.facenet), options.output)
 
 
 def _grad_cam(options):
-    from tfpriv.inpainting import embedded, exporting
+    from tfpriv.inpainting import embedded, exporting, facenet_option
 
     exporting.export_grad_cam(
-        embedded.facenet(options.facenet),
+        facenet_option.load(options.facenet),
         options.output,
         size=embedded.seen(options.facenet, options.seen),
     )
@@ -75,9 +77,9 @@ def _inpainter(options):
 
 
 def _pipeline(options):
-    from tfpriv.inpainting import embedded, exporting
+    from tfpriv.inpainting import embedded, exporting, facenet_option
 
-    network = embedded.facenet(options.facenet)
+    network = facenet_option.load(options.facenet)
     inpainter = _load_inpainter(options.inpainter)
     exporting.export_pipeline(
         network,

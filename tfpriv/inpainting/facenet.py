@@ -13,6 +13,7 @@ import numpy as np
 from keras import layers, ops
 
 from tfpriv.inpainting.pictures import checked
+from tfpriv.inpainting.recognition import DRAWN_FACES, PHOTOGRAPHS
 
 SIZE = 160  # pixels of the pictures that the published networks were trained on
 LEAST_SIZE = 75  # below it nothing is left for the last block to look at
@@ -42,20 +43,33 @@ class FaceNet(keras.Model):
         width: how many filters each layer has, in units of the published network's;
             greater than 0. With 0.25 the weights take 6 MB instead of 94.
         dropout: share of the features that are left out while training, in [0, 1).
+        trained_on: the faces that the weights were trained on, `"photographs"` or
+            `"drawn faces"`; None if that is not known. It is saved with the weights: a
+            network of drawn faces takes strangers in photographs for one person.
 
     Raises:
         ValueError: if an argument is out of range.
     """
 
     def __init__(
-        self, width: float = 1.0, dropout: float = 0.6, name="facenet", **options
+        self,
+        width: float = 1.0,
+        dropout: float = 0.6,
+        name="facenet",
+        trained_on: str | None = None,
+        **options,
     ):
         if not 0 < width <= 4:
             raise ValueError(f"`width` must be in (0, 4]. Received: width={width}")
+        if trained_on not in (None, PHOTOGRAPHS, DRAWN_FACES):
+            raise ValueError(
+                f"`trained_on` must be {PHOTOGRAPHS!r}, {DRAWN_FACES!r} or None. "
+                f"Received: trained_on={trained_on!r}"
+            )
         inputs = keras.Input((None, None, 3), name="pictures")
         outputs = _embedding(_features(inputs, width), dropout)
         super().__init__(inputs=inputs, outputs=outputs, name=name, **options)
-        self.width, self.dropout = width, dropout
+        self.width, self.dropout, self.trained_on = width, dropout, trained_on
 
     def embed(self, pictures: np.ndarray, batch_size: int = 32) -> np.ndarray:
         """Embeds pictures as they come.
@@ -81,7 +95,7 @@ class FaceNet(keras.Model):
     def get_config(self):
         """The arguments, for Keras."""
         config = {"width": self.width, "dropout": self.dropout, "name": self.name}
-        return config | {"trainable": self.trainable}
+        return config | {"trained_on": self.trained_on, "trainable": self.trainable}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

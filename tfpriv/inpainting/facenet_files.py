@@ -8,6 +8,7 @@ from keras import layers
 
 from tfpriv import weights
 from tfpriv.inpainting.facenet import FaceNet
+from tfpriv.inpainting.recognition import PHOTOGRAPHS
 from tfpriv.models import load_model
 
 # The classifier over the pictures that the weights were trained on, of which no
@@ -32,7 +33,8 @@ def load_facenet(path: str | os.PathLike) -> FaceNet:
             left out), or our own `.keras`.
 
     Returns:
-        The network. Nothing in a file is executed.
+        The network. Nothing in a file is executed. `trained_on` is `"photographs"` for
+        facenet-pytorch's weights, and what a `.keras` file says for others.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -48,7 +50,7 @@ def load_facenet(path: str | os.PathLike) -> FaceNet:
         raise FileNotFoundError(f"There is no FaceNet here. Received: {path}")
     if path.suffix == ".keras":
         return load_model(path, "a FaceNet of tfpriv", FaceNet)
-    network = FaceNet()
+    network = FaceNet(trained_on=PHOTOGRAPHS)  # VGGFace2 or CASIA-WebFace
     _assign(network, weights.read_torch(path), path)
     return network
 

@@ -18,7 +18,7 @@ from tfpriv.faces.celeba import ZOOM as CELEBA_ZOOM
 from tfpriv.files import atomic_path
 from tfpriv.inpainting import recognition
 from tfpriv.inpainting.facenet import EMBEDDING, FaceNet, standardised
-from tfpriv.inpainting.recognition import Gallery
+from tfpriv.inpainting.recognition import DRAWN_FACES, Gallery
 from tfpriv.training import restore_state, save_state
 
 CHECKPOINT, NETWORK = "training.npz", "facenet.keras"
@@ -139,7 +139,7 @@ class Trainer:
     def __init__(self, network: FaceNet | None, recipe: Recipe):
         keras.utils.set_random_seed(recipe.seed)
         self.network = network or FaceNet(WIDTH, DROPOUT)
-        self.network.trainable = True
+        self.network.trainable, self.network.trained_on = True, DRAWN_FACES
         self.recipe = recipe
         self.faces = sample(recipe.people, recipe.pictures, seed=recipe.seed)
         shape = EMBEDDING, recipe.people

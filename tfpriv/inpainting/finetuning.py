@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from tfpriv.accounting import Ledger, checks
+from tfpriv.faces.celeba import TRUTH
 from tfpriv.files import new_directory
 from tfpriv.inpainting import pages, private_training, recognition
 from tfpriv.inpainting.facenet import FaceNet
@@ -122,6 +123,8 @@ def by_person(
         _protection(options),
         **_steps(options, _PRIVATE_EPOCHS),
     )
+    if (people.celeba.folder / TRUTH).is_file():  # the data are drawn
+        trained.trained_on = recognition.DRAWN_FACES
     after = _on_others(trained, people, options.size)
     figures = {f"{name} before": figure for name, figure in before.items()}
     figures |= {f"{name} after": figure for name, figure in after.items()}

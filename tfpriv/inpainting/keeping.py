@@ -8,39 +8,19 @@ import numpy as np
 from tfpriv import images
 from tfpriv.faces.large import find_faces_in_large
 from tfpriv.inpainting.boxes import Box
-from tfpriv.inpainting.crops import Frame
+from tfpriv.inpainting.photo_recogniser import PhotoRecogniser
 
 # Cosine similarity from which a face is taken for the reference's. FaceNet's authors
 # verify persons at a squared distance of 1.242, which is a similarity of 0.38. A
 # stranger who is kept is published, so that this one is far on the strict side.
 THRESHOLD = 0.7
-PADDING = 1.2  # the square that the recogniser sees, in longer sides of the box
-
-
-def embeddings(network, photograph: np.ndarray, boxes: Sequence[Box]) -> np.ndarray:
-    """What a recogniser knows faces by.
-
-    Args:
-        network: a `FaceNet`.
-        photograph: uint8 (height, width, 3).
-        boxes: of n faces.
-
-    Returns:
-        float32 (n, 512), each of length 1.
-    """
-    # One by one: a face is then the same in any company.
-    found = [
-        network.embed(Frame.around(box.place, PADDING).cut(photograph)[None])
-        for box in boxes
-    ]
-    return np.concatenate([network.embed(np.zeros((0, 1, 1, 3), np.uint8)), *found])
 
 
 class Keeper:
     """Tells the faces of one person.
 
     Args:
-        network: a `FaceNet`.
+        recogniser: compares faces.
         reference: a photograph with that person's face and no other.
         threshold: cosine similarity from which a face is taken for theirs, -1 to 1.
         find: finds the faces of a photograph.
@@ -53,7 +33,7 @@ class Keeper:
 
     def __init__(
         self,
-        network,
+        recogniser: PhotoRecogniser,
         reference: str | os.PathLike,
         threshold: float = THRESHOLD,
         find: Callable = find_faces_in_large,
@@ -70,8 +50,8 @@ class Keeper:
                 "The reference must show the face of one person and no other. "
                 f"Received: {reference} with {len(faces)} faces"
             )
-        self._network, self._threshold = network, threshold
-        self._known = embeddings(network, photograph, [Box(faces[0].box)])[0]
+        self._recogniser, self._threshold = recogniser, threshold
+        self._known = recogniser(photograph, [Box(faces[0].box)])[0]
 
     def __call__(self, photograph: np.ndarray, boxes: Sequence[Box]) -> list[Box]:
         """Marks faces of that person as kept.
@@ -80,7 +60,7 @@ class Keeper:
             photograph: uint8 (height, width, 3).
             boxes: its faces.
         """
-        similar = embeddings(self._network, photograph, boxes) @ self._known
+        similar = self._recogniser(photograph, boxes) @ self._known
         return [
             box._replace(kept=box.kept or bool(value >= self._threshold))
             for box, value in zip(boxes, similar, strict=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfpriv import images, report
 from tfpriv.accounting import Ledger
-from tfpriv.inpainting import outputs
+from tfpriv.inpainting import outputs, recognition
 from tfpriv.inpainting.boxes import Box
 
 SHOWN = 12
@@ -64,13 +64,17 @@ def photographs(
         settings: `anonymiser.Settings`.
         reads_masked: whether the inpainter was shown what is under the masks.
     """
-    folder, hidden = path.parent, {}
+    folder, hidden, left = path.parent, {}, 0
     for name, found in faces.items():
         result, count = settings.target(name), sum(not box.kept for box in found)
-        if count and (folder / result).is_file():
-            hidden[result] = count
+        if (folder / result).is_file():
+            left += len(found) - count
+            if count:
+                hidden[result] = count
     how = "blurred or pixelated" if reads_masked else "painted anew"
-    kept = " Faces of one person stay as they are." if settings.keep_person else ""
+    kept = f" Faces left as they are: {left}." if left or settings.keep_person else ""
+    if settings.keep_person:
+        kept += " They were taken for those of one person who is to stay."
     shown = list(hidden)[:SHOWN]
     report.write(
         path,
@@ -84,7 +88,7 @@ def photographs(
     )
 
 
-def experiment(path: Path, mask: str, *, reads_masked: bool) -> None:
+def experiment(path: Path, mask: str, *, reads_masked: bool, network=None) -> None:
     """Writes the page of the published experiment, in its folder.
 
     It shows results alone; but the folder holds the originals, and names the persons.
@@ -93,7 +97,11 @@ def experiment(path: Path, mask: str, *, reads_masked: bool) -> None:
         path: where to, in a folder as `outputs` describes it.
         mask: kind of the masks.
         reads_masked: whether the inpainter was shown what is under the masks.
+        network: the `FaceNet` that made the masks, if one did.
     """
+    by = ""
+    if network is not None:
+        by = f", by a FaceNet trained on {recognition.trained_on(network)}"
     made = outputs.listed(path.parent)
     shown = [output.result for output in made[:SHOWN]]
     report.write(
@@ -103,7 +111,7 @@ def experiment(path: Path, mask: str, *, reads_masked: bool) -> None:
             "For measuring, not for publishing: the folder holds the originals, and "
             "its files' names hold the persons' numbers."
         ),
-        report.text(f"Pictures: {len(made)}, under masks of the kind {mask}."),
+        report.text(f"Pictures: {len(made)}, under masks of the kind {mask}{by}."),
         report.gallery(map(images.load, shown), [p.name for p in shown]),
         _NO_CLAIM if reads_masked else masks_claim(path.parent),
     )

@@ -5,12 +5,10 @@ import io
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageCms, ImageOps
+from PIL import ExifTags, Image
 
-from tfpriv import images
+from tfpriv import decoding, images
 
-_SEVERAL = ("MPO",)  # of these the first picture is the photograph
-_TOO_DEEP = ("I", "F")  # how modes begin whose values don't fit into 8 bits
 _LONGEST = 256  # bytes of a value that is kept: longer ones hold pictures, or anything
 _FOLDERS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 # What is no longer true of the result (it stands upright, and may be cut), or holds
@@ -47,35 +45,19 @@ class Photograph(NamedTuple):
 
 
 def read(content: bytes, name: str) -> Photograph:
-    """Reads a photograph.
-
-    It is turned upright as its EXIF orientation says, brought to sRGB if it has a
-    colour profile, and what is transparent becomes white, as it is shown.
+    """Reads a photograph: its pixels as `images.load` does, and its metadata.
 
     Args:
         content: of a file in any format that Pillow reads.
         name: what it is called in errors.
 
     Raises:
-        ValueError: it is no picture, damaged, too large, of several pictures, or has
-            more than 8 bits a channel.
+        ValueError: as for `images.load`. Damaged metadata is dropped, and no reason.
     """
     with images.opened(io.BytesIO(content), name) as picture:
-        frames = getattr(picture, "n_frames", 1)
-        if frames > 1 and picture.format not in _SEVERAL:
-            raise ValueError(
-                "The file holds several pictures; write each into a file of its own. "
-                f"Received: {name} ({frames} pictures)"
-            )
-        if picture.mode.startswith(_TOO_DEEP):
-            raise ValueError(
-                "A photograph has 8 bits a channel; bring it to them first. "
-                f"Received: {name} (Pillow's mode {picture.mode})"
-            )
-        grey = picture.mode in ("1", "L", "LA")
-        exif = _kept(picture.getexif())
-        shown = _on_white(ImageOps.exif_transpose(picture))
-        return Photograph(np.asarray(_in_srgb(shown)), grey, exif)
+        grey = picture.mode in decoding.GREY or decoding.is_deep(picture)
+        shown = decoding.as_shown(decoding.decode(picture, name).image)
+        return Photograph(np.asarray(shown), grey, _kept(picture))
 
 
 def target(name: str) -> str:
@@ -123,45 +105,35 @@ def encode(
     return images.encode(picture, dot + ending, exif=exif)
 
 
-def _on_white(picture):
-    if not picture.has_transparency_data:
-        return picture
-    profile = picture.info.get("icc_profile")
-    layer = picture.convert("RGBA")
-    white = Image.new("RGB", picture.size, "white")
-    white.paste(layer, mask=layer.getchannel("A"))
-    white.info["icc_profile"] = profile
-    return white
-
-
-def _in_srgb(picture):
-    """A profile that is no use is none: some programs write such."""
-    profile = picture.info.get("icc_profile")
-    if profile and picture.mode in ("RGB", "CMYK"):
-        with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError):
-            given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if "sRGB" not in ImageCms.getProfileDescription(given):
-                srgb = ImageCms.createProfile("sRGB")
-                return ImageCms.profileToProfile(picture, given, srgb, outputMode="RGB")
-    return picture.convert("RGB")
-
-
-def _kept(exif) -> bytes:
+def _kept(picture) -> bytes:
     """Values that are short, and nothing that is a file in the file."""
     kept = Image.Exif()
-    kept.update(_short(exif))
-    for folder in _FOLDERS:
-        values = _short(exif.get_ifd(folder))
-        if values:
-            kept.get_ifd(folder).update(values)
+    # Pillow raises by whatever its parser of EXIF runs into.
+    with contextlib.suppress(Exception):
+        exif = picture.getexif()
+        kept.update(_short(exif))
+        for folder in _FOLDERS:
+            values = _short(exif.get_ifd(folder), folder)
+            if values:
+                kept.get_ifd(folder).update(values)
     return kept.tobytes() if len(kept) or any(map(kept.get_ifd, _FOLDERS)) else b""
 
 
-def _short(values) -> dict:
+def _short(values, folder=None) -> dict:
     return {
         tag: value
         for tag, value in values.items()
         if tag not in _DROPPED
         and not (isinstance(value, bytes | str | tuple) and len(value) > _LONGEST)
         and not isinstance(value, dict)
+        and _can_be_written(tag, value, folder)
     }
+
+
+def _can_be_written(tag, value, folder) -> bool:
+    """Whether Pillow writes a value: not a text in the place of a number."""
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):
+        (exif if folder is None else exif.get_ifd(folder))[tag] = value
+        return bool(exif.tobytes())
+    return False

@@ -44,6 +44,16 @@ class Report(NamedTuple):
     faces: dict[str, list[Box]]
     shown: list[photo_preview.Shown]
 
+    @property
+    def kept(self) -> int:
+        """Number of faces that were left as they are."""
+        return sum(box.kept for faces in self.faces.values() for box in faces)
+
+    @property
+    def covered(self) -> int:
+        """Number of the other faces."""
+        return sum(map(len, self.faces.values())) - self.kept
+
 
 def anonymise_file(
     source: str | os.PathLike, output: str | os.PathLike, anonymiser: Anonymiser

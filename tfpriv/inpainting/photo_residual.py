@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfpriv.inpainting import keeping, photo_files
+from tfpriv.inpainting import photo_files
 from tfpriv.inpainting.boxes import Box
+from tfpriv.inpainting.photo_recogniser import PhotoRecogniser
 
 MOST = 2000  # faces that are compared with one another
 
@@ -35,7 +36,7 @@ class Residual(NamedTuple):
 
 
 def residual(
-    network,
+    recogniser: PhotoRecogniser,
     source: str | os.PathLike,
     output: str | os.PathLike,
     faces: Mapping[str, Sequence[Box]],
@@ -44,7 +45,7 @@ def residual(
     """Looks for repainted faces among the originals.
 
     Args:
-        network: a `FaceNet`.
+        recogniser: compares faces.
         source: folder of the photographs.
         output: folder of the results.
         faces: of each photograph that has a result. Those that were kept are left out,
@@ -66,7 +67,7 @@ def residual(
         ):
             content = (Path(folder) / file).read_bytes()
             pixels = photo_files.read(content, file).pixels
-            points.extend(keeping.embeddings(network, pixels, boxes))
+            points.extend(recogniser(pixels, boxes))
     if not before:
         return Residual(0, 0)
     closest = np.argmax(np.array(after) @ np.array(before).T, 1)

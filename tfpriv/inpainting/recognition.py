@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 
 FALSE_ACCEPTS = 0.01  # share of strangers that a verification lets in
+PHOTOGRAPHS, DRAWN_FACES = "photographs", "drawn faces"  # that a network is trained on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,6 +69,20 @@ class Gallery:
     def columns(self, labels: np.ndarray) -> np.ndarray:
         """int (n,), where in the gallery known persons stand."""
         return np.searchsorted(self.persons, labels)
+
+
+def trained_on(model) -> str:
+    """The faces that a recogniser, or the FaceNet in a classifier, was trained on.
+
+    Args:
+        model: a network with `trained_on`, or a Keras model of which one is a layer.
+
+    Returns:
+        What `FaceNet` takes as `trained_on`, or `"unknown faces"`.
+    """
+    parts = [model, *getattr(model, "layers", [])]
+    found = [getattr(part, "trained_on", None) for part in parts]
+    return next((faces for faces in found if faces), "unknown faces")
 
 
 def directions(embeddings: np.ndarray) -> np.ndarray:

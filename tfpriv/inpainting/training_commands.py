@@ -71,7 +71,8 @@ def _add_finetune(actions):
     parser.add_argument(
         "--facenet",
         metavar="FILE",
-        help="facenet-pytorch's .pt, or ours (.keras); default: the embedded one",
+        help="facenet-pytorch's .pt, or ours (.keras); default: the embedded one, of "
+        "drawn faces",
     )
     _add_output(parser)
     parser.add_argument(
@@ -249,12 +250,12 @@ def train_facenet(options: argparse.Namespace) -> None:
 
 def finetune(options: argparse.Namespace) -> None:
     from tfpriv.files import check_new, write_json
-    from tfpriv.inpainting import embedded, finetuning
+    from tfpriv.inpainting import facenet_option, finetuning, recognition
     from tfpriv.inpainting.people import People
 
     check_new(options.output)
     finetuning.check_options(options)
-    network = embedded.facenet(options.facenet)
+    network = facenet_option.load(options.facenet)
     people = People.load(options.data)
     job = {
         None: finetuning.plainly,
@@ -265,7 +266,11 @@ def finetune(options: argparse.Namespace) -> None:
     finetuning.save(done, options.output, options.delta)
     write_json(
         options.output / FIGURES,
-        {"command": command_line(), "not covered by epsilon": done.figures},
+        {
+            "command": command_line(),
+            "FaceNet trained on": recognition.trained_on(network),
+            "not covered by epsilon": done.figures,
+        },
     )
     for name, figure in done.figures.items():
         print(f"{name:24} {figure:.4f}")

@@ -2,23 +2,20 @@
 
 import io
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from tfpriv import images
+from tfpriv import decoding, images
 from tfpriv.shuffling import png
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.pictures import new_nonces, shuffle, unshuffle
 from tfpriv.shuffling.record import Record
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-_SAME = {"1": "L", "P": "RGB", "PA": "RGBA"}  # modes that hold another's values
-_KEPT = ("L", "LA", "RGB", "RGBA")
 
 
 class Picture(NamedTuple):
@@ -38,7 +35,8 @@ def read_plain(
         name: What it is called in errors.
 
     Returns:
-        Its pixels, upright: 8 bits, or 16 bits grey; with its alpha, if it has one.
+        Its pixels, upright, colours in sRGB: 8 bits, or 16 bits grey; with its alpha,
+        if it has one.
 
     Raises:
         ValueError: Damaged, protected already, or not one picture of a kind that can be
@@ -146,12 +144,6 @@ def _check_plain(picture, name) -> None:
             f"Pictures must be one of {', '.join(FORMATS)}. Received: {name} "
             f"({picture.format})"
         )
-    # The second picture in a camera's MPO file is a preview or a depth map.
-    if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
-        raise ValueError(
-            "The file holds several pictures, or one that moves; a PNG file holds one. "
-            f"Received: {name} ({picture.n_frames} pictures)"
-        )
     if picture.format == "PNG" and Record.of(picture.text) is not None:
         raise ValueError(f"The picture is protected already. Received: {name}")
 
@@ -166,22 +158,15 @@ def _check_protected(picture, name) -> None:
 
 def _pixels(picture, name, check) -> np.ndarray:
     """All that the file holds of the pixels: uint8 or uint16, with channels."""
-    mode, transparent = picture.mode, "transparency" in picture.info
-    # Pillow forgets what it would cut off as soon as it has done so.
-    cut = any(re.search(";16[BLN]", str(tile[3])) for tile in picture.tile)
+    image, lost = decoding.decode(picture, name)
     check(picture, name)
-    upright = ImageOps.exif_transpose(picture)
-    if mode.startswith("I;16") and not transparent:
-        return np.asarray(upright).astype(np.uint16)[..., None]
-    if cut or mode not in (*_SAME, *_KEPT):
+    if lost:
         raise ValueError(
-            "Pictures must be grey or RGB, with 8 bits (grey: up to 16), with or "
-            "without alpha; convert this one first, to decide what may be lost. "
-            f"Received: {name} ({'more than 8 bits of ' if cut else 'mode '}{mode})"
+            "Images must be grey or RGB, with 8 bits (grey: up to 16), with or without "
+            "alpha; convert this one first, to decide what may be lost. "
+            f"Received: {name} ({lost})"
         )
-    pixels = np.asarray(
-        upright.convert("RGBA" if transparent else _SAME.get(mode, mode))
-    )
+    pixels = np.asarray(image)
     return pixels if pixels.ndim == 3 else pixels[..., None]
 
 

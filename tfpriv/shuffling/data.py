@@ -113,8 +113,7 @@ def _decoded(data: np.ndarray, offsets: np.ndarray, path: Path) -> np.ndarray:
     pictures = []
     for i, (begin, end) in enumerate(itertools.pairwise(offsets)):
         content = io.BytesIO(data[begin:end].tobytes())
-        with images.opened(content, f"picture {i} of {path}") as picture:
-            pictures.append(np.asarray(picture.convert("RGB")))
+        pictures.append(np.asarray(images.decoded(content, f"picture {i} of {path}")))
     return np.stack(pictures)
 
 
