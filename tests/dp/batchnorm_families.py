@@ -1,7 +1,6 @@
-"""Every family of KerasHub and Keras Applications that has BatchNormalization, small."""
+"""Small models of KerasHub and Keras Applications that have BatchNormalization."""
 
 import keras
-import keras_hub
 from keras_hub import models
 
 SIZE = 32
@@ -226,9 +225,7 @@ def classifier(task, backbone):
 
 
 FAMILIES = {
-    "resnet": classifier(
-        models.ResNetImageClassifier, lambda: resnet("basic_block")
-    ),
+    "resnet": classifier(models.ResNetImageClassifier, lambda: resnet("basic_block")),
     "resnet_v2": classifier(
         models.ResNetImageClassifier, lambda: resnet("bottleneck_block", True)
     ),
@@ -257,6 +254,23 @@ FAMILIES = {
     "d_fine": d_fine,
 }
 
+# Folders of `keras_hub/src/models`.
+FOLDERS = {
+    "basnet",
+    "cspnet",
+    "d_fine",
+    "deeplab_v3",
+    "densenet",
+    "efficientnet",
+    "hgnetv2",
+    "mobilenet",
+    "mobilenetv5",
+    "resnet",
+    "retinanet",
+    "segformer",
+    "xception",
+}
+
 
 def application(name, size=32, **options):
     make = getattr(keras.applications, name)
@@ -278,5 +292,3 @@ APPLICATIONS = {
     "resnet50_v2": application("ResNet50V2"),
     "xception": application("Xception", 71),
 }
-
-__all__ = ["APPLICATIONS", "FAMILIES", "keras_hub"]

@@ -15,9 +15,9 @@ def replace_batchnorm(model: keras.Model, groups: int = 32) -> keras.Model:
     statistics differ, so that a trained model needs some training again. Layers with
     `adapt` that stand in a Sequential or Functional model are shared.
 
-    Layers and models that make BatchNormalization in their own code (the blocks and
-    backbones of KerasHub, wrappers, subclassed models) are made again from `get_config`,
-    and keep their class; to load a file of such a copy, `import tfpriv.dp` first.
+    Layers and models that make BatchNormalization in their own code (blocks and
+    backbones of KerasHub, wrappers, subclassed models) are made again from
+    `get_config`, and keep their class. To load a saved copy, `import tfpriv.dp` first.
 
     Args:
         model: `keras.Model`, built: Sequential, Functional, or with a `get_config`.
@@ -34,8 +34,9 @@ def replace_batchnorm(model: keras.Model, groups: int = 32) -> keras.Model:
     """
     if not model.built:
         raise ValueError(
-            "`replace_batchnorm` copies weights. Build the model first, for instance by "
-            f"calling it on an example. Received: {type(model).__name__}, not built"
+            "`replace_batchnorm` copies weights. Build the model first, for instance "
+            "by calling it on an example. "
+            f"Received: {type(model).__name__}, not built"
         )
     layers = keras_internals.flatten_layers(model)
     if any(isinstance(layer, PrivateModel) for layer in layers):
@@ -64,6 +65,7 @@ class _Copier:
         self._groups = groups
         self._copies: dict = {}
         self._originals: dict = {}
+        self._rebuilt: list = []
 
     def copy(self, layer):
         """The copy of a layer, always the same one; without weights' values."""
@@ -72,17 +74,27 @@ class _Copier:
         return self._copies[id(layer)]
 
     def _make(self, layer):
+        if not isinstance(layer, keras.Layer):  # an operation, which has no state
+            return layer
         if hasattr(layer, "adapt"):  # a copy would not know what it was adapted to
             return layer
-        if not keras_internals.is_plain_graph(layer):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            copy = group_normalization.of_batchnorm(layer, self._groups)
+        elif keras_internals.is_plain_graph(layer):
+            copy = self._copy_graph(layer)
+        else:
             copy = group_normalization.rebuild(layer, self._groups)
-            self._pair(layer, copy)
-            return copy
-        # A layer that is built when it is called makes BatchNormalization only now.
-        with group_normalization.replacing_batchnorm(self._groups):
-            copy = keras.models.clone_model(layer, clone_function=self.copy)
+            self._rebuilt.append((layer, copy))
         self._originals[id(copy)] = layer
         return copy
+
+    def _copy_graph(self, model):
+        options = (
+            {} if isinstance(model, keras.Sequential) else {"call_function": _call}
+        )
+        # A layer that is built when it is called makes BatchNormalization only now.
+        with group_normalization.replacing_batchnorm(self._groups):
+            return keras.models.clone_model(model, clone_function=self.copy, **options)
 
     def _pair(self, layer, copy):
         """Both were made by the same code, and hold their layers in the same order."""
@@ -93,11 +105,19 @@ class _Copier:
 
     def copy_states(self, copy):
         """Gives the copy and the layers below it the state of their originals."""
+        for pair in self._rebuilt:
+            self._pair(*pair)
         for new in keras_internals.flatten_layers(copy):
             old = self._originals.get(id(new), new)
             if old is not new:
                 new.trainable = old.trainable
                 _copy_state(old, new)
+
+
+def _call(layer, *args, **kwargs):
+    if isinstance(layer, keras.layers.GroupNormalization):
+        kwargs = {}  # a mask and `training` are BatchNormalization's alone
+    return layer(*args, **kwargs)
 
 
 def _kind(layer):

@@ -8,6 +8,25 @@ import keras
 from tfpriv.dp import keras_internals
 
 
+def of_batchnorm(layer, groups):
+    """A `keras.layers.GroupNormalization` in place of a BatchNormalization.
+
+    Args:
+        layer: `keras.layers.BatchNormalization`, built.
+        groups: Largest number of groups.
+    """
+    config = {k: v for k, v in layer.get_config().items() if k in _OPTIONS}
+    channels = layer.moving_mean.shape[0]
+    config["groups"] = _number_of_groups(channels, layer.input_spec.ndim, groups)
+    return keras.layers.GroupNormalization.from_config(config)
+
+
+def _number_of_groups(channels, rank, most):
+    only_channels = rank == 2
+    most = 1 if only_channels else max(1, min(most, channels // 2))
+    return max(g for g in range(1, most + 1) if channels % g == 0)
+
+
 @keras.saving.register_keras_serializable("tfpriv")
 class GroupNormalization(keras.layers.GroupNormalization):
     """`keras.layers.GroupNormalization`, built and called like BatchNormalization.
@@ -21,15 +40,18 @@ class GroupNormalization(keras.layers.GroupNormalization):
 
     def build(self, input_shape):
         channels = input_shape[self.axis] or 1  # Keras refuses an unknown number
-        only_channels = len(input_shape) == 2
-        most = 1 if only_channels else max(1, min(self.groups, channels // 2))
-        self.groups = max(g for g in range(1, most + 1) if channels % g == 0)
+        self.groups = _number_of_groups(channels, len(input_shape), self.groups)
         super().build(input_shape)
 
     def call(self, inputs, training=None, mask=None):
         """Normalises each example alone; `training` and `mask` change nothing."""
         del training, mask
         return super().call(inputs)
+
+
+_BATCHNORM = inspect.signature(keras.layers.BatchNormalization.__init__)
+_GROUPNORM = inspect.signature(keras.layers.GroupNormalization.__init__)
+_OPTIONS = _GROUPNORM.parameters.keys() - {"self"} | {"name", "trainable", "dtype"}
 
 
 @contextlib.contextmanager
@@ -40,13 +62,11 @@ def replacing_batchnorm(groups):
         groups: Largest number of groups.
     """
     original = keras.layers.BatchNormalization
-    signature = inspect.signature(original.__init__)
-    shared = inspect.signature(keras.layers.GroupNormalization.__init__).parameters
 
     def make(*args, **kwargs):
-        given = signature.bind(None, *args, **kwargs).arguments
+        given = _BATCHNORM.bind(None, *args, **kwargs).arguments
         common = given.pop("kwargs", {})  # name, dtype, trainable
-        own = {k: v for k, v in given.items() if k in shared and k != "self"}
+        own = {k: v for k, v in given.items() if k in _OPTIONS}
         return GroupNormalization(groups, **own, **common)
 
     with keras_internals.constructed_by(original, make):

@@ -33,7 +33,9 @@ def is_plain_graph(layer):
 def constructed_by(layer_class, make):
     """Inside, `layer_class(...)`, or that of a subclass, returns `make(...)`."""
     before = vars(layer_class).get("__new__")
-    layer_class.__new__ = staticmethod(lambda cls, *args, **kwargs: make(*args, **kwargs))
+    layer_class.__new__ = staticmethod(
+        lambda cls, *args, **kwargs: make(*args, **kwargs)
+    )
     try:
         yield
     finally:

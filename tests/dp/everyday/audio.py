@@ -1,12 +1,12 @@
 """keras.io/examples/audio."""
 
 import keras
-from everyday import Case, integers, normal, workflow
-from everyday.text import Decoder
-from everyday.vision import OwnTrainStep
 from keras import layers, ops
 
 import tfpriv.dp as dp
+from everyday import Case, integers, normal, workflow
+from everyday.text import Decoder
+from everyday.vision import OwnTrainStep
 
 
 def ctc(y_true, y_pred):
@@ -81,7 +81,11 @@ def transformer_speech_recognition(rng):
 def spectrogram_in_the_model(rng):
     inputs = keras.Input((256,))
     x = layers.MelSpectrogram(
-        fft_length=64, sequence_stride=32, num_mel_bins=8, sampling_rate=1000, max_freq=500
+        fft_length=64,
+        sequence_stride=32,
+        num_mel_bins=8,
+        sampling_rate=1000,
+        max_freq=500,
     )(inputs)
     x = layers.Conv2D(4, 3, activation="relu")(ops.expand_dims(x, -1))
     x = layers.GlobalMaxPooling2D()(x)

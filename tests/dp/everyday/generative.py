@@ -3,9 +3,10 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers, ops
+
 from everyday import Case, integers, normal, uniform, workflow
 from everyday.vision import OwnTrainStep
-from keras import layers, ops
 
 
 def encoder_of_vae():
@@ -147,7 +148,7 @@ class Denoising(layers.Layer):
 def denoising_diffusion_with_an_added_loss(rng):
     inputs = keras.Input((8, 8, 3))
     mixed, noise, variance = Noised()(inputs)
-    angle = 2 * np.pi * np.array([1.0, 4.0], "float32") * variance
+    angle = variance * (2 * np.pi * np.array([1.0, 4.0], "float32"))
     embedded = ops.concatenate([ops.sin(angle), ops.cos(angle)], axis=-1)
     embedded = layers.UpSampling2D(8)(embedded)
     x = layers.Concatenate()([layers.Conv2D(4, 1)(mixed), embedded])

@@ -2,10 +2,10 @@
 
 import keras
 import numpy as np
-from everyday import EXAMPLES, Case, integers, normal, workflow
 from keras import layers, ops
 
 import tfpriv.dp as dp
+from everyday import EXAMPLES, Case, integers, normal, workflow
 
 BINARY = {"loss": "binary_crossentropy", "metrics": ["accuracy"]}
 CLASSES = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
@@ -52,8 +52,10 @@ def columns_with_preprocessing_layers(rng):
     return Case(model, x, integers(rng, 2, 1), BINARY)
 
 
-@workflow("structured_data/structured_data_classification_from_scratch",
-          refused="takes numbers")
+@workflow(
+    "structured_data/structured_data_classification_from_scratch",
+    refused="takes numbers",
+)
 def columns_of_text(rng):
     inputs = {
         "age": keras.Input((1,), name="age"),
@@ -82,9 +84,7 @@ def imbalanced_classification(rng):
 @workflow("structured_data/wide_deep_cross_networks")
 def wide_deep_and_cross(rng):
     inputs = inputs_of_table()
-    x0 = layers.Concatenate()(
-        [inputs["age"], inputs["hours"], *embedded(inputs)]
-    )
+    x0 = layers.Concatenate()([inputs["age"], inputs["hours"], *embedded(inputs)])
     cross = x0
     for _ in range(2):
         cross = x0 * layers.Dense(10)(cross) + cross

@@ -2,9 +2,10 @@
 
 import keras
 import numpy as np
+from keras import layers, ops
+
 from everyday import Case, integers, workflow
 from everyday.vision import OwnTrainStep
-from keras import layers, ops
 
 VOCABULARY = 20
 BINARY = {"loss": "binary_crossentropy", "metrics": ["accuracy"]}
@@ -185,7 +186,9 @@ def translation_by_transformer(rng):
 
 @workflow("nlp/masked_language_modeling", refused="`train_step` of its own")
 def masked_language_model_with_a_train_step(rng):
-    model = keras.Sequential([layers.Embedding(VOCABULARY, 8), layers.Dense(VOCABULARY)])
+    model = keras.Sequential(
+        [layers.Embedding(VOCABULARY, 8), layers.Dense(VOCABULARY)]
+    )
     return Case(OwnTrainStep(model), tokens(rng), tokens(rng), TOKENS)
 
 

@@ -2,10 +2,10 @@
 
 import keras
 import numpy as np
-from everyday import Case, integers, normal, workflow
 from keras import layers, ops
 
 import tfpriv.dp as dp
+from everyday import Case, integers, normal, workflow
 
 CLASSES = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 
@@ -64,7 +64,9 @@ def weather_by_lstm(rng):
     return Case(model, normal(rng, 10, 4), normal(rng, 1), {"loss": "mse"})
 
 
-@workflow("timeseries/timeseries_weather_forecasting", refused="batches that are already made")
+@workflow(
+    "timeseries/timeseries_weather_forecasting", refused="batches that are already made"
+)
 def weather_by_windows_of_one_series(rng):
     windows = keras.utils.timeseries_dataset_from_array(
         rng.normal(size=(40, 4)).astype("float32"),
@@ -108,7 +110,7 @@ class LSTMGraph(layers.Layer):
 
     def call(self, inputs):
         x = self.convolve(inputs)
-        _, steps, nodes, width = x.shape
+        _, steps, _, width = x.shape
         x = ops.reshape(ops.transpose(x, (0, 2, 1, 3)), (-1, steps, width))
         x = ops.reshape(self.out(self.recurrent(x)), (-1, self.nodes, self.horizon))
         return ops.transpose(x, (0, 2, 1))

@@ -4,10 +4,10 @@ import math
 
 import keras
 import numpy as np
-from everyday import EXAMPLES, Case, integers, normal, uniform, workflow
 from keras import layers, ops
 
 import tfpriv.dp as dp
+from everyday import EXAMPLES, Case, integers, normal, uniform, workflow
 
 CLASSIFY = {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 FROM_LOGITS = {
@@ -389,6 +389,9 @@ class Orthogonal(keras.regularizers.Regularizer):
         product = ops.matmul(x, ops.transpose(x, (0, 2, 1)))
         return 0.001 * ops.sum(ops.square(product - ops.eye(3)))
 
+    def get_config(self):
+        return {}
+
 
 @workflow("vision/pointnet")
 def pointnet(rng):
@@ -434,11 +437,15 @@ def unet_segmentation(rng):
     x = layers.Activation("relu")(layers.BatchNormalization()(x))
     before = x
     for width in (4, 8):
-        x = layers.SeparableConv2D(width, 3, padding="same")(layers.Activation("relu")(x))
+        x = layers.SeparableConv2D(width, 3, padding="same")(
+            layers.Activation("relu")(x)
+        )
         x = layers.MaxPooling2D(3, 2, padding="same")(layers.BatchNormalization()(x))
         x = before = x + layers.Conv2D(width, 1, strides=2, padding="same")(before)
     for width in (8, 4, 4):
-        x = layers.Conv2DTranspose(width, 3, padding="same")(layers.Activation("relu")(x))
+        x = layers.Conv2DTranspose(width, 3, padding="same")(
+            layers.Activation("relu")(x)
+        )
         x = layers.UpSampling2D(2)(layers.BatchNormalization()(x))
         before = layers.Conv2D(width, 1, padding="same")(layers.UpSampling2D(2)(before))
         x = before = x + before
@@ -791,7 +798,9 @@ def attention_over_a_bag_of_instances(rng):
 @workflow("vision/learnable_resizer")
 def learnable_resizer(rng):
     inputs = keras.Input((16, 16, 3))
-    x = layers.LeakyReLU(negative_slope=0.2)(layers.Conv2D(4, 7, padding="same")(inputs))
+    x = layers.LeakyReLU(negative_slope=0.2)(
+        layers.Conv2D(4, 7, padding="same")(inputs)
+    )
     x = layers.Resizing(8, 8)(layers.BatchNormalization()(x))
     y = layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(x))
     x = layers.Conv2D(3, 7, padding="same")(x + y)

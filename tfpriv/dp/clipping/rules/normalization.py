@@ -25,9 +25,7 @@ def group_normalization(layer, call, record, inputs):
 
 
 @register_clipping_rule(GroupNormalization)
-def replaced_batch_normalization(
-    layer, call, record, inputs, training=None, mask=None
-):
+def replaced_batch_normalization(layer, call, record, inputs, training=None, mask=None):
     del training, mask
     return group_normalization(layer, call, record, inputs)
 
