@@ -1,21 +1,26 @@
 """Puts a normalisation per example where BatchNormalization stood."""
 
+import tempfile
+
 import keras
 
-from tfpriv.dp import keras_internals, lineage
+from tfpriv.dp import group_normalization, keras_internals, lineage
 from tfpriv.dp.model import PrivateModel
 
 
-def replace_batchnorm(model, groups=32):
+def replace_batchnorm(model: keras.Model, groups: int = 32) -> keras.Model:
     """A copy of a model with GroupNormalization in place of BatchNormalization.
 
-    Weights of all other layers are copied, and layers with `adapt` shared; scale and
-    offset go to the new layers, whose statistics differ, so that a trained model needs
-    some training again.
+    Weights of all other layers are copied. Scale and offset go to the new layers, whose
+    statistics differ, so that a trained model needs some training again. Layers with
+    `adapt` that stand in a Sequential or Functional model are shared.
+
+    Layers and models that make BatchNormalization in their own code (blocks and
+    backbones of KerasHub, wrappers, subclassed models) are made again from
+    `get_config`, and keep their class. To load a saved copy, `import tfpriv.dp` first.
 
     Args:
-        model: Sequential or Functional `keras.Model`, built. Models nested in it are
-            copied likewise.
+        model: `keras.Model`, built: Sequential, Functional, or with a `get_config`.
         groups: Largest number of groups. The largest divisor of the number of
             channels is used that is not larger and leaves two channels in a group;
             one group after a `Dense` layer, where a group has nothing but channels.
@@ -24,16 +29,15 @@ def replace_batchnorm(model, groups=32):
         A new, uncompiled model.
 
     Raises:
-        ValueError: If the model, or a layer that holds BatchNormalization, is
-            subclassed: replace it where it is made. Or if it is private already.
+        ValueError: If the model is not built, is private already, or cannot be made
+            again from its configuration.
     """
-    if not _can_be_rebuilt(model):
+    if not model.built:
         raise ValueError(
-            "Only Sequential and Functional models can be rebuilt. In a subclassed "
-            "model write `keras.layers.GroupNormalization` where it makes "
-            f"BatchNormalization. Received: {type(model).__name__}"
+            "`replace_batchnorm` copies weights. Build the model first, for instance "
+            "by calling it on an example. "
+            f"Received: {type(model).__name__}, not built"
         )
-
     layers = keras_internals.flatten_layers(model)
     if any(isinstance(layer, PrivateModel) for layer in layers):
         raise ValueError(
@@ -41,81 +45,109 @@ def replace_batchnorm(model, groups=32):
             "plain model, before `make_private`. Received: a private model, "
             f"'{model.name}'"
         )
-    twin = _rebuild(model, groups)
+    copier = _Copier(groups)
+    copy = copier.copy(model)
+    copier.copy_states(copy)
+    group_normalization.remember_groups(copy, groups)
     if lineage.was_trained(model):
-        lineage.remember_training(twin)
-    pairs = zip(
-        layers,
-        keras_internals.flatten_layers(twin),
-        strict=True,
-    )
-    for old, new in pairs:
-        _copy_weights(old, new)
-    return twin
+        lineage.remember_training(copy)
+    return copy
 
 
-def _rebuild(model, groups):
-    def convert(layer):
-        if isinstance(layer, keras.layers.BatchNormalization):
-            return _group_normalization(layer, groups)
-        if _can_be_rebuilt(layer):
-            return _rebuild(layer, groups)
+class _Copier:
+    """Copies layers, and knows for each copy what it was made from.
+
+    Args:
+        groups: Largest number of groups.
+    """
+
+    def __init__(self, groups):
+        self._groups = groups
+        self._copies: dict = {}
+        self._originals: dict = {}
+        self._rebuilt: list = []
+
+    def copy(self, layer):
+        """The copy of a layer, always the same one; without weights' values."""
+        if id(layer) not in self._copies:
+            self._copies[id(layer)] = self._make(layer)
+        return self._copies[id(layer)]
+
+    def _make(self, layer):
+        if not isinstance(layer, keras.Layer):  # an operation, which has no state
+            return layer
         if hasattr(layer, "adapt"):  # a copy would not know what it was adapted to
             return layer
-        return layer.__class__.from_config(layer.get_config())
+        if isinstance(layer, keras.layers.BatchNormalization):
+            copy = group_normalization.of_batchnorm(layer, self._groups)
+        elif keras_internals.is_plain_graph(layer):
+            copy = self._copy_graph(layer)
+        else:
+            copy = group_normalization.rebuild(layer, self._groups)
+            self._rebuilt.append((layer, copy))
+        self._originals[id(copy)] = layer
+        return copy
 
-    def call(layer, *args, **kwargs):
-        if isinstance(layer, keras.layers.GroupNormalization):
-            kwargs = {}  # a mask and `training` are BatchNormalization's alone
-        return layer(*args, **kwargs)
-
-    if isinstance(model, keras.Sequential):
-        return keras.models.clone_model(model, clone_function=convert)
-    return keras.models.clone_model(model, clone_function=convert, call_function=call)
-
-
-def _can_be_rebuilt(layer):
-    """Whether it is a Sequential or Functional model."""
-    return isinstance(layer, keras.Model) and (
-        isinstance(layer, keras.Sequential) or hasattr(layer, "operations")
-    )
-
-
-def _group_normalization(layer, groups):
-    channels = layer.moving_mean.shape[0]
-    only_channels = layer.input_spec.ndim == 2
-    most = 1 if only_channels else max(1, min(groups, channels // 2))
-    return keras.layers.GroupNormalization(
-        groups=max(g for g in range(1, most + 1) if channels % g == 0),
-        axis=layer.axis,
-        epsilon=layer.epsilon,
-        center=layer.center,
-        scale=layer.scale,
-        beta_regularizer=layer.beta_regularizer,
-        gamma_regularizer=layer.gamma_regularizer,
-        beta_constraint=layer.beta_constraint,
-        gamma_constraint=layer.gamma_constraint,
-        name=layer.name,
-        dtype=layer.dtype_policy,
-    )
-
-
-def _copy_weights(old, new):
-    if isinstance(new, keras.layers.BatchNormalization):
-        raise ValueError(
-            "A layer that makes BatchNormalization itself cannot be rebuilt from "
-            "outside. Write `keras.layers.GroupNormalization` there. "
-            f"Received: layer '{old.name}'"
+    def _copy_graph(self, model):
+        options = (
+            {} if isinstance(model, keras.Sequential) else {"call_function": _call}
         )
+        # A layer that is built when it is called makes BatchNormalization only now.
+        with group_normalization.replacing_batchnorm(self._groups):
+            return keras.models.clone_model(model, clone_function=self.copy, **options)
+
+    def _pair(self, layer, copy):
+        """Both were made by the same code, and hold their layers in the same order."""
+        old, new = map(keras_internals.flatten_layers, (layer, copy))
+        if [*map(_kind, old)] != [*map(_kind, new)]:
+            raise _cannot_be_made_again(layer)
+        self._originals.update(zip(map(id, new), old, strict=True))
+
+    def copy_states(self, copy):
+        """Gives the copy and the layers below it the state of their originals."""
+        for pair in self._rebuilt:
+            self._pair(*pair)
+        for new in keras_internals.flatten_layers(copy):
+            old = self._originals.get(id(new), new)
+            if old is not new:
+                new.trainable = old.trainable
+                _copy_state(old, new)
+
+
+def _call(layer, *args, **kwargs):
+    if isinstance(layer, keras.layers.GroupNormalization):
+        kwargs = {}  # a mask and `training` are BatchNormalization's alone
+    return layer(*args, **kwargs)
+
+
+def _kind(layer):
+    """Class and shapes of weights; of BatchNormalization, those of its copy."""
+    kind, weights = type(layer), keras_internals.own_variables(layer)
+    if isinstance(layer, keras.layers.BatchNormalization):
+        kind = group_normalization.GroupNormalization
+        weights = [w for w in (layer.gamma, layer.beta) if w is not None]
+    return kind, [tuple(w.shape) for w in weights]
+
+
+def _copy_state(old, new):
     if isinstance(old, keras.layers.BatchNormalization):
         for name in ("gamma", "beta"):
             if getattr(old, name) is not None:
                 getattr(new, name).assign(getattr(old, name))
         return
-    variables = zip(
-        keras_internals.own_variables(old),
-        keras_internals.own_variables(new),
-        strict=True,
+    store: dict = {}
+    old.save_own_variables(store)
+    new.load_own_variables(store)
+    if hasattr(old, "save_assets"):
+        with tempfile.TemporaryDirectory() as folder:
+            old.save_assets(folder)
+            new.load_assets(folder)
+
+
+def _cannot_be_made_again(layer):
+    return ValueError(
+        "This layer holds other layers than a new one of the same configuration. Write "
+        "`keras.layers.GroupNormalization` where it makes BatchNormalization, or let "
+        "`get_config` and `build` bring all of its layers back. Received: layer "
+        f"'{layer.name}' ({type(layer).__name__})"
     )
-    for source, target in variables:
-        target.assign(source)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.losses import loss as loss_module
 from keras.src.models import cloning
+from keras.src.models.functional import Functional
 from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.trainers.data_adapters import data_adapter_utils
 from keras_hub.src.utils.pipeline_model import PipelineModel
@@ -36,6 +37,27 @@ def past_preprocessing(model, parent):
 def flatten_layers(model):
     """The model and every layer below it, each once."""
     return list(model._flatten_layers())
+
+
+def is_plain_graph(layer):
+    """Whether it is a Sequential or Functional model and no subclass of these."""
+    return type(layer) in (keras.Sequential, Functional)
+
+
+@contextlib.contextmanager
+def constructed_by(layer_class, make):
+    """Inside, `layer_class(...)`, or that of a subclass, returns `make(...)`."""
+    before = vars(layer_class).get("__new__")
+    layer_class.__new__ = staticmethod(
+        lambda cls, *args, **kwargs: make(*args, **kwargs)
+    )
+    try:
+        yield
+    finally:
+        if before is None:
+            del layer_class.__new__
+        else:
+            layer_class.__new__ = before
 
 
 def own_variables(layer):

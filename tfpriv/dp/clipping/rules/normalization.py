@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping.rules import register_clipping_rule
 from tfpriv.dp.clipping.rules.parts import summed_to
+from tfpriv.dp.group_normalization import GroupNormalization
 
 
 @register_clipping_rule(keras.layers.LayerNormalization)
@@ -21,6 +22,12 @@ def layer_normalization(layer, call, record, inputs):
 @register_clipping_rule(keras.layers.GroupNormalization)
 def group_normalization(layer, call, record, inputs):
     return _scaled(layer, call, record, inputs, {"scale": False, "center": False})
+
+
+@register_clipping_rule(GroupNormalization)
+def replaced_batch_normalization(layer, call, record, inputs, training=None, mask=None):
+    del training, mask
+    return group_normalization(layer, call, record, inputs)
 
 
 @register_clipping_rule(keras.layers.RMSNormalization)

@@ -1,0 +1,154 @@
+"""GroupNormalization wherever Keras code makes BatchNormalization."""
+
+import contextlib
+import inspect
+
+import keras
+
+from tfpriv.dp import keras_internals
+
+
+def of_batchnorm(layer, groups):
+    """A `keras.layers.GroupNormalization` in place of a BatchNormalization.
+
+    Args:
+        layer: `keras.layers.BatchNormalization`, built.
+        groups: Largest number of groups.
+    """
+    config = {k: v for k, v in layer.get_config().items() if k in _OPTIONS}
+    channels = layer.moving_mean.shape[0]
+    config["groups"] = _number_of_groups(channels, layer.input_spec.ndim, groups)
+    return keras.layers.GroupNormalization.from_config(config)
+
+
+def _number_of_groups(channels, rank, most):
+    only_channels = rank == 2
+    most = 1 if only_channels else max(1, min(most, channels // 2))
+    return max(g for g in range(1, most + 1) if channels % g == 0)
+
+
+@keras.saving.register_keras_serializable("tfpriv")
+class GroupNormalization(keras.layers.GroupNormalization):
+    """`keras.layers.GroupNormalization`, built and called like BatchNormalization.
+
+    Args:
+        groups: Largest number of groups. When the layer is built, it becomes the
+            largest divisor of the number of channels that is not larger and leaves
+            two channels in a group; 1 for inputs `(batch, channels)`.
+        **kwargs: As in `keras.layers.GroupNormalization`.
+    """
+
+    def build(self, input_shape):
+        channels = input_shape[self.axis] or 1  # Keras refuses an unknown number
+        self.groups = _number_of_groups(channels, len(input_shape), self.groups)
+        super().build(input_shape)
+
+    def call(self, inputs, training=None, mask=None):
+        """Normalises each example alone; `training` and `mask` change nothing."""
+        del training, mask
+        return super().call(inputs)
+
+
+_BATCHNORM = inspect.signature(keras.layers.BatchNormalization.__init__)
+_GROUPNORM = inspect.signature(keras.layers.GroupNormalization.__init__)
+_OPTIONS = _GROUPNORM.parameters.keys() - {"self"} | {"name", "trainable", "dtype"}
+
+
+@contextlib.contextmanager
+def replacing_batchnorm(groups):
+    """Inside, `BatchNormalization(...)` makes a `GroupNormalization`.
+
+    Args:
+        groups: Largest number of groups.
+    """
+    original = keras.layers.BatchNormalization
+
+    def make(*args, **kwargs):
+        given = _BATCHNORM.bind(None, *args, **kwargs).arguments
+        common = given.pop("kwargs", {})  # name, dtype, trainable
+        own = {k: v for k, v in given.items() if k in _OPTIONS}
+        return GroupNormalization(groups, **own, **common)
+
+    with keras_internals.constructed_by(original, make):
+        yield
+
+
+def rebuild(layer, groups):
+    """A new layer of the same configuration, with GroupNormalization inside.
+
+    Args:
+        layer: `keras.layers.Layer` or `keras.Model` with a `get_config`.
+        groups: Largest number of groups.
+    """
+    with replacing_batchnorm(groups):
+        copy = type(layer).from_config(layer.get_config())
+        build_config = layer.get_build_config()
+        if layer.built and not copy.built and build_config:
+            copy.build_from_config(build_config)
+    return copy
+
+
+def remember_groups(layer, groups):
+    """Changes the classes of layers that make their normalisation themselves.
+
+    Their configuration would bring BatchNormalization back. Layers that hold a
+    `GroupNormalization` of this module become a `Regrouped`.
+    """
+    for part in keras_internals.flatten_layers(layer):
+        makes_its_own = not (
+            isinstance(part, (GroupNormalization, Regrouped))
+            or keras_internals.is_plain_graph(part)
+        )
+        if makes_its_own and any(
+            isinstance(below, GroupNormalization)
+            for below in keras_internals.flatten_layers(part)
+        ):
+            vars(part)["_normalisation_groups"] = groups
+            part.__class__ = _regrouped_class(type(part))
+
+
+@keras.saving.register_keras_serializable("tfpriv", "Regrouped")
+class Regrouped:
+    """Mixed into the class of a layer whose own code makes BatchNormalization."""
+
+    _normalisation_groups: int
+
+    def get_config(self):
+        regrouped_class = type(self)
+        self.__class__ = regrouped_class.plain_class
+        try:
+            config = keras.saving.serialize_keras_object(self)
+        finally:
+            self.__class__ = regrouped_class
+        config.pop("compile_config", None)  # Keras adds it to this one
+        return {"layer": config, "groups": self._normalisation_groups}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        with replacing_batchnorm(config["groups"]):
+            layer = keras.saving.deserialize_keras_object(
+                config["layer"], custom_objects=custom_objects
+            )
+        remember_groups(layer, config["groups"])
+        return layer
+
+    def __reduce__(self):
+        """As in Keras, but for the class, which has no name to be imported by."""
+        return keras_internals.unpickle_model, super().__reduce__()[1]
+
+
+def _regrouped_class(plain_class):
+    """The `Regrouped` subclass of a layer class; one for each class."""
+    if plain_class not in _REGROUPED_CLASSES:
+        body = {"plain_class": plain_class, "__module__": "tfpriv.dp"}
+        name = f"Regrouped{plain_class.__name__}"
+        regrouped_class = type(name, (Regrouped, plain_class), body)
+        # All are saved under one name, whose `from_config` makes the right one again.
+        register = keras.saving.register_keras_serializable("tfpriv", "Regrouped")
+        register(regrouped_class)
+        register(Regrouped)
+        _REGROUPED_CLASSES[plain_class] = regrouped_class
+    return _REGROUPED_CLASSES[plain_class]
+
+
+_REGROUPED_CLASSES: dict = {}
