@@ -6,6 +6,7 @@ When a release moves one of them, this file fails before anything else does.
 import inspect
 
 import keras
+import keras_hub
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -30,6 +31,16 @@ def test_flatten_layers(model):
     assert kinds.count("Dense") == 2
     assert kinds.count("Dropout") == 1
     assert len({id(layer) for layer in found}) == len(found)
+
+
+def test_past_preprocessing(model):
+    """KerasHub's own `fit` would preprocess what is prepared, and read ahead."""
+    backbone = keras_hub.models.ViTBackbone((4, 4, 3), (4, 4), 1, 1, 4, 4)
+    task = keras_hub.models.ViTImageClassifier(backbone, num_classes=2)
+    for name in ("fit", "train_on_batch"):
+        inner = getattr(internals.past_preprocessing(task, None), name)
+        assert inner.__func__ is getattr(keras.Model, name)
+    assert internals.past_preprocessing(model, "parent") == "parent"
 
 
 def test_own_variables():

@@ -373,3 +373,37 @@ def test_right_calls_are_not_refused(native):
 def test_spoilt_calls_are_errors(native, count):
     refused = fuzz.run(native, count, count, fuzz.KEYED)
     assert count // 3 < refused < count
+
+
+@pytest.mark.parametrize("op", ["convolution", "max", "average"])
+def test_shapes_are_known_inside_a_vectorised_map(op):
+    """Private training maps over examples, and needs the shapes of its gradients."""
+    rng = np.random.default_rng(0)
+    source, target = permutations(rng, 1, 16), permutations(rng, 1, 4)
+    x = tf.random.normal([3, 4, 4, 2])
+    filters = tf.Variable(tf.random.normal([2, 2, 2, 5]))
+    window = {"strides": 2, "padding": "valid"}
+
+    def outputs(x):
+        if op == "convolution":
+            return ops.keyed_conv2d(x, filters, source, target, **window)
+        pool = ops.keyed_max_pool2d if op == "max" else ops.keyed_average_pool2d
+        return pool(x, source, target, pool_size=2, **window) * filters[0, 0, 0, 0]
+
+    def of_one(row):
+        row = row[tf.newaxis]
+        with tf.GradientTape() as tape:
+            tape.watch(row)
+            total = outputs(row)
+        return total, tape.gradient(total, [row, filters])
+
+    @tf.function(autograph=False)
+    def of_all(rows):
+        total, (of_rows, of_filters) = tf.vectorized_map(of_one, rows)
+        assert total.shape[1:] == outputs(rows[:1]).shape
+        assert of_rows.shape[1:] == (1, *rows.shape[1:])
+        assert of_filters.shape[1:] == filters.shape
+        return total
+
+    mapped = of_all(x)
+    np.testing.assert_allclose(mapped[:, 0], outputs(x), rtol=1e-5, atol=1e-6)

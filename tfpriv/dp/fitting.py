@@ -48,10 +48,10 @@ class Public:
     """
 
     def __init__(self, x, y=None, sample_weight=None):
-        parts = (x, y) if sample_weight is None else (x, y, sample_weight)
         if y is None and sample_weight is None:
-            parts = (x,) if is_column(x) else x
-        self.data = parts
+            self.data = (x,) if is_column(x) else x
+        else:
+            self.data = (x, y) if sample_weight is None else (x, y, sample_weight)
 
 
 def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):

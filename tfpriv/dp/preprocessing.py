@@ -7,6 +7,7 @@ example stays one row.
 
 import copy
 import re
+from typing import Any
 
 import keras
 import numpy as np
@@ -69,8 +70,8 @@ def validation_data_for(model, data, batch_size):
 
 def _rows_of(model, preprocess):
     """The model's `_Rows`; another where its preprocessor was changed."""
-    preprocessor = getattr(model, "preprocessor", None)
-    config = getattr(preprocessor, "get_config", dict)()
+    preprocessor: Any = getattr(model, "preprocessor", None)
+    config = preprocessor.get_config() if hasattr(preprocessor, "get_config") else None
     key = id(preprocessor), repr(config)
     found = vars(model).get(_ROWS)
     if found is None or found[0] != key:

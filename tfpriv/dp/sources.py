@@ -147,7 +147,7 @@ def check_dense(leaf):
 
 
 def _of_objects(array):
-    """Numbers for an array of dtype object that holds some; strings stay strings."""
+    """The numbers in an array of dtype object; one of strings is returned as it is."""
     elements = array.ravel().tolist()
     if _all(elements, (str, bytes)):
         return array
