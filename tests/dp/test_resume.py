@@ -360,7 +360,7 @@ def test_a_full_disk_ends_training_with_every_step_counted(tmp_path, full_disk):
     interrupted(tmp_path / "backup")
     journal = tmp_path / "backup" / "privacy_journal.jsonl"
     model = small.private()
-    with full_disk(journal.stat().st_size + 60), pytest.raises(OSError, match="large"):
+    with full_disk(journal.stat().st_size + 110), pytest.raises(OSError, match="large"):
         resume(tmp_path / "backup", model)
     spent = model.privacy.ledger
     with Journal(journal) as found:

@@ -17,7 +17,7 @@ import tensorflow as tf
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, LedgerError, mechanisms
 from tfpriv.accounting.commands import find_ledger
-from tfpriv.dp import exporting
+from tfpriv.dp import exporting, lineage
 from tfpriv.dp.exporting import STATEMENT_NAME
 from tfpriv.dp.model import LEDGER_KEY
 from tfpriv.randomness import Randomness
@@ -509,7 +509,7 @@ def test_a_corrupt_ledger_inside_a_file(damage, trained_once, tmp_path):
     assert fresh.privacy.epsilon() == 0
     # As a part of a plain model Keras loads its layers: no finite epsilon.
     whole = keras.Sequential([keras.Input((3,)), fresh])
-    with pytest.raises(ValueError, match="ledger"):
+    with pytest.raises(ValueError, match="could not be loaded"):
         whole.load_weights(part_of(tmp_path / "m.weights.h5"))
     assert fresh.privacy.epsilon() == np.inf
 
@@ -518,7 +518,7 @@ def part_of(path):
     """A copy of a file of weights in which its model is the layer of another."""
     target = path.with_name("whole.weights.h5")
     with h5py.File(path) as file, h5py.File(target, "w") as whole:
-        group = whole.create_group("layers/sequential")
+        group = whole.create_group("layers/private_sequential")
         for name in file:
             file.copy(name, group)
     return target
@@ -541,11 +541,21 @@ def test_a_ledger_that_does_not_compose_is_refused_before_any_weight(tmp_path):
         assert model.privacy.epsilon() == epsilon
 
 
-def test_a_file_without_its_ledger_under_a_trained_model(tmp_path):
+def test_a_file_without_its_ledger_under_a_trained_model(
+    trained_once, tmp_path, monkeypatch
+):
     model = trained()
-    trained().save_weights(tmp_path / "m.weights.h5")
+    trained_once.save_weights(tmp_path / "m.weights.h5")
     rewrite(tmp_path / "m.weights.h5", lambda _: None)
+    with monkeypatch.context() as patch:  # as if another process had written it
+        patch.setattr(lineage, "of_equal_weights", lambda digest, asking: [])
+        model.load_weights(tmp_path / "m.weights.h5")
+        with pytest.raises(LedgerError, match="does not speak"):
+            model.privacy.epsilon()
     model.load_weights(tmp_path / "m.weights.h5")
+    assert model.privacy.epsilon() > 0
+    assert len(model.privacy.ledger) == 8
+    model.set_weights([w + 1 for w in model.get_weights()])
     with pytest.raises(LedgerError, match="does not speak"):
         model.privacy.epsilon()
 

@@ -103,6 +103,10 @@ dp.fit_on_workers(model, sampler(3), 2, journal=journal)
 found["first"] = len(model.privacy.ledger)
 if index == 0:
     model.save(os.path.join(folder, "model.keras"))
+dp.fit_on_workers(model, sampler(3), 1)
+found["went on"] = len(model.privacy.ledger)
+(entry,) = model.privacy.ledger.entries
+found["runs"] = sorted(entry.runs.values())
 # As after a kill, with weights from before the first step.
 again = private()
 again.set_weights([np.ones((3, 1)), np.ones(1)])
@@ -251,6 +255,12 @@ def test_the_journal_goes_on_where_it_stood(kept):
     folder, workers = kept
     assert [(w["first"], w["resumed"]) for w in workers] == [(2, 3)] * 2
     assert len(Journal(folder / "journal.jsonl").ledger()) == 3
+
+
+@pytest.mark.slow
+def test_workers_record_the_same_steps(kept):
+    for worker in kept[1]:
+        assert (worker["went on"], worker["runs"]) == (3, [1, 2])
 
 
 @pytest.mark.slow
