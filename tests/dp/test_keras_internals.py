@@ -116,7 +116,8 @@ def test_seeds_of_an_example_replace_the_counter(model):
     x = tf.ones((1, 3))
 
     def run(seed):
-        with internals.seeds_of_example([generator], [tf.constant(seed, tf.int64)]):
+        seeds = [tf.constant(seed, tf.int64)] * 2
+        with internals.seeds_of_example([generator], seeds):
             return model(x, training=True).numpy()
 
     outputs = {run([seed, 0]).tobytes() for seed in range(8)}
@@ -130,8 +131,65 @@ def test_seeds_of_an_example_replace_the_counter(model):
 
 def test_two_draws_of_one_generator_differ(model):
     [generator] = internals.seed_generators(model)
-    with internals.seeds_of_example([generator], [tf.constant([1, 2], tf.int64)]):
+    with internals.seeds_of_example([generator], [tf.constant([1, 2], tf.int64)] * 2):
         assert not np.array_equal(generator.next(), generator.next())
+
+
+def test_draws_without_a_seed_come_from_the_last_seed():
+    keras.utils.set_random_seed(7)
+    before = keras.random.normal([3]).numpy()
+    keras.utils.set_random_seed(7)
+
+    def draw(seed):
+        with internals.seeds_of_example([], [tf.constant(seed, tf.int64)]):
+            return [keras.random.normal([3]).numpy() for _ in range(2)]
+
+    (first, second), again, (other, _) = draw([1, 2]), draw([1, 2]), draw([1, 3])
+    np.testing.assert_array_equal([first, second], again)
+    assert not np.array_equal(first, second)
+    assert not np.array_equal(first, other)
+    np.testing.assert_array_equal(keras.random.normal([3]), before)  # not advanced
+
+
+def test_what_adapt_left_in_layers():
+    def found(layer, data=None):
+        if data is not None:
+            layer.adapt(data)
+        return internals.may_be_adapted(layer)
+
+    numbers, words = np.arange(6.0).reshape(3, 2), np.array(["a b", "b c"])
+    assert found(layers.Normalization(), numbers)
+    built = layers.Normalization()
+    built.build((None, 2))
+    assert not found(built)
+    built.set_weights([np.ones(2), np.ones(2), np.array(0)])  # as from a file
+    assert found(built)
+    assert not found(layers.Normalization())
+    assert not found(layers.Normalization(mean=0.5, variance=2.0))
+    assert found(layers.Discretization(num_bins=2), numbers)
+    assert not found(layers.Discretization(num_bins=2))
+    assert not found(layers.Discretization([0.0, 1.0]))
+    assert found(layers.IntegerLookup(), np.array([[1], [2]]))
+    assert not found(layers.IntegerLookup())
+    assert not found(layers.IntegerLookup(vocabulary=[1, 2]))
+    for text in (layers.StringLookup, layers.TextVectorization):
+        assert found(text(), words)
+        assert not found(text())
+        assert not found(text(vocabulary=["a", "b"]))
+        again = text.from_config(text(vocabulary=["a", "b"]).get_config())
+        assert not found(again)
+
+    space = keras.utils.FeatureSpace(
+        {"size": keras.utils.FeatureSpace.float_normalized()}
+    )
+    assert not found(space)
+    assert found(space, {"size": np.array([1.0, 2.0])})
+
+    class Own(layers.Layer):
+        def adapt(self, data):
+            pass
+
+    assert found(Own())
 
 
 def test_masks_travel():
@@ -190,10 +248,47 @@ def test_converters_of_vectorized_map():
     with converters.exact_converters():
         assert known["Squeeze"] is not before["Squeeze"]
         assert known["BatchMatMulV2"] is not before["BatchMatMulV2"]
+        assert tensorflow_internals.vectorizer._fallback_converter is converters._loop
         with converters.exact_converters():
             pass
         assert known["Squeeze"] is not before["Squeeze"]
     assert known == before
+    ours = tensorflow_internals.vectorizer._fallback_converter
+    assert ours is converters._ORIGINAL_LOOP
+
+
+@pytest.mark.parametrize("function", [tf.nn.softmax, tf.nn.log_softmax])
+def test_softmax_under_vectorized_map(rng, function):
+    x = tf.constant(rng.normal(size=(3, 2, 3)).astype("float32"))
+    np.testing.assert_allclose(mapped(function, x), function(x), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: tf.where(x > 0)[0],
+        lambda x: tf.unique(x).y[0],
+        lambda x: x[: tf.cast(tf.reduce_sum(x), tf.int32)][0],
+        lambda x: tf.image.non_max_suppression(x[None, :4], x[:1], 1)[0],
+    ],
+)
+def test_outputs_that_are_sized_by_values_are_not_vectorised(function):
+    x = tf.ones((3, 4))
+    with pytest.raises(NotImplementedError, match="as many outputs as the values"):
+        mapped(function, x)
+
+
+def test_outputs_that_are_sized_by_a_common_shape_are_vectorised():
+    @tf.function
+    def dropped(x):
+        def of_one(i):
+            return tf.nn.experimental.stateless_dropout(x[i], 0.5, [i, 0])
+
+        return mapped(of_one, tf.range(3))
+
+    shape = [3, None, 2]  # of sequences
+    drawn = dropped.get_concrete_function(tf.TensorSpec(shape))(tf.ones((3, 4, 2)))
+    assert set(np.unique(drawn)) == {0.0, 2.0}
 
 
 def mapped(function, *arrays):

@@ -201,5 +201,28 @@ def test_losses_that_compare_examples_are_refused(rng, loss, activation):
     y = rng.integers(0, 2, (4, CLASSES)).astype("float32")
     if isinstance(loss, losses.Circle):
         y = rng.integers(0, 2, (4,))
-    with pytest.raises(ValueError, match="loss compares the examples"):
+    with pytest.raises(ValueError, match=r"loss compares the examples.*axis=\(1,\)"):
         dp.clipped_gradients(model, x, y, loss=loss, l2_norm_clip=1.0)
+
+
+@pytest.mark.parametrize("loss", [losses.Dice, losses.Tversky])
+def test_losses_of_masks_take_the_axes_of_one_example(rng, loss):
+    model = keras.Sequential(
+        [keras.Input((4, 4, 3)), layers.Conv2D(1, 3, activation="sigmoid")]
+    )
+    x = rng.normal(size=(4, 4, 4, 3)).astype("float32")
+    y = rng.integers(0, 2, (4, 2, 2, 1)).astype("float32")
+    y[:, 0, 0] = 1.0
+    with pytest.raises(ValueError, match=r"loss compares.*axis=\(1, 2, 3\)"):
+        dp.clipped_gradients(model, x, y, loss=loss(), l2_norm_clip=1.0)
+    oracle.assert_exact(model, x, y, loss=loss(axis=(1, 2, 3)))
+
+
+def test_losses_that_draw_are_not_taken_for_comparing(rng):
+    def noisy(y_true, y_pred):
+        noise = 1 + keras.random.uniform(keras.ops.shape(y_pred))
+        return keras.ops.sum(noise * (y_true - y_pred) ** 2, axis=-1)
+
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    x, y = rng.normal(size=(4, 3)), rng.normal(size=(4, 2))
+    dp.clipped_gradients(model, x, y, loss=noisy, l2_norm_clip=1.0)

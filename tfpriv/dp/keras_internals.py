@@ -10,10 +10,13 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common import global_state
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
+from keras.src.layers.preprocessing.index_lookup import IndexLookup
 from keras.src.losses import loss as loss_module
 from keras.src.models import cloning
 from keras.src.models.functional import Functional
+from keras.src.random import seed_generator as seed_module
 from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.trainers.data_adapters import data_adapter_utils
 from keras_hub.src.utils.pipeline_model import PipelineModel
@@ -159,31 +162,52 @@ def seed_generators(model):
     return list({id(g): g for g in generators}.values())
 
 
+class _SeedsOfExample:
+    """Stands in for a `SeedGenerator`: seeds are folded from one seed."""
+
+    def __init__(self, seed):
+        self._seed = tf.cast(seed, tf.int32)
+        self._calls = iter(range(1 << 30))
+
+    def next(self, ordered=True):
+        del ordered
+        return tf.random.experimental.stateless_fold_in(self._seed, next(self._calls))
+
+
 @contextlib.contextmanager
 def seeds_of_example(generators, seeds):
-    """Inside, each generator hands out seeds folded from its entry of `seeds`.
+    """Inside, all of `keras.random` draws from the seeds of one example.
 
     Layers such as `Dropout` draw their mask from a counter that they advance by
-    assignment. In a map over examples that gives every example one mask; here each
-    example brings seeds of its own.
+    assignment. In a map over examples that gives every example the same mask; here
+    each example has its own seeds.
+
+    Args:
+        generators: List of `keras.random.SeedGenerator`, those of a model's layers.
+        seeds: List of integer tensors `(2,)`: one for each generator and, last, one
+            for draws without a seed, which Keras takes from a global generator.
     """
-
-    def next_seed_of(seed):
-        calls = iter(range(1 << 30))
-
-        def next_seed(ordered=True):
-            del ordered
-            return tf.random.experimental.stateless_fold_in(seed, next(calls))
-
-        return next_seed
-
-    for generator, seed in zip(generators, seeds, strict=True):
-        generator.next = next_seed_of(tf.cast(seed, tf.int32))
+    *own, without_seed = map(_SeedsOfExample, seeds)
+    for generator, stand_in in zip(generators, own, strict=True):
+        generator.next = stand_in.next
     try:
-        yield
+        with _global_seed_generator(without_seed):
+            yield
     finally:
         for generator in generators:
             del generator.next
+
+
+@contextlib.contextmanager
+def _global_seed_generator(generator):
+    """Inside, and in this thread, `keras.random` without a seed draws from it."""
+    name = seed_module.GLOBAL_SEED_GENERATOR
+    before = global_state.get_global_attribute(name)
+    global_state.set_global_attribute(name, generator)
+    try:
+        yield
+    finally:
+        global_state.set_global_attribute(name, before)
 
 
 def with_mask_of(source, target):
@@ -224,6 +248,37 @@ def after_cloning_sequential(finish):
         return clone
 
     cloning._clone_sequential_model = cloned
+
+
+def may_be_adapted(layer):
+    """Whether a layer that has `adapt` may hold what that took from data.
+
+    Not if its constants were given when it was made, nor before `adapt`. Statistics
+    that were loaded from a file are taken for those of `adapt`.
+    """
+    if isinstance(layer, keras.layers.Normalization):
+        return layer.input_mean is None and layer.built and _moved_from_start(layer)
+    if isinstance(layer, keras.layers.Discretization):
+        return layer.num_bins is not None and layer.bin_boundaries is not None
+    if isinstance(layer, keras.layers.TextVectorization):
+        return may_be_adapted(layer._lookup_layer)
+    if isinstance(layer, IndexLookup):
+        return not layer._has_input_vocabulary and _has_entries(layer.lookup_table)
+    if isinstance(layer, keras.utils.FeatureSpace):
+        return any(map(may_be_adapted, layer.preprocessors.values()))
+    return True
+
+
+def _moved_from_start(normalization):
+    """Whether mean and variance are no longer the 0 and 1 that they start from."""
+    start = ((normalization.adapt_mean, 0), (normalization.adapt_variance, 1))
+    with tf.init_scope():  # values, where a function is being traced too
+        return any(bool(tf.reduce_any(v.value != at)) for v, at in start)
+
+
+def _has_entries(table):
+    with tf.init_scope():
+        return int(table.size()) > 0
 
 
 def inner_optimizer_kind(optimizer):

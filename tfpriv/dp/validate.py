@@ -1,5 +1,7 @@
 """Refuses what would make an epsilon untrue, and names the fix."""
 
+import re
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -10,9 +12,9 @@ from tfpriv.warning import warn
 _SAID = "_tfpriv_said_of_statistics"
 LOSS_TRIALS = 8  # one alone overlooks about one in ten losses over the batch
 
-# What TensorFlow calls stateful and leaves no trace of an example: reads, draws from
-# the process's own randomness, checks and printing, and calls of graphs, which are
-# looked into by themselves. `RngReadAndSkip` is not here: its counter is a variable.
+# What TensorFlow calls stateful and leaves no trace of an example: reads, checks and
+# printing, and calls of graphs, which are looked into by themselves. Draws are not
+# among them, see `_draws`. `RngReadAndSkip` is not: its counter is a variable.
 _READS = {
     "DisableCopyOnRead",
     "Empty",  # memory that is not yet written
@@ -22,41 +24,19 @@ _READS = {
     "ReadVariableOp",
     "ResourceGather",
     "ResourceGatherNd",
+    "StatelessRandomGetAlg",
     "VarHandleOp",
     "VarIsInitializedOp",
     "VariableShape",
 }
-_DRAWS = {
-    "AllCandidateSampler",
-    "CudnnRNN",
-    "CudnnRNNBackprop",
-    "CudnnRNNBackpropV2",
-    "CudnnRNNBackpropV3",
-    "CudnnRNNV2",
-    "CudnnRNNV3",
-    "FixedUnigramCandidateSampler",
-    "LogUniformCandidateSampler",
-    "Multinomial",
-    "NonDeterministicInts",
-    "ParameterizedTruncatedNormal",
-    "RandomCrop",
-    "RandomGamma",
-    "RandomPoisson",
-    "RandomPoissonV2",
-    "RandomShuffle",
-    "RandomStandardNormal",
-    "RandomUniform",
-    "RandomUniformInt",
-    "SampleDistortedBoundingBox",
-    "SampleDistortedBoundingBoxV2",
-    "StatelessRandomGetAlg",
-    "TruncatedNormal",
-    "UniformCandidateSampler",
-}
 _CHECKS = {"Assert", "CheckNumerics", "CheckNumericsV2", "Print", "PrintV2"}
 # XLA writes no variable itself; what it calls is a graph of TensorFlow.
 _CALLS = {"Case", "If", "StatefulPartitionedCall", "While", "XlaCallModule"}
-_HARMLESS = _READS | _DRAWS | _CHECKS | _CALLS
+_HARMLESS = _READS | _CHECKS | _CALLS
+
+_SEEDED_WITHOUT_DRAWS = {"ComputeAccidentalHits"}
+# They draw from a generator that is a variable, or is hidden.
+_GENERATORS = re.compile("Rng|Stateful.*(Uniform|Normal|Binomial)|NonDeterministicInts")
 
 
 def check_layers(model):
@@ -80,6 +60,15 @@ def check_layers(model):
                 "Remove the wrapper; per-example clipping already bounds the update. "
                 f"Received: layer '{layer.name}' in model '{model.name}'"
             )
+        if isinstance(layer, (keras.layers.MixUp, keras.layers.CutMix)):
+            raise ValueError(
+                f"{type(layer).__name__} mixes each example with another of its batch, "
+                "but in private training every example goes through the model alone: "
+                "the layer would do nothing. Remove it. Mixed in the data pipeline, "
+                "each unit is in two examples of a batch: "
+                "`dp.Stream(dataset, max_occurrences=2)`; see docs/dp.md. "
+                f"Received: layer '{layer.name}' in model '{model.name}'"
+            )
         if getattr(layer, "stateful", False) is True:
             raise ValueError(
                 "A stateful recurrent layer carries one example's state into the "
@@ -93,7 +82,7 @@ def layers_with_statistics(model):
     return [
         layer.name
         for layer in keras_internals.flatten_layers(model)
-        if hasattr(layer, "adapt") and not _has_constants(layer)
+        if hasattr(layer, "adapt") and keras_internals.may_be_adapted(layer)
     ]
 
 
@@ -108,14 +97,6 @@ def warn_of_statistics(model):
             "dp.mechanisms.non_private('statistics'), purpose='adapt')` says so; else "
             "adapt to public data, or give constants."
         )
-
-
-def _has_constants(layer):
-    """Whether what `adapt` would find was given when the layer was made."""
-    if isinstance(layer, keras.layers.Discretization):
-        return layer.num_bins is None
-    names = ("input_mean", "input_vocabulary")
-    return any(getattr(layer, name, None) is not None for name in names)
 
 
 def check_numbers(spec):
@@ -144,23 +125,63 @@ _LABELS = (
 
 
 def check_no_state_updates(model, traced):
-    """Raises `ValueError` if one example's forward pass may leave a trace of it."""
+    """Raises `ValueError` if an example may leave a trace, or draws beside others.
+
+    Every operation is looked at that the forward pass, the loss and their gradients
+    run, in nested functions and in the bodies of loops and conditions too.
+    """
     graph = traced.graph
+    definition = graph.as_graph_def()
+    nodes = [node for f in definition.library.function for node in f.node_def]
+    for node in [*definition.node, *nodes]:
+        if _draws(node):
+            raise ValueError(_draw_message(model, node.op))
     for operation in graph.get_operations():
-        if _keeps_state(operation.type):
+        if _keeps_state(operation.node_def):
             raise ValueError(_state_message(model, operation.type, graph, operation))
-    for function in graph.as_graph_def().library.function:
-        for node in function.node_def:
-            if _keeps_state(node.op):
-                raise ValueError(_state_message(model, node.op))
+    for node in nodes:
+        if _keeps_state(node):
+            raise ValueError(_state_message(model, node.op))
 
 
-def _keeps_state(op_type):
-    """Whether an operation may write: all may that are not known to be harmless."""
-    definition = tensorflow_internals.op_definition(op_type)
+def _draws(node):
+    """Whether a node draws random numbers from a generator of the whole process.
+
+    Those have a seed as an attribute. Operations that are given a key or a seed as a
+    tensor are functions of it.
+    """
+    definition = tensorflow_internals.op_definition(node.op)
+    if definition is None or node.op in _SEEDED_WITHOUT_DRAWS:
+        return False
+    if "dropout" in node.attr:  # cuDNN's recurrent layers
+        return node.attr["dropout"].f > 0
+    if node.op == "XlaCallModule":
+        return re.search(rb"rng_v\d|hlo\.rng\b[^_]", node.attr["module"].s) is not None
+    seeded = any(attribute.name == "seed" for attribute in definition.attr)
+    return seeded or _GENERATORS.search(node.op) is not None
+
+
+def _keeps_state(node):
+    """Whether a node may write: all may that are not known to be harmless."""
+    definition = tensorflow_internals.op_definition(node.op)
     # The name of a function is called like an operation, and has no definition.
+    if definition is None or node.op in _HARMLESS:
+        return False
+    if node.op.startswith("CudnnRNN"):
+        return False
+    return definition.is_stateful or node.op == "PyFuncStateless"
+
+
+def _draw_message(model, op_type):
     return (
-        definition is not None and definition.is_stateful and op_type not in _HARMLESS
+        "The model or its loss draws random numbers from a generator that all examples "
+        "share: it follows `set_random_seed`, and one example more changes what the "
+        "others draw. Draw by `keras.random`, for instance "
+        "`keras.random.normal(shape)`, without a seed or with "
+        "`seed=self.seed_generator`, a `keras.random.SeedGenerator` that is an "
+        "attribute of the layer; or use a layer such as `keras.layers.Dropout` or "
+        "`keras.layers.GaussianNoise`. "
+        f"Received: model '{model.name}' runs the operation {op_type}"
     )
 
 
@@ -170,17 +191,19 @@ def _state_message(model, op_type, graph=None, operation=None):
     return (
         "The model updates state from the data it sees, or may do so (moving "
         "statistics, counters or metrics inside `call` or the loss, tables that are "
-        "written to, `tf.random.Generator`, Python code in `tf.py_function`); such "
-        "state is released without noise. Remove the update, or freeze the layer with "
-        "`trainable = False`; draw random numbers by `keras.random`. "
+        "written to, Python code in `tf.py_function`, a `keras.random.SeedGenerator` "
+        "that is not an attribute of a layer); such state is released without noise. "
+        "Remove the update, or freeze the layer with `trainable = False`; draw random "
+        "numbers by `keras.random`, without a seed or with a generator of the layer. "
         f"Received: model '{model.name}' {did}"
     )
 
 
 def _variable_of(model, graph, operation):
-    """The path of the weight that an operation works on, or `None`."""
+    """The path of the variable that an operation works on, or `None`."""
     outside = {id(inner): outer for outer, inner in graph.captures}
-    paths = {
+    paths = {id(v.handle): v.name for v in graph.variables}
+    paths |= {
         id(v.value.handle): v.path
         for v in model.variables
         if hasattr(v.value, "handle")
@@ -189,29 +212,17 @@ def _variable_of(model, graph, operation):
     return next(filter(None, handles), None)
 
 
-def check_examples_do_not_mix(problem, few):
-    """Raises `ValueError` if outputs or losses of examples depend on each other."""
-    together = keras_internals.call_model(problem.model, few["x"], training=False)
-    _check_outputs(problem.model, few["x"], together)
-    _check_loss(problem, few, together)
+def check_loss(problem, few, y_pred):
+    """Raises `ValueError` if the loss of an example depends on the others beside it.
 
+    That would be no breach of privacy: every example's loss is computed alone. But it
+    is then another loss than the one that Keras would minimise.
 
-def _check_outputs(model, x, together):
-    for i in (0, -1):
-        row = tf.nest.map_structure(lambda t, i=i: t[i:][:1], x)
-        alone = keras_internals.call_model(model, row, training=False)
-        flat = tf.nest.flatten(together), tf.nest.flatten(alone)
-        if not all(_close(t[i], s[0]) for t, s in zip(*flat, strict=True)):
-            raise ValueError(
-                "The model mixes the examples of a batch: its output for an example "
-                "changes with the others beside it. Compute statistics over one "
-                "example only (for instance LayerNormalization or "
-                f"GroupNormalization). Received: model '{model.name}'"
-            )
-
-
-def _check_loss(problem, few, y_pred):
-    """A loss per example is additive: one row's effect ignores the other rows."""
+    Args:
+        problem: `Problem`.
+        few: Dict of made-up examples.
+        y_pred: The model's outputs for them.
+    """
     rng = np.random.default_rng(0)
     for _ in range(LOSS_TRIALS):
         moved = tf.nest.map_structure(lambda t: _moved(t, rng), y_pred)
@@ -220,18 +231,26 @@ def _check_loss(problem, few, y_pred):
         )
         scale = max(abs(beside_old), abs(beside_new), 1e-3)
         if abs(beside_old - beside_new) > 2e-2 * scale + 1e-5 * abs(whole):
-            raise ValueError(
-                "The loss compares the examples of a batch with each other, so that "
-                "no bound per example holds. Use a loss that is a sum or a mean over "
-                f"examples. Received: loss {problem.model.loss!r} of model "
-                f"'{problem.model.name}': moving one output changes it by "
-                f"{beside_old} or by {beside_new}, depending on the others"
-            )
+            raise ValueError(_loss_message(problem, y_pred))
+
+
+def _loss_message(problem, y_pred):
+    axis = tuple(range(1, max(t.shape.rank for t in tf.nest.flatten(y_pred))))
+    return (
+        "The loss compares the examples of a batch: that of one example changes with "
+        "the others beside it. Private training computes every example's loss alone, "
+        "and would train something else. Expected a sum or a mean of one loss for each "
+        "example: give `keras.losses.Dice` or `keras.losses.Tversky` the axes of one "
+        f"example, `axis={axis}`, and reduce over these axes in a function of yours. "
+        f"Received: loss {problem.model.loss!r} of model '{problem.model.name}'"
+    )
 
 
 def _effects_of_first_row(problem, few, y_pred, moved):
     """What moving the first row does to the loss, beside old and moved others."""
     others = [tf.nest.flatten(few["x"])[0].shape[0] - 1]
+    generators = problem.seed_generators
+    seeds = [tf.zeros([2], tf.int32)] * (len(generators) + 1)  # the same draws
 
     def loss(first, rest):
         rows = tf.concat([[first], tf.fill(others, rest)], axis=0)
@@ -240,7 +259,9 @@ def _effects_of_first_row(problem, few, y_pred, moved):
             mask = tf.reshape(rows, [-1] + [1] * (old.shape.rank - 1))
             return keras_internals.with_mask_of(old, tf.where(mask, new, old))
 
-        return float(problem.loss(few, tf.nest.map_structure(choose, y_pred, moved)))
+        chosen = tf.nest.map_structure(choose, y_pred, moved)
+        with keras_internals.seeds_of_example(generators, seeds):
+            return float(problem.loss(few, chosen))
 
     whole = loss(False, False)
     beside_old = loss(True, False) - whole
@@ -254,9 +275,3 @@ def _moved(outputs, rng):
         return outputs
     pattern = tf.cast(rng.uniform(0.01, 0.6, outputs.shape), outputs.dtype)
     return tf.cast(rng.uniform(0.2, 0.9), outputs.dtype) * outputs + pattern
-
-
-def _close(a, b):
-    return np.allclose(
-        np.asarray(a, "float64"), np.asarray(b, "float64"), 1e-2, 1e-3, equal_nan=True
-    )

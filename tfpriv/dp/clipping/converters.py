@@ -9,6 +9,14 @@ faster, and other broadcasts are written out.
 Every example's part of a tensor is, over all examples, that tensor. TensorFlow sees
 so only where their number is known beforehand, and else copies it row by row.
 
+oneDNN's softmax takes five axes at most, of which the axis of examples is one. The
+leading axes are folded into one.
+
+Where TensorFlow has no way to vectorise an operation, it runs it in a loop and stacks
+the results. That fails, for some examples and not for others, if their number of
+entries depends on values, as in `tf.where(condition)`. Here it raises when the model
+is traced.
+
 `tf.squeeze` without axes, which Keras uses to add what looks like a bias, also drops
 the axis of examples where a chunk holds just one. Here only the example's own axes go.
 """
@@ -89,8 +97,65 @@ def _gather(pfor_input):
     return internals.gather(pfor_input)
 
 
+def _softmax(pfor_input):
+    return internals.wrap(_over_rows(tf.nn.softmax, pfor_input.stacked_input(0)), True)
+
+
+def _log_softmax(pfor_input):
+    t = pfor_input.stacked_input(0)
+    return internals.wrap(_over_rows(tf.nn.log_softmax, t), True)
+
+
+def _over_rows(function, t):
+    """A function of the last axis, computed on a matrix."""
+    shape = tf.shape(t)
+    return tf.reshape(function(tf.reshape(t, [-1, shape[-1]])), shape)
+
+
+# Their outputs have as many entries as the values say.
+_SIZED_BY_VALUES = {
+    "DynamicPartition",
+    "ListDiff",
+    "Unique",
+    "UniqueV2",
+    "UniqueWithCounts",
+    "UniqueWithCountsV2",
+    "Where",
+}
+_SIZES = {"dims", "num", "shape", "size"}  # names of inputs that give a size
+
+
+def _loop(pfor_input, *args, **kwargs):
+    if _is_sized_by_values(pfor_input):
+        raise NotImplementedError(
+            f"{pfor_input.op_type} has as many outputs as the values say"
+        )
+    return _ORIGINAL_LOOP(pfor_input, *args, **kwargs)
+
+
+def _is_sized_by_values(pfor_input):
+    """Whether the size of an operation's output may differ between examples."""
+    operation = pfor_input.op
+    if all(t.shape.is_fully_defined() for t in operation.outputs):
+        return False
+    if operation.type in _SIZED_BY_VALUES:
+        return True
+    arguments = internals.op_definition(operation.type).input_arg
+    pairs = zip(arguments, pfor_input.inputs, strict=False)
+    if any(a.name in _SIZES and not given.is_stacked for a, given in pairs):
+        return False  # all examples have the same
+    return all(t.shape.is_fully_defined() for t in operation.inputs)
+
+
 _ONE_AT_A_TIME = threading.RLock()
-_OURS = {"Squeeze": _squeeze, "BatchMatMulV2": _batch_matmul, "GatherV2": _gather}
+_ORIGINAL_LOOP = internals.vectorizer._fallback_converter
+_OURS = {
+    "BatchMatMulV2": _batch_matmul,
+    "GatherV2": _gather,
+    "LogSoftmax": _log_softmax,
+    "Softmax": _softmax,
+    "Squeeze": _squeeze,
+}
 
 
 @contextlib.contextmanager
@@ -99,7 +164,9 @@ def exact_converters():
     with _ONE_AT_A_TIME:
         originals = {name: internals.converters[name] for name in _OURS}
         internals.converters.update(_OURS)
+        internals.vectorizer._fallback_converter = _loop
         try:
             yield
         finally:
             internals.converters.update(originals)
+            internals.vectorizer._fallback_converter = _ORIGINAL_LOOP

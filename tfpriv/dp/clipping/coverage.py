@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import ghost, per_example, vectorized
-from tfpriv.dp.clipping.problem import Chunk, example_seeds
+from tfpriv.dp.clipping.problem import Chunk, example_seeds, same_python_draws
 from tfpriv.dp.clipping.rules import NotCoveredError, rule_of
 
 TOLERANCE = {2: 0.1, 4: 2e-3, 8: 1e-6}  # by bytes of the dtype, of a gradient's norm
@@ -32,16 +32,11 @@ class Examination:
 
     def __init__(self, problem, spec):
         self._problem = problem
-        generators = len(problem.seed_generators)
-        self.graph = self._trace_alone(
-            {**spec, "seeds": [tf.TensorSpec([2], tf.int64)] * generators}
-        )
+        self.graph = self._trace_alone({**spec, "seeds": problem.seeds_spec()})
         any_size = tf.nest.map_structure(
             lambda s: tf.TensorSpec([None, *s.shape], s.dtype), spec
         )
-        any_size["seeds"] = [tf.TensorSpec([None, 2], tf.int64)] * generators
-        function = tf.function(self._pass, autograph=False)
-        self._traced = function.get_concrete_function(any_size)
+        self._any_size = {**any_size, "seeds": problem.seeds_spec(None)}
 
     def _trace_alone(self, spec):
         """One example's pass; weights that are used past their layers come to light."""
@@ -59,23 +54,31 @@ class Examination:
             _refuse_sizes_of_its_own(parts, spec)
             return seen.loss, parts
 
-        traced = tf.function(one, autograph=False).get_concrete_function(spec)
+        graph = _trace(one, spec).graph
         if not found:
-            return traced.graph
+            return graph
         self._problem.directly |= found
-        return tf.function(one, autograph=False).get_concrete_function(spec).graph
+        return _trace(one, spec).graph
+
+    def _run(self, data):
+        """A first run, of several examples; one by one if it fails vectorised."""
+        for mapper in (vectorized.vectorized, vectorized.one_by_one):
+            self._problem.map_examples = mapper
+            try:
+                self._traced = _trace(self._pass, self._any_size)
+                self._traced(data)
+            except vectorized.NOT_VECTORIZABLE:
+                if mapper is vectorized.one_by_one:
+                    raise
+            else:
+                return
 
     def _pass(self, data):
         """Norms, losses and the sum of the unclipped gradients."""
         problem = self._problem
         first = tf.nest.flatten(data["x"])[0]
         chunk = Chunk(data, unit_present=tf.fill([tf.shape(first)[0]], True))
-        problem.map_examples = vectorized.vectorized
-        try:
-            seen = ghost.every_example(problem, chunk)
-        except vectorized.NOT_VECTORIZABLE:
-            problem.map_examples = vectorized.one_by_one
-            seen = ghost.every_example(problem, chunk)
+        seen = ghost.every_example(problem, chunk)
         self._before = len(seen.losses.graph.get_operations())
         gradients = ghost.per_variable(problem, chunk, seen)
         ones = tf.ones_like(seen.losses, tf.float64)
@@ -101,9 +104,10 @@ class Examination:
                 `seeds`) to its gradients, as plain TensorFlow computes them.
         """
         examples = len(tf.nest.flatten(few)[0])
-        seeds = example_seeds(self._problem, examples)
+        data = {**few, "seeds": example_seeds(self._problem, examples)}
+        self._run(data)
         for i in range(examples):
-            self._compare(_row({**few, "seeds": seeds}, i), gradient_of_one)
+            self._compare(_row(data, i), gradient_of_one)
 
     def _compare(self, one, gradient_of_one):
         norms, _, sums = self._traced(one)
@@ -137,6 +141,11 @@ class Examination:
             if rule_of(layer) is None
             and any(v.trainable for v in keras_internals.own_variables(layer))
         ]
+
+
+def _trace(function, spec):
+    with same_python_draws():
+        return tf.function(function, autograph=False).get_concrete_function(spec)
 
 
 def _wrong_rule(variable):

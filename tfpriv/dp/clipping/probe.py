@@ -15,7 +15,12 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals, validate
 from tfpriv.dp.clipping import ghost, vectorized
 from tfpriv.dp.clipping.coverage import Examination
-from tfpriv.dp.clipping.problem import Chunk, Problem, example_seeds
+from tfpriv.dp.clipping.problem import (
+    Chunk,
+    Problem,
+    example_seeds,
+    same_python_draws,
+)
 from tfpriv.dp.clipping.rules import NotCoveredError
 from tfpriv.warning import warn
 
@@ -83,9 +88,9 @@ def _examine(problem, spec, engine, strategy):
         y_pred = keras_internals.call_model(problem.model, few["x"], training=False)
         validate.check_layers(problem.model)  # some make their layers when called
         problem.loss(few, y_pred)
-        validate.check_examples_do_not_mix(problem, few)
     traced = _trace_one_example(problem, spec)
     validate.check_no_state_updates(problem.model, traced)
+    validate.check_loss(problem, few, y_pred)
     why_not = None
     if engine != "vectorized":
         try:
@@ -171,9 +176,9 @@ def _trace_one_example(problem, spec):
         chunk = Chunk(data, unit_present=tf.constant([True]))
         return vectorized.per_example_gradients(problem, chunk)
 
-    seeds = [tf.TensorSpec([2], tf.int64) for _ in problem.seed_generators]
     function = tf.function(gradient_of_one, autograph=False)
-    return function.get_concrete_function({**spec, "seeds": seeds})
+    with same_python_draws():
+        return function.get_concrete_function({**spec, "seeds": problem.seeds_spec()})
 
 
 def _apply_to_single(function, elements):
@@ -182,19 +187,23 @@ def _apply_to_single(function, elements):
 
 
 def _choose_mapper(problem, few):
+    """The fastest mapper that runs."""
     two = tf.nest.map_structure(lambda t: t[:2], few)
 
-    @tf.function(autograph=False)
     def attempt(data):
         chunk = Chunk(data, unit_present=tf.constant([True, True]))
         return vectorized.per_example_gradients(problem, chunk)[0]
 
-    problem.map_examples = vectorized.vectorized
+    def run(mapper):
+        problem.map_examples = mapper
+        function = tf.function(attempt, autograph=False)
+        function({**two, "seeds": example_seeds(problem, 2)})
+        return mapper
+
     try:
-        attempt({**two, "seeds": example_seeds(problem, 2)})
+        return run(vectorized.vectorized)
     except vectorized.NOT_VECTORIZABLE:
-        return vectorized.one_by_one
-    return vectorized.vectorized
+        return run(vectorized.one_by_one)
 
 
 def _that_depend(graph):

@@ -1,6 +1,8 @@
 """What a clipping engine works on: a model with its loss, and a chunk of units."""
 
+import contextlib
 import dataclasses
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +47,11 @@ class Problem:
     def seed_generators(self):
         return keras_internals.seed_generators(self.model)
 
+    def seeds_spec(self, *leading):
+        """What `example_seeds` returns, for examples with these leading axes."""
+        count = len(self.seed_generators) + 1
+        return [tf.TensorSpec([*leading, 2], tf.int64)] * count
+
     def loss(self, batch, y_pred):
         """The scalar that Keras would minimise for this batch (a dict)."""
         with keras_internals.compiled_with(self.model, self.compile_loss):
@@ -71,7 +78,7 @@ class Chunk:
 
     Args:
         data: Dict of nested tensors: `x`, where given `y` and `sample_weight`, and
-            `seeds`, a list of `(examples, 2)` tensors, one per seed generator.
+            `seeds`, a list of `(examples, 2)` tensors (`example_seeds`).
         unit_present: Boolean `(units,)`; an absent unit contributes exactly zero.
         group_size: `None` when a unit is one example; else k, with k rows per unit.
         example_present: Boolean `(units, k)` for groups, else `None`.
@@ -90,17 +97,36 @@ class Chunk:
         return tf.reshape(self.example_present, [-1])
 
 
-def example_seeds(problem, count):
-    """Fresh seeds for each of `count` examples: `(count, 2)` per seed generator.
+@contextlib.contextmanager
+def same_python_draws():
+    """Inside, the global generators of Python and NumPy start from a fixed state.
 
-    They are keyed from the operating system. The layers' own generators follow
+    Some layers (`keras.layers.AugMix`) choose their operations in Python when they are
+    traced. Two traces that are compared must have chosen the same.
+    """
+    before = random.getstate(), np.random.get_state()
+    random.seed(0)
+    np.random.seed(0)
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+def example_seeds(problem, count):
+    """Fresh seeds for each of `count` examples.
+
+    They are keyed from the operating system. Keras' own generators follow
     `set_random_seed`, and one more example in a batch would move every later one to
     another mask, known beforehand: its effect would no longer be one clipped vector.
     Their counters, which are saved with a model, would also tell batch sizes.
+
+    Returns:
+        List of int64 tensors `(count, 2)`: one for each seed generator of the model
+        and, last, one for draws of `keras.random` without a seed.
     """
-    generators = len(problem.seed_generators)
-    if not generators:
-        return []
+    generators = len(problem.seed_generators) + 1
     draw = problem.randomness.words
     words = tf.numpy_function(
         lambda: draw(2 * generators).view(np.int64), [], tf.int64, stateful=True

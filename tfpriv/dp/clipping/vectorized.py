@@ -120,11 +120,11 @@ def one_by_one(function, elements):
     spec = tf.nest.map_structure(
         lambda t: tf.TensorSpec(t.shape[1:], t.dtype), elements
     )
-    traced = tf.function(function).get_concrete_function(spec)
+    traced = tf.function(function, autograph=False).get_concrete_function(spec)
     signature = tf.nest.map_structure(
         lambda s: tf.TensorSpec(s.shape, s.dtype), traced.structured_outputs
     )
-    return tf.map_fn(function, elements, fn_output_signature=signature)
+    return tf.map_fn(traced, elements, fn_output_signature=signature)
 
 
 def dense(gradient):
