@@ -6,6 +6,7 @@
 import contextlib
 import dataclasses
 import functools
+import sys
 from typing import Any
 
 import keras
@@ -19,10 +20,25 @@ from keras.src.models.functional import Functional
 from keras.src.random import seed_generator as seed_module
 from keras.src.trainers.compile_utils import CompileLoss
 from keras.src.trainers.data_adapters import data_adapter_utils
-from keras_hub.src.utils.pipeline_model import PipelineModel
 
 unpack_x_y_sample_weight = data_adapter_utils.unpack_x_y_sample_weight
 class_weight_to_sample_weights = data_adapter_utils.class_weight_to_sample_weights
+
+
+def _pipeline_class():
+    """KerasHub's class of models with a preprocessor.
+
+    `None` while nothing has imported KerasHub, which takes a second: then no model is
+    of that class.
+    """
+    module = sys.modules.get("keras_hub.src.utils.pipeline_model")
+    return module and module.PipelineModel
+
+
+def is_pipeline(model):
+    """Whether a model is a KerasHub task, which may have a preprocessor."""
+    pipeline = _pipeline_class()
+    return pipeline is not None and isinstance(model, pipeline)
 
 
 def past_preprocessing(model, parent):
@@ -34,7 +50,7 @@ def past_preprocessing(model, parent):
         model: Keras model.
         parent: `super()` in a method of the model.
     """
-    return super(PipelineModel, model) if isinstance(model, PipelineModel) else parent
+    return super(_pipeline_class(), model) if is_pipeline(model) else parent
 
 
 def flatten_layers(model):

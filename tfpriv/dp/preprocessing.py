@@ -22,7 +22,7 @@ _DRAWS = re.compile("Random|Multinomial|CandidateSampler|Truncated|NonDeterminis
 
 def function_of(model):
     """What a KerasHub task does with `(x, y, sample_weight)`; `None` if nothing."""
-    if not isinstance(model, keras_internals.PipelineModel):
+    if not keras_internals.is_pipeline(model):
         return None
     if getattr(model, "preprocessor", True) is None:  # switched off by the user
         return None
