@@ -38,6 +38,8 @@ class GroupNormalization(keras.layers.GroupNormalization):
         **kwargs: As in `keras.layers.GroupNormalization`.
     """
 
+    groups: int
+
     def build(self, input_shape):
         channels = input_shape[self.axis] or 1  # Keras refuses an unknown number
         self.groups = _number_of_groups(channels, len(input_shape), self.groups)
@@ -112,6 +114,7 @@ class Regrouped:
     """Mixed into the class of a layer whose own code makes BatchNormalization."""
 
     _normalisation_groups: int
+    plain_class: type
 
     def get_config(self):
         regrouped_class = type(self)
