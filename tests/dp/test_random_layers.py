@@ -372,10 +372,18 @@ def test_planted_draws_that_examples_share_are_found(rng, monkeypatch):
     assert oracle.distance(total(x), total(x[1:])) > 2 * 0.1
 
 
+def noisy_penalty(weight):
+    return keras.ops.sum(weight * keras.random.normal(keras.ops.shape(weight)))
+
+
 def test_draws_without_a_seed_leave_the_generator_of_keras(rng):
     """It follows `set_random_seed`."""
     model = keras.Sequential(
-        [keras.Input((3,)), layers.Lambda(without_seed), layers.Dense(1)]
+        [
+            keras.Input((3,)),
+            layers.Lambda(without_seed),
+            layers.Dense(1, kernel_regularizer=noisy_penalty),
+        ]
     )
     generator = keras_internals.seed_module.global_seed_generator()
     before = generator.state.numpy()

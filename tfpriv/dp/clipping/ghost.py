@@ -30,7 +30,7 @@ from tfpriv.dp.clipping.per_example import (
     of_examples,
     taken_apart,
 )
-from tfpriv.dp.clipping.problem import sum_dtype
+from tfpriv.dp.clipping.problem import example_seeds, sum_dtype
 from tfpriv.dp.clipping.taps import tapped
 
 
@@ -194,8 +194,13 @@ def _unscaled_one(problem, g):
 def _penalties(problem, dtype):
     """Weight regularisers: their sum, and pairs of variable and gradient."""
     total, found = tf.zeros([], dtype), []
-    for variable in problem.keras_variables:
-        if variable.regularizer is not None:
+    penalised = [v for v in problem.keras_variables if v.regularizer is not None]
+    if not penalised:
+        return total, found
+    # Draws of a regulariser must not depend on the examples either.
+    seeds = [of_generator[0] for of_generator in example_seeds(problem, 1)]
+    with keras_internals.seeds_of_example(problem.seed_generators, seeds):
+        for variable in penalised:
             value = variable.value
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(value)

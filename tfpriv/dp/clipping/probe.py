@@ -87,10 +87,9 @@ def _examine(problem, spec, engine, strategy):
         validate.check_layers(problem.model)
         y_pred = keras_internals.call_model(problem.model, few["x"], training=False)
         validate.check_layers(problem.model)  # some make their layers when called
-        problem.loss(few, y_pred)
+        validate.check_loss(problem, few, y_pred)
     traced = _trace_one_example(problem, spec)
     validate.check_no_state_updates(problem.model, traced)
-    validate.check_loss(problem, few, y_pred)
     why_not = None
     if engine != "vectorized":
         try:
