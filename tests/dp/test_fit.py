@@ -234,7 +234,7 @@ def test_what_a_layer_was_adapted_to_is_named(kind):
         ({"x": iter([1, 2])}, "dp.Stream"),
         ({"x": np.array(["a", "b"]), "y": np.ones(2)}, "takes numbers"),
         ({"x": 3.0, "y": 4.0}, "one row per example"),
-        ({"x": [1.0, 2.0], "y": [0, 1]}, "np.asarray"),
+        ({"x": [[1.0, 2.0]], "y": [0]}, "np.asarray"),
         (
             arrays(callbacks=[keras.callbacks.EarlyStopping("private_loss")]),
             "private_metrics=True",

@@ -271,10 +271,12 @@ class PrivateModel:
         """Trains privately; arguments as in Keras.
 
         Args:
-            x: Arrays (Poisson-sampled with expected size `batch_size`; by default
-                32, or all where they are fewer), or a sampler of `tfpriv.dp`.
+            x: Arrays, or nested lists, tuples and dicts of arrays (Poisson-sampled
+                with expected size `batch_size`), or a sampler of `tfpriv.dp`. Texts
+                and images of a KerasHub task go through its preprocessor.
             y: As in Keras, for arrays.
-            batch_size: See `x`.
+            batch_size: Expected number of units in a batch; by default 32, or all
+                where they are fewer.
             epochs: As in Keras.
             **kwargs: As in Keras, but for `validation_data`, which is
                 `tfpriv.dp.Public(x_val, y_val)`: its metrics are shown as they are,

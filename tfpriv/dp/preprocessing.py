@@ -17,7 +17,19 @@ from tfpriv.dp import keras_internals
 from tfpriv.dp.sources import ArraySource, as_arrays, check_dense, name_parts
 
 _ROWS = "_tfpriv_preprocessed_rows"  # where a model keeps what was traced
-_DRAWS = re.compile("Random|Multinomial|CandidateSampler|Truncated|NonDeterministic")
+_SHARED = {
+    "Random|Multinomial|CandidateSampler|Truncated|NonDeterministic": (
+        "The task's preprocessor draws random numbers from a sequence that all "
+        "examples share, so that one example may change the rows of others. Apply it "
+        "yourself, once and without `keras.utils.set_random_seed`, `x, y, weight = "
+        "task.preprocessor(x)`,"
+    ),
+    "Assign|ResourceScatter": (
+        "The task's preprocessor updates state as it runs, so that one example may "
+        "change the rows of later ones. Remove the update, or apply a preprocessor of "
+        "fixed state to each example yourself,"
+    ),
+}
 
 
 def function_of(model):
@@ -37,7 +49,7 @@ def sampler_for(model, sampler):
         sampler: `Sampler`, which is not changed.
 
     Raises:
-        ValueError: If the preprocessor draws at random.
+        ValueError: If the preprocessor draws at random, or updates state.
     """
     preprocess = function_of(model)
     if preprocess is None:
@@ -86,7 +98,7 @@ class _Rows:
         preprocess: Function of `(x, y, sample_weight)` with a leading axis of one.
 
     Raises:
-        ValueError: When called, if the preprocessor draws at random.
+        ValueError: When called, if the preprocessor draws at random or updates state.
     """
 
     def __init__(self, preprocess):
@@ -121,7 +133,7 @@ class _Rows:
         )
         row = tf.function(self._one_row, autograph=False)
         traced = row.get_concrete_function(example)
-        _check_draws(traced.graph)
+        _check_shared(traced.graph)
         made = tf.nest.map_structure(
             tf.TensorSpec.from_tensor, traced.structured_outputs
         )
@@ -150,20 +162,18 @@ def _in_order(parts):
     return tuple(parts.get(name) for name in ("x", "y", "sample_weight"))
 
 
-def _check_draws(graph):
-    """Raises `ValueError` for a graph that draws random numbers."""
+def _check_shared(graph):
+    """Raises `ValueError` for a graph whose examples share draws or state."""
     functions = graph.as_graph_def().library.function
     kinds = {operation.type for operation in graph.get_operations()}
     kinds |= {node.op for function in functions for node in function.node_def}
-    draws = sorted(kind for kind in kinds if _DRAWS.search(kind))
-    if draws:
-        raise ValueError(
-            "The task's preprocessor draws random numbers from a sequence that all "
-            "examples share, so that one example may change the rows of others. Apply "
-            "it yourself, once and without `keras.utils.set_random_seed`, and take it "
-            "out of the task: `x, y, weight = task.preprocessor(x)`, "
-            f"`task.preprocessor = None`. Received: operations {draws}"
-        )
+    for pattern, problem in _SHARED.items():
+        found = sorted(kind for kind in kinds if re.search(pattern, kind))
+        if found:
+            raise ValueError(
+                f"{problem} and take it out of the task: `task.preprocessor = None`. "
+                f"Received: a preprocessor with operations {found}"
+            )
 
 
 class PreprocessedSource:

@@ -45,9 +45,12 @@ class Sampler(abc.ABC):
     def element_spec(self):
         """Dict of nested `tf.TensorSpec` of one example, without batch axis."""
 
-    @abc.abstractmethod
     def preprocess_by(self, rows):
         """Applies a function to what is drawn; see `tfpriv.dp.preprocessing`."""
+        raise NotImplementedError(
+            f"{type(self).__name__} does not apply a task's preprocessor. Define "
+            "`preprocess_by`, or set `task.preprocessor = None`."
+        )
 
     def arrays(self):
         """Nested arrays in memory that it draws from; empty where there are none."""
@@ -116,8 +119,9 @@ class PoissonSampler(_RandomAccessSampler):
     """Every unit is in a batch independently, with probability `batch_size / n`.
 
     Args:
-        data: Arrays `(x, y, sample_weight)`, or an object with random access; see
-            `tfpriv.dp.sources.as_source`.
+        data: Arrays `(x, y, sample_weight)`, each of them one or nested lists, tuples
+            and dicts of some; or an object with random access, such as a list of
+            examples; see `tfpriv.dp.sources.as_source`.
         batch_size: Expected number of units in a batch; a public constant. Real
             batches vary in size and may be empty; none is ever cut.
         steps_per_epoch: Int; `None` takes n / batch_size, rounded up.

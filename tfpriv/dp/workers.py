@@ -12,7 +12,7 @@ import json
 import tensorflow as tf
 
 from tfpriv.accounting import Ledger
-from tfpriv.dp import feeding, fitting
+from tfpriv.dp import feeding, fitting, preprocessing
 from tfpriv.dp.budget import (
     refuse_spent_budget,
     steps_within_budget,
@@ -59,6 +59,7 @@ def fit_on_workers(model, sampler, steps, *, journal=None):
     model._assert_compile_called("fit_on_workers")
     strategy = model.distribute_strategy
     _check(model, strategy, sampler, steps)
+    sampler = preprocessing.sampler_for(model, sampler)
     model._warn_if_moved()
     fitting.check_units(model, sampler)
     mechanism = _mechanism(model, sampler)
