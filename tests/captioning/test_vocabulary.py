@@ -134,6 +134,8 @@ def test_a_public_file(tmp_path):
     assert Tokenizer(tokens, 6).decode(Tokenizer(tokens, 6).encode(["cats dog"])) == [
         "cats dog"
     ]
+    file.write_text("Hund\ncafe\u0301\nhund\n")
+    assert vocabulary.load_vocabulary(file)[4:] == ["hund", "caf\u00e9"]
     file.write_text("two words\n")
     with pytest.raises(ValueError, match="no blanks"):
         vocabulary.load_vocabulary(file)

@@ -244,31 +244,31 @@ def test_planted_nonces_that_are_traced_once_are_found(monkeypatch):
         list(data)
 
 
-def test_nonces_of_another_picture_are_refused_across_calls():
+def test_nonces_of_another_image_are_refused_across_calls():
     key, images, nonces = Key.generate(), some_images(), new_nonces(8)
     run = tf.function(lambda images, nonces: shuffle(images, key, nonces))
     shuffle(images[:2], key, nonces[:2])
     for same in (shuffle, lambda x, _, n: shuffle(tf.constant(x), key, n)):
         same(images[:2], key, nonces[:2])
     run(tf.constant(images[:2]), tf.constant(nonces[:2]))
-    with pytest.raises(ValueError, match="another picture"):
+    with pytest.raises(ValueError, match="another image"):
         shuffle(images[1:3], key, nonces[:2])
-    with pytest.raises(ValueError, match="another picture"):
+    with pytest.raises(ValueError, match="another image"):
         shuffle(images[1], key, bytes(nonces[0]))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="another picture"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="another image"):
         run(tf.constant(images[1:3]), tf.constant(nonces[:2]))
     shuffle(images[1:3], Key.generate(), nonces[:2])  # another key
     shuffle(images[1:3, :2], key, nonces[:2])  # another size, so another permutation
     masks = images[:2, ..., :1] > 99
-    shuffle(masks, key, nonces[:2])  # which pixel is what, in the picture's order
+    shuffle(masks, key, nonces[:2])  # a label for each pixel, in the image's order
 
 
-def test_augmented_pictures_do_not_share_a_nonce():
+def test_augmented_images_do_not_share_a_nonce():
     key, images = Key.generate(), some_images(4)
     data = tf.data.Dataset.from_tensor_slices((images, new_nonces(4))).repeat(2)
     data = data.enumerate().map(lambda i, x: (x[0] + tf.cast(i // 4, tf.uint8), x[1]))
     data = data.batch(4).map(lambda x, n: shuffle(x, key, n))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="another picture"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="another image"):
         list(data)
 
 

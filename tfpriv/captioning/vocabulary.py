@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tfpriv.captioning import grammar
-from tfpriv.captioning.scripts import without_accents, words
+from tfpriv.captioning.scripts import normalized, without_accents, words
 from tfpriv.warning import warn
 
 PAD, START, END, UNKNOWN = "[PAD]", "[START]", "[END]", "[UNK]"
@@ -29,7 +29,7 @@ def load_vocabulary(name: str | Path) -> list[str]:
     Args:
         name: `"scenes"` (the words of the scene grammar), `"english"` (everyday
             words, and letters to spell the others), or a file with one token a line,
-            in lower case; word pieces start with `##`, as in BERT's `vocab.txt`.
+            read as lower case; word pieces start with `##`, as in BERT's `vocab.txt`.
 
     Returns:
         Tokens; the first four are [PAD], [START], [END], [UNK].
@@ -52,7 +52,8 @@ def load_vocabulary(name: str | Path) -> list[str]:
         raise ValueError(
             f"The vocabulary is not UTF-8 text. Received: {name}"
         ) from error
-    return check_tokens([t.strip() for t in tokens if t.strip()], name)
+    known = [t if t in SPECIAL else normalized(t) for t in map(str.strip, tokens) if t]
+    return check_tokens(known, name)
 
 
 def check_tokens(tokens: Sequence[str], name="tokens") -> list[str]:

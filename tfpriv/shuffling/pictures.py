@@ -16,17 +16,17 @@ _PLACES_AT_ONCE = 1 << 22  # of permutations that are held in memory together
 
 
 def new_nonces(count: Any) -> Any:
-    """Draws nonces, one for each picture, from the operating system's generator.
+    """Draws nonces, one for each image, from the operating system's generator.
 
-    A nonce is no secret: it is stored with its picture. It must not be used twice with
-    a key, or two pictures share a permutation. Of n nonces two are equal with
+    A nonce is no secret: it is stored with its image. It must not be used twice with
+    a key, or two images share a permutation. Of n nonces two are equal with
     probability below n^2 / 2^97.
 
     In a graph (`tf.function`, `tf.data.Dataset.map`) they are drawn anew each time that
     the graph runs, by Python: a SavedModel with such a graph fails in another process.
 
     Args:
-        count: Number of pictures, an integer or scalar integer tensor.
+        count: Number of images, an integer or scalar integer tensor.
 
     Returns:
         uint8 of shape `(count, 12)`: an array; in a graph, a tensor.
@@ -43,14 +43,14 @@ def _drawn_nonces(count):
 
 
 def shuffle(images: Any, key: Key, nonce: Any = None) -> Any:
-    """Moves the pixels of pictures to secret places.
+    """Moves the pixels of images to secret places.
 
     `shuffled[n, q] = images[n, permutation[q]]`, with places in row-major order and all
     channels of a pixel together. What is left to see is which colours there are, and
     how often.
 
-    Without nonces all pictures of a size share one permutation: the seed's mode, which
-    falls to whoever knows one picture and its shuffled form.
+    Without nonces all images of a size share one permutation: the mode of the
+    original prototype, which falls to anyone who knows one image and its shuffled form.
 
     In a graph the key is asked for at run time and never becomes a part of the graph:
     one that is exported cannot shuffle elsewhere.
@@ -59,24 +59,24 @@ def shuffle(images: Any, key: Key, nonce: Any = None) -> Any:
         images: Array or tensor of shape `(height, width, channels)` or `(n, height,
             width, channels)`, any dtype; height and width must be known.
         key: The secret key.
-        nonce: `None` (one permutation for all), 12 bytes for one picture, or uint8
-            `(n, 12)`: a fresh nonce for each picture, see `new_nonces`. The key
-            remembers which picture a nonce was used for.
+        nonce: `None` (one permutation for all), 12 bytes for one image, or uint8
+            `(n, 12)`: a fresh nonce for each image, see `new_nonces`. The key
+            remembers which image a nonce was used for.
 
     Returns:
-        Pictures of the same shape and dtype: arrays of arrays, tensors of tensors.
+        Images of the same shape and dtype: arrays of arrays, tensors of tensors.
 
     Raises:
         TypeError: `key` is not a `Key`.
         ValueError: Wrong shapes; or a nonce that comes twice, or was used with this
-            `Key` object before, for another picture of this shape and dtype.
+            `Key` object before, for another image of this shape and dtype.
         tf.errors.InvalidArgumentError: Such a nonce in a graph, when it runs.
     """
     return _moved(images, key, nonce, back=False)
 
 
 def unshuffle(images: Any, key: Key, nonce: Any = None) -> Any:
-    """Puts shuffled pictures in order again: the inverse of `shuffle`.
+    """Puts shuffled images in order again: the inverse of `shuffle`.
 
     With a wrong key, or another nonce, the result is another disorder.
 
@@ -86,7 +86,7 @@ def unshuffle(images: Any, key: Key, nonce: Any = None) -> Any:
         nonce: The nonces that they were shuffled with; `None` if without.
 
     Returns:
-        Pictures of the same shape and dtype: arrays of arrays, tensors of tensors.
+        Images of the same shape and dtype: arrays of arrays, tensors of tensors.
 
     Raises:
         TypeError: `key` is not a `Key`.
@@ -148,7 +148,7 @@ def _check_count(nonces, count):
 
 
 def _claimed(key: Key, images, nonces):
-    """The nonces, once it is certain that none is another picture's."""
+    """The nonces, once it is certain that none is another image's."""
     kind = (*images.shape[1:], images.dtype.name)
 
     def claim(given, prints):

@@ -1,9 +1,9 @@
-"""Which pictures a key's nonces were used for, so that no second one gets the same."""
+"""Which images a key's nonces were used for, so that no second one gets the same."""
 
 import threading
 from collections.abc import Hashable, Sequence
 
-MOST_REMEMBERED = 1 << 20  # some 170 bytes each
+MOST_REMEMBERED = 1 << 20  # some 250 bytes each
 
 
 class UsedNonces:
@@ -21,15 +21,15 @@ class UsedNonces:
     def claim(
         self, kind: Hashable, nonces: Sequence[bytes], contents: Sequence[bytes]
     ) -> None:
-        """Takes nonces for pictures; the same picture may have the same nonce again.
+        """Takes nonces for images; the same image may have the same nonce again.
 
         Args:
-            kind: What the pictures have in common; others do not share permutations.
-            nonces: One for each picture.
-            contents: A fingerprint of each picture.
+            kind: What the images have in common; others do not share permutations.
+            nonces: One for each image.
+            contents: A fingerprint of each image.
 
         Raises:
-            ValueError: Two pictures have one nonce, in this call or since an earlier
+            ValueError: Two images have one nonce, in this call or since an earlier
                 one. None of these nonces is remembered then.
         """
         with self._lock:
@@ -39,11 +39,11 @@ class UsedNonces:
                 taken = (kind, nonce)
                 if taken in new or seen.get(taken, content) != content:
                     raise ValueError(
-                        "A nonce comes twice: two pictures would share a permutation. "
+                        "A nonce comes twice: two images would share a permutation. "
                         "Use `new_nonces(n)` for each batch; what belongs to one "
-                        "picture is shuffled together, as its channels. "
+                        "image is shuffled together, as its channels. "
                         f"Received: {len(nonces)} nonces, one of them used "
-                        f"{'twice' if taken in new else 'before, for another picture'}"
+                        f"{'twice' if taken in new else 'before, for another image'}"
                     )
                 new[taken] = content
             seen |= new
