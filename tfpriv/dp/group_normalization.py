@@ -38,6 +38,8 @@ class GroupNormalization(keras.layers.GroupNormalization):
         **kwargs: As in `keras.layers.GroupNormalization`.
     """
 
+    groups: int
+
     def build(self, input_shape):
         channels = input_shape[self.axis] or 1  # Keras refuses an unknown number
         self.groups = _number_of_groups(channels, len(input_shape), self.groups)
@@ -111,6 +113,7 @@ def remember_groups(layer, groups):
 class Regrouped:
     """Mixed into the class of a layer whose own code makes BatchNormalization."""
 
+    plain_class: type
     _normalisation_groups: int
 
     def get_config(self):
