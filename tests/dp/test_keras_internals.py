@@ -43,6 +43,25 @@ def test_past_preprocessing(model):
     assert internals.past_preprocessing(model, "parent") == "parent"
 
 
+def test_plain_graphs(model):
+    class Subclass(keras.Sequential):
+        pass
+
+    assert internals.is_plain_graph(model)
+    assert internals.is_plain_graph(keras.Sequential())
+    assert not internals.is_plain_graph(Subclass())
+    assert not internals.is_plain_graph(layers.Dense(1))
+
+
+def test_constructed_by():
+    with internals.constructed_by(layers.Dropout, lambda rate: ("outer", rate)):
+        with internals.constructed_by(layers.Dropout, lambda rate: ("inner", rate)):
+            assert layers.Dropout(0.5) == ("inner", 0.5)
+            assert layers.Dropout.from_config({"rate": 0.5}) == ("inner", 0.5)
+        assert layers.Dropout(rate=0.5) == ("outer", 0.5)
+    assert layers.Dropout(0.5).rate == 0.5
+
+
 def test_own_variables():
     attention = layers.MultiHeadAttention(1, 2)
     attention.build((None, 3, 4), (None, 3, 4))

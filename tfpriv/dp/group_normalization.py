@@ -113,6 +113,7 @@ def remember_groups(layer, groups):
 class Regrouped:
     """Mixed into the class of a layer whose own code makes BatchNormalization."""
 
+    plain_class: type
     _normalisation_groups: int
     plain_class: type
 

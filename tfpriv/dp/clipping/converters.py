@@ -17,6 +17,10 @@ the results. That fails, for some examples and not for others, if their number o
 entries depends on values, as in `tf.where(condition)`. Here it raises when the model
 is traced.
 
+On a CPU TensorFlow has no gradient of grouped convolutions at their input, except under
+XLA, which Keras uses and `tf.vectorized_map` takes apart. Here it is that of depthwise
+convolutions, or goes group by group.
+
 `tf.squeeze` without axes, which Keras uses to add what looks like a bias, also drops
 the axis of examples where a chunk holds just one. Here only the example's own axes go.
 """
@@ -147,10 +151,58 @@ def _is_sized_by_values(pfor_input):
     return all(t.shape.is_fully_defined() for t in operation.inputs)
 
 
+def _conv2d_backprop_input(pfor_input):
+    kernel, kernel_stacked, _ = pfor_input.input(1)
+    channels = pfor_input.op.outputs[0].shape[-1]
+    is_grouped = channels not in (None, kernel.shape[2])
+    channels_last = _attribute(pfor_input, "data_format") == "NHWC"
+    if kernel_stacked or not is_grouped or not channels_last:
+        return internals.conv2d_backprop_input(pfor_input)
+    g = pfor_input.stacked_input(2)
+    rows = tf.reshape(g, tf.concat([[-1], tf.shape(g)[2:]], axis=0))
+    size = pfor_input.unstacked_input(0)[1:3]
+    found = _at_grouped_input(pfor_input, kernel, rows, size, channels)
+    shape = tf.concat([tf.shape(g)[:2], tf.shape(found)[1:]], axis=0)
+    return internals.wrap(tf.reshape(found, shape), True)
+
+
+def _at_grouped_input(pfor_input, kernel, rows, size, channels):
+    """The loss's gradient at the input, `(batch, height, width, channels)`."""
+    groups = channels // kernel.shape[2]
+    names = ("strides", "padding", "explicit_paddings", "data_format", "dilations")
+    options = {name: _attribute(pfor_input, name) for name in names}
+
+    def shape(depth):
+        return tf.concat([tf.shape(rows)[:1], size, [depth]], axis=0)
+
+    if groups == channels and set(options["dilations"]) == {1}:
+        per_channel = tf.reshape(kernel, [*kernel.shape[:2], channels, -1])
+        return tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+            input_sizes=shape(channels),
+            filter=per_channel,
+            out_backprop=rows,
+            **options,
+        )
+    pairs = zip(tf.split(kernel, groups, 3), tf.split(rows, groups, 3), strict=True)
+    parts = [
+        tf.raw_ops.Conv2DBackpropInput(
+            input_sizes=shape(kernel.shape[2]), filter=k, out_backprop=g, **options
+        )
+        for k, g in pairs
+    ]
+    return tf.concat(parts, axis=3)
+
+
+def _attribute(pfor_input, name):
+    value = pfor_input.get_attr(name)
+    return value.decode() if isinstance(value, bytes) else value
+
+
 _ONE_AT_A_TIME = threading.RLock()
 _ORIGINAL_LOOP = internals.vectorizer._fallback_converter
 _OURS = {
     "BatchMatMulV2": _batch_matmul,
+    "Conv2DBackpropInput": _conv2d_backprop_input,
     "GatherV2": _gather,
     "LogSoftmax": _log_softmax,
     "Softmax": _softmax,
