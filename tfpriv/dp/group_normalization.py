@@ -115,7 +115,6 @@ class Regrouped:
 
     plain_class: type
     _normalisation_groups: int
-    plain_class: type
 
     def get_config(self):
         regrouped_class = type(self)

@@ -193,7 +193,8 @@ def _unscaled_one(problem, g):
 
 def _penalties(problem, dtype):
     """Weight regularisers: their sum, and pairs of variable and gradient."""
-    total, found = tf.zeros([], dtype), []
+    total = tf.zeros([], dtype)
+    found: list = []
     penalised = [v for v in problem.keras_variables if v.regularizer is not None]
     if not penalised:
         return total, found
