@@ -376,6 +376,7 @@ def noisy_penalty(weight):
     return keras.ops.sum(weight * keras.random.normal(keras.ops.shape(weight)))
 
 
+@pytest.mark.filterwarnings("ignore:The fast engine is not exact")
 def test_draws_without_a_seed_leave_the_generator_of_keras(rng):
     """It follows `set_random_seed`."""
     model = keras.Sequential(
