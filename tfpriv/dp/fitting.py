@@ -477,6 +477,7 @@ def _choosing(model, callbacks):
 
 
 def _caution(model, choosing):
+    """Records a caution for each class of callbacks that may choose."""
     for name in choosing:
         model.privacy.ledger.caution(
             f"A callback of class {name} could read exact training figures "
