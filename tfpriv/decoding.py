@@ -57,7 +57,7 @@ def decode(picture: Image.Image, name: object) -> Decoded:
     _check(picture, name)
     lost = _lost(picture)
     picture.load()
-    turn = _TURNS.get(_orientation(picture))
+    turn = _turn(picture)
     if is_deep(picture):
         image = _sixteen_bits(picture)
     else:
@@ -121,11 +121,11 @@ def _lost(picture) -> str:
     return f"mode {picture.mode}" if picture.mode in _CONVERTED else ""
 
 
-def _orientation(picture) -> int | None:
+def _turn(picture) -> Image.Transpose | None:
     # Damaged metadata is no reason to refuse intact pixels. Pillow raises by whatever
     # its parser of EXIF runs into.
     with contextlib.suppress(Exception):
-        return picture.getexif().get(ExifTags.Base.Orientation)
+        return _TURNS.get(picture.getexif().get(ExifTags.Base.Orientation))
     return None
 
 

@@ -74,7 +74,7 @@ def photographs(
     how = "blurred or pixelated" if reads_masked else "painted anew"
     kept = f" Faces left as they are: {left}." if left or settings.keep_person else ""
     if settings.keep_person:
-        kept += " They were taken for those of one person who is to stay."
+        kept += " One person is to be kept."
     shown = list(hidden)[:SHOWN]
     report.write(
         path,

@@ -52,7 +52,7 @@ def read(content: bytes, name: str) -> Photograph:
         name: what it is called in errors.
 
     Raises:
-        ValueError: as for `images.load`. Damaged metadata is dropped, and no reason.
+        ValueError: as for `images.load`. Damaged metadata is dropped.
     """
     with images.opened(io.BytesIO(content), name) as picture:
         grey = picture.mode in decoding.GREY or decoding.is_deep(picture)
