@@ -254,6 +254,8 @@ FAMILIES = {
     "d_fine": d_fine,
 }
 
+# Layers of RetinaNet's pyramid that it makes and does not call.
+UNUSED = {"output_norm_P2", "output_norm_P3"}
 # Folders of `keras_hub/src/models`.
 FOLDERS = {
     "basnet",

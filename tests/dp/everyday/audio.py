@@ -23,17 +23,17 @@ def ctc(y_true, y_pred):
 
 @workflow("audio/ctc_asr")
 def speech_recognition_with_ctc(rng):
-    inputs = keras.Input((16, 9))
-    x = layers.Reshape((16, 9, 1))(inputs)
+    inputs = keras.Input((8, 9))
+    x = layers.Reshape((8, 9, 1))(inputs)
     for _ in range(2):
         x = layers.Conv2D(2, 3, strides=(1, 2), padding="same", use_bias=False)(x)
         x = layers.ReLU()(layers.BatchNormalization()(x))
-    x = layers.Reshape((16, 6))(x)
+    x = layers.Reshape((8, 6))(x)
     recurrent = layers.GRU(4, return_sequences=True, reset_after=True)
     x = layers.Dropout(0.5)(layers.Bidirectional(recurrent)(x))
     x = layers.Dense(7, activation="softmax")(layers.Dense(8, activation="relu")(x))
     model = dp.replace_batchnorm(keras.Model(inputs, x))
-    return Case(model, normal(rng, 16, 9), integers(rng, 7, 4, start=1), {"loss": ctc})
+    return Case(model, normal(rng, 8, 9), integers(rng, 7, 3, start=1), {"loss": ctc})
 
 
 @workflow("audio/speaker_recognition_using_cnn", exact=True)

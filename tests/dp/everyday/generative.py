@@ -258,17 +258,33 @@ def vector_quantized_autoencoder(rng):
 
 
 class GumbelSample(layers.Layer):
-    """Draws by TensorFlow's own operations, as older pages do."""
+    """Draws a soft choice.
+
+    Args:
+        uniform: Function from a shape, a minimum and a maximum to random numbers.
+    """
+
+    def __init__(self, uniform, **kwargs):
+        super().__init__(**kwargs)
+        self.uniform = uniform
 
     def call(self, logits):
-        noise = tf.random.uniform(tf.shape(logits), 1e-6, 1.0)
+        noise = self.uniform(ops.shape(logits), 1e-6, 1.0)
         return ops.softmax((logits - ops.log(-ops.log(noise))) / 0.5)
 
 
-@workflow("generative/vq_vae")
-def draws_by_operations_of_tensorflow(rng):
+def discrete_autoencoder(rng, uniform):
     inputs = keras.Input((8,))
-    x = GumbelSample()(layers.Dense(6)(inputs))
-    model = keras.Model(inputs, layers.Dense(8)(x))
-    x = normal(rng, 8)
+    x = GumbelSample(uniform)(layers.Dense(6)(inputs))
+    x, model = normal(rng, 8), keras.Model(inputs, layers.Dense(8)(x))
     return Case(model, x, x, {"loss": "mse"})
+
+
+@workflow("generative/vq_vae")
+def draws_by_keras_random_without_a_seed(rng):
+    return discrete_autoencoder(rng, keras.random.uniform)
+
+
+@workflow("generative/vq_vae", refused="generator that all examples share")
+def draws_by_operations_of_tensorflow(rng):
+    return discrete_autoencoder(rng, tf.random.uniform)
