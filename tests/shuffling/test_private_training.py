@@ -6,6 +6,8 @@ import pytest
 from keras import layers
 
 import tfpriv.dp as dp
+from tfpriv.accounting import Ledger, mechanisms
+from tfpriv.dp.exporting import LEDGER_NAME
 from tfpriv.shuffling import keyed, new_nonces, shuffle
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -57,3 +59,12 @@ def test_fit_on_shuffled_images(engine, key):
     assert len(model.privacy.ledger) == 2
     for old, new in zip(before, model.plain.get_weights(), strict=True):
         assert not np.array_equal(old, new)  # the plain network's weights are shared
+
+
+def test_export_writes_the_ledger_beside_a_keyed_network(key, tmp_path):
+    model = dp.make_private(keyed(network(), key), max_occurrences=1)
+    model.compile(dp.DPSGD(0.1, l2_norm_clip=1.0, noise_multiplier=1.0), loss=LOSS)
+    model.privacy.record(mechanisms.stream(1.0, max_occurrences=1), purpose="test")
+    model.export(tmp_path / "served", verbose=False)
+    ledger = Ledger.load(tmp_path / "served" / "assets.extra" / LEDGER_NAME)
+    assert len(ledger) == 1

@@ -1,6 +1,5 @@
 """`make_private`: any Keras model, trained by DP-SGD through `fit`."""
 
-import functools
 import json
 import pathlib
 from typing import Any
@@ -514,25 +513,23 @@ class PrivateModel:
         state = super().__reduce__()[1]
         return keras_internals.unpickle_model, state
 
-    def export(
-        self,
-        filepath,
-        format="tf_saved_model",
-        verbose=None,
-        input_signature=None,
-        **kwargs,
-    ):
-        """As in Keras; the ledger and its statement lie beside the SavedModel."""
+    def export(self, filepath, *args, verbose=None, **kwargs):
+        """As in the model's own class; ledger and statement lie beside the SavedModel.
+
+        Args:
+            filepath: Folder or file to write.
+            *args, **kwargs: As in the model's own class; in Keras `format` and
+                `input_signature`.
+            verbose: As in Keras.
+        """
         self.privacy.check_weights()
         ledger = self.privacy.ledger_to_save()
-        # Keras' own message would name a folder that is moved away.
-        export_to = functools.partial(
-            super().export,
-            format=format,
-            verbose=False,
-            input_signature=input_signature,
-            **kwargs,
-        )
+        plain_export = super().export
+
+        def export_to(path):
+            # Keras' own message would name a folder that is moved away.
+            plain_export(path, *args, verbose=False, **kwargs)
+
         with keras_internals.instead_of(self, "_exports", True):
             place = exporting.export(
                 export_to, ledger, self.privacy.delta, filepath, self.privacy.accountant
