@@ -67,8 +67,9 @@ def check_layers(model):
                 f"{type(layer).__name__} mixes each example with another of its batch, "
                 "but in private training every example goes through the model alone: "
                 "the layer would do nothing. Remove it. Mixed in the data pipeline, "
-                "each unit is in two examples of a batch: "
-                "`dp.Stream(dataset, max_occurrences=2)`; see docs/dp.md. "
+                "each unit is in two examples of a batch, and without it both are "
+                "other examples: `dp.Stream(dataset, max_occurrences=4)`; see "
+                "docs/dp.md. "
                 f"Received: layer '{layer.name}' in model '{model.name}'"
             )
         if getattr(layer, "stateful", False) is True:
