@@ -4,8 +4,10 @@ Keys are drawn fresh, used once and never stored, so that nothing that is saved 
 replay them. `keras.utils.set_random_seed` does not reach them.
 """
 
+import contextlib
 import hashlib
 import os
+import random
 import threading
 
 import numpy as np
@@ -14,6 +16,30 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from tfpriv.tracing import refuse_in_graph
 
 KEY_BYTES = 32
+
+
+@contextlib.contextmanager
+def restored_generators():
+    """Inside, the global generators of Python and NumPy may be seeded.
+
+    Afterwards they go on from where they were before.
+    """
+    before = random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+def seed_generators(seed: bytes) -> None:
+    """Seeds the global generators of Python and NumPy.
+
+    Args:
+        seed: 32 bytes.
+    """
+    random.seed(seed)
+    np.random.seed(np.frombuffer(seed, np.uint32))
 
 
 class Randomness:

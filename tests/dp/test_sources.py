@@ -1,5 +1,7 @@
 """Data that can be sampled, in every form that users have it."""
 
+import random
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import small
 import tensorflow as tf
 
 import tfpriv.dp as dp
+from tfpriv.dp import sources as sources_module
 from tfpriv.dp.sources import as_source
 
 
@@ -118,3 +121,47 @@ def test_what_cannot_be_sampled_is_refused(data):
 def test_empty_data_is_refused():
     with pytest.raises(ValueError, match="at least one example"):
         dp.PoissonSampler(np.ones((0, 2)), 1)
+
+
+def draws_of(items, monkeypatch):
+    """What `load` draws for each item, from a fixed sequence of seeds of the system."""
+    seeds = iter(bytes([i]) * 32 for i in range(1, 100))
+    monkeypatch.setattr(sources_module.os, "urandom", lambda size: next(seeds)[:size])
+
+    def load(item):
+        extra = np.random.normal(size=item)  # items draw unequal numbers of values
+        return (np.array([random.random(), np.random.uniform(), extra.sum()]),)
+
+    source = as_source(list(items), load)
+    return source.take(np.arange(len(source)))["x"]
+
+
+def test_what_an_item_draws_does_not_depend_on_the_others(monkeypatch):
+    keras.utils.set_random_seed(7)
+    few = draws_of([1, 2], monkeypatch)
+    after = np.random.uniform()
+    keras.utils.set_random_seed(7)
+    assert np.random.uniform() == after  # the user's own sequence is left as it was
+    np.testing.assert_array_equal(draws_of([1, 2, 3], monkeypatch)[:2], few)
+    changed = draws_of([5, 2, 3], monkeypatch)
+    assert changed[1, 0] == few[1, 0]
+    np.testing.assert_array_equal(changed[1], few[1])
+
+
+def test_planted_draws_that_items_share_are_found(monkeypatch):
+    monkeypatch.setattr(sources_module, "seed_generators", lambda seed: None)
+    keras.utils.set_random_seed(7)
+    few = draws_of([1, 2], monkeypatch)
+    keras.utils.set_random_seed(7)
+    assert draws_of([5, 2], monkeypatch)[1, 1] != few[1, 1]
+
+
+def test_draws_of_items_do_not_follow_the_seed():
+    def drawn():
+        keras.utils.set_random_seed(7)
+        source = as_source([0, 0], lambda item: (np.random.uniform(size=4),))
+        return source.take(np.array([0, 1]))["x"]
+
+    first, second = drawn(), drawn()
+    assert not np.any(first == second)
+    assert not np.any(first[0] == first[1])

@@ -1,10 +1,13 @@
 """Random access to examples: arrays in memory, or anything with items."""
 
+import os
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
+from tfpriv.randomness import KEY_BYTES, restored_generators, seed_generators
 
 _SCALARS = (bool, int, float, str, bytes, np.generic)
 _ROWS = (
@@ -205,7 +208,11 @@ class ArraySource:
 
 
 class ItemSource:
-    """Items fetched one by one, each turned into one example."""
+    """Items fetched one by one, each turned into one example.
+
+    Each item finds the global generators of Python and NumPy seeded from the operating
+    system, for it alone.
+    """
 
     def __init__(self, items, load=None):
         self._items = items
@@ -221,7 +228,8 @@ class ItemSource:
             if self._empty is None:
                 self._empty = self.take(np.array([0]))
             return tf.nest.map_structure(lambda a: a[:0], self._empty)
-        examples = [self._example(int(i)) for i in indices]
+        with restored_generators():
+            examples = [self._example(int(i)) for i in indices]
         return tf.nest.map_structure(_stack, *examples)
 
     def arrays(self):
@@ -229,6 +237,8 @@ class ItemSource:
         return {}
 
     def _example(self, index):
+        # What an item draws must not depend on who was drawn before it.
+        seed_generators(os.urandom(KEY_BYTES))
         item = self._items[index]
         if self._load is not None:
             item = self._load(item)

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import random
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
-from tfpriv.randomness import Randomness
+from tfpriv.randomness import (
+    KEY_BYTES,
+    Randomness,
+    restored_generators,
+    seed_generators,
+)
 
 
 @dataclasses.dataclass
@@ -104,14 +108,9 @@ def same_python_draws():
     Some layers (`keras.layers.AugMix`) choose their operations in Python when they are
     traced. Two traces that are compared must have chosen the same.
     """
-    before = random.getstate(), np.random.get_state()
-    random.seed(0)
-    np.random.seed(0)
-    try:
+    with restored_generators():
+        seed_generators(bytes(KEY_BYTES))
         yield
-    finally:
-        random.setstate(before[0])
-        np.random.set_state(before[1])
 
 
 def example_seeds(problem, count):
