@@ -3,7 +3,6 @@
 import small
 
 AXIAL = """
-import warnings
 import keras
 import numpy as np
 import oracle
