@@ -518,9 +518,10 @@ class PrivateModel:
 
         Args:
             filepath: Folder or file to write.
-            *args, **kwargs: As in the model's own class; in Keras `format` and
-                `input_signature`.
+            *args: As in the model's own class; in Keras `format`.
             verbose: As in Keras.
+            **kwargs: As in the model's own class; in Keras `format` and
+                `input_signature`.
         """
         self.privacy.check_weights()
         ledger = self.privacy.ledger_to_save()
