@@ -521,6 +521,11 @@ def clean_after_failure(model, failures=()):
 # What training shows.
 
 
+# Where a model has as many outputs as there are rows, Keras takes the rows of a target
+# for the outputs' targets: more rows than outputs are usual.
+_MADE_UP = 5
+
+
 def build_metrics(model, spec):
     """Creates metric variables eagerly, from made-up data.
 
@@ -530,17 +535,18 @@ def build_metrics(model, spec):
     Raises:
         ValueError: If one of them is the name of a figure that epsilon covers.
     """
-    two = {
+    few = {
         name: tf.nest.map_structure(
-            lambda s: tf.ones([2] + [d or 4 for d in s.shape], s.dtype), part
+            lambda s: tf.ones([_MADE_UP] + [d or 4 for d in s.shape], s.dtype), part
         )
         for name, part in spec.items()
     }
-    y_pred = keras_internals.call_model(model, two["x"], training=False)
+    y_pred = keras_internals.call_model(model, few["x"], training=False)
     compiled = keras_internals.compiled_loss(model)
     if compiled is not None and not compiled.built:
-        compiled.build(two.get("y"), y_pred)  # the losses of single outputs are metrics
-    _update_keras_metrics(model, two, y_pred)
+        # The losses of single outputs are metrics, which the first call makes.
+        compiled(few.get("y"), y_pred, few.get("sample_weight"))
+    _update_keras_metrics(model, few, y_pred)
     names = tuple(model.get_metrics_result())
     model.reset_metrics()
     if taken := sorted({*dp_callbacks.COVERED} & {*names}):
