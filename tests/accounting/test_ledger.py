@@ -284,7 +284,7 @@ def test_cautions_are_part_of_a_ledger(ledger):
 
 def test_ledgers_written_before_there_were_cautions(ledger):
     kind, version = ledger_module._KIND, ledger_module._VERSION
-    content = serialization.unseal(ledger.to_bytes(), kind, version)
+    _, content = serialization.unseal(ledger.to_bytes(), kind, (version,))
     del content["cautions"]
     older = Ledger.from_bytes(serialization.seal(kind, version, content))
     assert older == ledger

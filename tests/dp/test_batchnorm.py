@@ -71,7 +71,7 @@ def test_residual_network(rng):
 
 
 def test_sequential_and_weights_of_layers_that_hold_layers(rng):
-    @keras.saving.register_keras_serializable("tests")
+    @keras.saving.register_keras_serializable("tests.batchnorm")
     class Scaled(layers.Layer):
         """Has a weight of its own and a layer below it."""
 
@@ -99,7 +99,7 @@ def test_sequential_and_weights_of_layers_that_hold_layers(rng):
     assert twin.layers[-1].groups == 2
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("tests.batchnorm")
 class Block(layers.Layer):
     """Makes BatchNormalization as an attribute, in a list, a dict, a model, `build`."""
 
@@ -124,7 +124,7 @@ class Block(layers.Layer):
         return self.late(self.inner(x), training=training)
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("tests.batchnorm")
 class Subclassed(keras.Model):
     """A model without a graph of layers."""
 
@@ -140,7 +140,7 @@ class Subclassed(keras.Model):
         return {"units": self.units, "name": self.name}
 
 
-@keras.saving.register_keras_serializable("tests")
+@keras.saving.register_keras_serializable("tests.batchnorm")
 class Forgetful(layers.Layer):
     """Its configuration does not say how many layers it holds."""
 
