@@ -121,10 +121,10 @@ def dropped_event(patch):
     """One event in ten is not written down."""
     real, calls = Privacy._write, []
 
-    def forgetful(self, mechanism, purpose, count=1, unit=None):
+    def forgetful(self, mechanism, purpose, count=1):
         calls.append(purpose)
         if len(calls) % 10:
-            real(self, mechanism, purpose, count, unit)
+            real(self, mechanism, purpose, count)
 
     patch.setattr(Privacy, "_write", forgetful)
 
@@ -133,10 +133,10 @@ def epochs_counted_for_steps(patch):
     """Of the steps that make an epoch, one in four, only the first is written down."""
     real, calls = Privacy._write, []
 
-    def once_an_epoch(self, mechanism, purpose, count=1, unit=None):
+    def once_an_epoch(self, mechanism, purpose, count=1):
         calls.append(purpose)
         if len(calls) % 4 == 1:
-            real(self, mechanism, purpose, count, unit)
+            real(self, mechanism, purpose, count)
 
     patch.setattr(Privacy, "_write", once_an_epoch)
 

@@ -37,7 +37,8 @@ def test_a_canary_moves_one_weight_by_the_clip_norm(engine, rng):
     included = rng.random(72) < 0.5
     seen = dirac.train(plan, included, engine)
     assert seen.updates.shape == (6, 72)
-    np.testing.assert_allclose(seen.updates, seen.updates.round(), atol=2e-3)
+    inner = 1 - 2.0**-8  # the rest of the clip norm is for rounding
+    np.testing.assert_allclose(seen.updates, inner * seen.updates.round(), atol=2e-3)
     there = seen.updates.round().astype(int)
     assert set(np.unique(there)) == {0, 1}
     assert not there[:, ~included].any()
