@@ -68,7 +68,8 @@ def change(network, people, groups, targets_of):
 
 def test_a_person_with_thirty_pictures_moves_the_sum_by_the_clip(network, people):
     moved = change(network, people, people[1], private_training.own_middles)
-    assert moved == pytest.approx(CLIP, rel=1e-3)
+    # The rest of the clip norm is for rounding.
+    assert moved == pytest.approx(CLIP * (1 - 2.0**-8), rel=1e-3)
 
 
 def test_grouping_that_ignores_persons_is_caught(network, people):
