@@ -1,19 +1,18 @@
 // The op TfprivGaussianNoise: (key, shape, stream) -> standard normal tensor.
 
 #include <algorithm>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "noise.h"
 #include "op.h"
 #include "parallel.h"
+#include "secret.h"
 #include "tf_c_api.h"
 
 namespace tfpriv {
 namespace {
 
-constexpr int64_t kKeyBytes = 32;
 constexpr int64_t kMaxDims = 254;  // TensorFlow's own limit
 constexpr double kMaxValues = 0x1p40;  // far from any overflow
 constexpr int64_t kValuesPerThread = 1 << 15;  // less than that is not worth a thread
@@ -47,11 +46,8 @@ FillAvx512(const StreamKey& key, int64_t begin, int64_t end, T* out) {
 template <typename T>
 void (*ChooseFill())(const StreamKey&, int64_t, int64_t, T*) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl")) {
-    return FillAvx512<T>;
-  }
-  if (__builtin_cpu_supports("avx2")) return FillAvx2<T>;
+  if (HasAvx512()) return FillAvx512<T>;
+  if (HasAvx2()) return FillAvx2<T>;
 #endif
   return FillBaseline<T>;
 }
@@ -87,18 +83,11 @@ int64_t CheckedSize(Call* call, TF_Tensor* shape) {
 void Compute(void* state, TF_OpKernelContext* context) {
   const Noise& noise = *static_cast<const Noise*>(state);
   Call call(context, "gaussian_noise");
-  TF_Tensor* key_tensor = call.Input(0);
+  StreamKey key;
+  ReadKey(&call, 0, key.key);
   TF_Tensor* shape = call.Input(1);
-  TF_Tensor* stream_tensor = call.Input(2);
+  key.stream = ReadStream(&call, 2);
   if (!call.ok()) return;
-  call.Require(TF_NumDims(key_tensor) == 1 &&
-                   TF_TensorElementCount(key_tensor) == kKeyBytes,
-               "key must have shape (32,).");
-  call.Require(TF_NumDims(stream_tensor) == 0, "stream must be a scalar.");
-  if (!call.ok()) return;
-  const int64_t stream = *static_cast<const int64_t*>(TF_TensorData(stream_tensor));
-  call.Require(stream >= 0, "stream must not be negative. Received: " +
-                                std::to_string(stream));
   const int64_t size = CheckedSize(&call, shape);
   if (!call.ok()) return;
 
@@ -106,9 +95,6 @@ void Compute(void* state, TF_OpKernelContext* context) {
   TF_Tensor* output = call.Output(
       0, noise.dtype, std::vector<int64_t>(dims, dims + TF_TensorElementCount(shape)));
   if (!call.ok() || size == 0) return;
-  StreamKey key;
-  std::memcpy(key.key, TF_TensorData(key_tensor), sizeof key.key);
-  key.stream = static_cast<uint64_t>(stream);
   void* out = TF_TensorData(output);
   if (noise.dtype == TF_DOUBLE) {
     FillInParallel(key, size, noise.num_threads, static_cast<double*>(out));

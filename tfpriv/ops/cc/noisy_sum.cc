@@ -4,19 +4,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <string>
 #include <vector>
 
 #include "noise.h"
 #include "op.h"
 #include "parallel.h"
+#include "secret.h"
 #include "tf_c_api.h"
 
 namespace tfpriv {
 namespace {
 
-constexpr int64_t kKeyBytes = 32;
 constexpr int64_t kValuesPerThread = 1 << 15;  // less than that is not worth a thread
 constexpr double kLargestSum = 0x1p52;  // beyond it, doubles are no longer exact integers
 
@@ -83,11 +82,8 @@ AddAvx512(const StreamKey& key, const Scale& scale, int64_t begin, int64_t end,
 template <typename T>
 void (*ChooseAdd())(const StreamKey&, const Scale&, int64_t, int64_t, const double*, T*) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl")) {
-    return AddAvx512<T>;
-  }
-  if (__builtin_cpu_supports("avx2")) return AddAvx2<T>;
+  if (HasAvx512()) return AddAvx512<T>;
+  if (HasAvx2()) return AddAvx2<T>;
 #endif
   return AddBaseline<T>;
 }
@@ -108,15 +104,15 @@ struct Attribute {
   int64_t num_threads;
 };
 
-double ScalarInput(Call* call, int index, const char* name, double above) {
+double PositiveInput(Call* call, int index, const char* name) {
   TF_Tensor* tensor = call->Input(index);
   if (!call->ok()) return 0;
   call->Require(TF_NumDims(tensor) == 0, std::string(name) + " must be a scalar.");
   if (!call->ok()) return 0;
   const double value = *static_cast<const double*>(TF_TensorData(tensor));
-  call->Require(value > above && std::isfinite(value),
-                std::string(name) + " must be finite and larger than " +
-                    std::to_string(above) + ". Received: " + std::to_string(value));
+  call->Require(value > 0 && std::isfinite(value),
+                std::string(name) + " must be finite and larger than 0. Received: " +
+                    std::to_string(value));
   return value;
 }
 
@@ -124,20 +120,12 @@ void Compute(void* state, TF_OpKernelContext* context) {
   const Attribute& attribute = *static_cast<const Attribute*>(state);
   Call call(context, "noisy_sum");
   TF_Tensor* sum = call.Input(0);
-  TF_Tensor* key_tensor = call.Input(1);
-  TF_Tensor* stream_tensor = call.Input(2);
-  if (!call.ok()) return;
-  call.Require(TF_NumDims(key_tensor) == 1 &&
-                   TF_TensorElementCount(key_tensor) == kKeyBytes,
-               "key must have shape (32,).");
-  call.Require(TF_NumDims(stream_tensor) == 0, "stream must be a scalar.");
-  if (!call.ok()) return;
-  const int64_t stream = *static_cast<const int64_t*>(TF_TensorData(stream_tensor));
-  call.Require(stream >= 0, "stream must not be negative. Received: " +
-                                std::to_string(stream));
-  const double step = ScalarInput(&call, 3, "step", 0);
-  const double stddev = ScalarInput(&call, 4, "stddev", 0);
-  const double scale = ScalarInput(&call, 5, "scale", 0);
+  StreamKey key;
+  ReadKey(&call, 1, key.key);
+  key.stream = ReadStream(&call, 2);
+  const double step = PositiveInput(&call, 3, "step");
+  const double stddev = PositiveInput(&call, 4, "stddev");
+  const double scale = PositiveInput(&call, 5, "scale");
   if (!call.ok()) return;
 
   std::vector<int64_t> shape;
@@ -145,9 +133,6 @@ void Compute(void* state, TF_OpKernelContext* context) {
   TF_Tensor* output = call.Output(0, attribute.dtype, shape);
   const int64_t size = TF_TensorElementCount(sum);
   if (!call.ok() || size == 0) return;
-  StreamKey key;
-  std::memcpy(key.key, TF_TensorData(key_tensor), sizeof key.key);
-  key.stream = static_cast<uint64_t>(stream);
   const Scale factors{1 / step, stddev / step, step * scale};
   const double* values = static_cast<const double*>(TF_TensorData(sum));
   void* out = TF_TensorData(output);

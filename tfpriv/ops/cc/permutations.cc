@@ -6,12 +6,12 @@
 #include "op.h"
 #include "parallel.h"
 #include "permutations.h"
+#include "secret.h"
 #include "tf_c_api.h"
 
 namespace tfpriv {
 namespace {
 
-constexpr int64_t kKeyBytes = 32;
 constexpr int64_t kNonceBytes = 12;
 constexpr double kMaxValues = 0x1p40;  // far from any overflow
 constexpr int64_t kStepsPerThread = 1 << 13;  // less than that is not worth a thread
@@ -40,11 +40,8 @@ PermuteAvx512(const PictureKey& key, int64_t size, int32_t* out) {
 
 void (*ChoosePermute())(const PictureKey&, int64_t, int32_t*) {
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-      __builtin_cpu_supports("avx512vl")) {
-    return PermuteAvx512;
-  }
-  if (__builtin_cpu_supports("avx2")) return PermuteAvx2;
+  if (HasAvx512()) return PermuteAvx512;
+  if (HasAvx2()) return PermuteAvx2;
 #endif
   return PermuteBaseline;
 }
@@ -54,13 +51,11 @@ void (*ChoosePermute())(const PictureKey&, int64_t, int32_t*) {
 void Compute(void* state, TF_OpKernelContext* context) {
   const Permutations& op = *static_cast<const Permutations*>(state);
   Call call(context, "permutations");
-  TF_Tensor* key_tensor = call.Input(0);
+  PictureKey secret;
+  ReadKey(&call, 0, secret.key);
   TF_Tensor* nonce_tensor = call.Input(1);
   TF_Tensor* size_tensor = call.Input(2);
   if (!call.ok()) return;
-  call.Require(TF_NumDims(key_tensor) == 1 &&
-                   TF_TensorElementCount(key_tensor) == kKeyBytes,
-               "key must have shape (32,).");
   call.Require(TF_NumDims(nonce_tensor) == 2 && TF_Dim(nonce_tensor, 1) == kNonceBytes,
                "nonces must have shape (pictures, 12).");
   call.Require(TF_NumDims(size_tensor) == 0, "size must be a scalar.");
@@ -74,8 +69,6 @@ void Compute(void* state, TF_OpKernelContext* context) {
   TF_Tensor* output = call.Output(0, TF_INT32, {pictures, size});
   if (!call.ok() || pictures == 0) return;
 
-  PictureKey secret;
-  std::memcpy(secret.key, TF_TensorData(key_tensor), sizeof secret.key);
   const uint8_t* nonces = static_cast<const uint8_t*>(TF_TensorData(nonce_tensor));
   int32_t* out = static_cast<int32_t*>(TF_TensorData(output));
   static const auto permute = ChoosePermute();
