@@ -3,6 +3,7 @@
 import argparse
 import json
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,26 @@ from tfpriv.accounting import mechanisms, statement
 from tfpriv.accounting.calibration import calibrate_noise, steps_per_epoch
 from tfpriv.accounting.epsilon import ACCOUNTANTS
 from tfpriv.accounting.errors import LedgerError
-from tfpriv.accounting.ledger import Ledger
+from tfpriv.accounting.ledger import LEDGER_NAME, Ledger
 from tfpriv.accounting.mechanisms import PUBLIC_SIZE, Mechanism
+from tfpriv.accounting.statement import STATEMENT_NAME
 
-LEDGER_NAME = "privacy_ledger.json"
-_STATEMENT_NAME = "privacy_statement.json"
 _CONFIG = "config.json"  # of a `.keras` file
 _DELTA = 1e-5
 _FOLDERS = ("", "assets.extra", "assets")  # of a SavedModel
+# What reading a statement raises that is absent, damaged, or in no archive.
+_DAMAGE = (
+    LedgerError,
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    RecursionError,
+    RuntimeError,  # an encrypted member; NotImplementedError: its compression
+    zipfile.BadZipFile,
+    zlib.error,
+)
 _LARGEST_LEDGER = 64 * 2**20  # bytes; a member of an archive beyond it is no ledger
 
 
@@ -179,15 +192,15 @@ def _stated_delta(path: Path) -> float:
     """The delta of the statement in a SavedModel or `.keras` file, or the default."""
     try:
         return float(json.loads(_statement_in(path))["delta"])
-    except Exception:  # a damaged statement must not hide a ledger that is whole
+    except _DAMAGE:  # a damaged statement must not hide a ledger that is whole
         return _DELTA
 
 
 def _statement_in(path: Path) -> str:
-    """The JSON statement of a SavedModel or `.keras` file; some error without one."""
+    """The JSON statement of a SavedModel or `.keras` file; one of `_DAMAGE` without."""
     if path.is_dir():
-        files = [path / folder / _STATEMENT_NAME for folder in _FOLDERS]
-        return next(file for file in files if file.is_file()).read_text()
+        files = [path / folder / STATEMENT_NAME for folder in _FOLDERS]
+        return min(files, key=lambda file: not file.is_file()).read_text()
     with zipfile.ZipFile(path) as archive:
         if archive.getinfo(_CONFIG).file_size > _LARGEST_LEDGER:
             raise LedgerError(f"{_CONFIG} is too large.")

@@ -16,6 +16,8 @@ from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.warning import warn
 
+# The file of a ledger in a SavedModel or `.keras` file.
+LEDGER_NAME = "privacy_ledger.json"
 _KIND = "tfpriv-ledger"
 _VERSION = 2
 

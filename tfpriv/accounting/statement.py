@@ -13,6 +13,8 @@ from tfpriv.accounting.serialization import event_to_json
 if TYPE_CHECKING:
     from tfpriv.accounting.ledger import Ledger
 
+# The file of a statement in a SavedModel.
+STATEMENT_NAME = "privacy_statement.json"
 NOT_COVERED = (
     "training loss, metrics, gradient norms and their curves: exact functions of "
     "private batches",

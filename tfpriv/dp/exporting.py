@@ -10,11 +10,11 @@ import weakref
 
 import tensorflow as tf
 
+from tfpriv.accounting.ledger import LEDGER_NAME
+from tfpriv.accounting.statement import STATEMENT_NAME
 from tfpriv.files import check_new, moved_aside
 from tfpriv.models import file_errors
 
-LEDGER_NAME = "privacy_ledger.json"
-STATEMENT_NAME = "privacy_statement.json"
 _EXTRA = "assets.extra"  # where SavedModel keeps users' own files
 # What the folders of two formats hold, by which an earlier one is recognised.
 _SAVED_MODEL = (
