@@ -1,11 +1,14 @@
 """GroupNormalization wherever Keras code makes BatchNormalization."""
 
 import contextlib
+import functools
 import inspect
+from typing import Any
 
 import keras
 
 from tfpriv.dp import keras_internals
+from tfpriv.dp.mixed_classes import MixedIn, mixed_class
 
 
 def of_batchnorm(layer, groups):
@@ -106,25 +109,18 @@ def remember_groups(layer, groups):
             for below in keras_internals.flatten_layers(part)
         ):
             vars(part)["_normalisation_groups"] = groups
-            part.__class__ = _regrouped_class(type(part))
+            plain_class: Any = type(part)
+            part.__class__ = _regrouped_class(plain_class)
 
 
 @keras.saving.register_keras_serializable("tfpriv", "Regrouped")
-class Regrouped:
+class Regrouped(MixedIn):
     """Mixed into the class of a layer whose own code makes BatchNormalization."""
 
-    plain_class: type
     _normalisation_groups: int
 
     def get_config(self):
-        regrouped_class = type(self)
-        self.__class__ = regrouped_class.plain_class
-        try:
-            config = keras.saving.serialize_keras_object(self)
-        finally:
-            self.__class__ = regrouped_class
-        config.pop("compile_config", None)  # Keras adds it to this one
-        return {"layer": config, "groups": self._normalisation_groups}
+        return {"layer": self.plain_config(), "groups": self._normalisation_groups}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -135,23 +131,8 @@ class Regrouped:
         remember_groups(layer, config["groups"])
         return layer
 
-    def __reduce__(self):
-        """As in Keras, but for the class, which has no name to be imported by."""
-        return keras_internals.unpickle_model, super().__reduce__()[1]
 
-
+@functools.cache
 def _regrouped_class(plain_class):
-    """The `Regrouped` subclass of a layer class; one for each class."""
-    if plain_class not in _REGROUPED_CLASSES:
-        body = {"plain_class": plain_class, "__module__": "tfpriv.dp"}
-        name = f"Regrouped{plain_class.__name__}"
-        regrouped_class = type(name, (Regrouped, plain_class), body)
-        # All are saved under one name, whose `from_config` makes the right one again.
-        register = keras.saving.register_keras_serializable("tfpriv", "Regrouped")
-        register(regrouped_class)
-        register(Regrouped)
-        _REGROUPED_CLASSES[plain_class] = regrouped_class
-    return _REGROUPED_CLASSES[plain_class]
-
-
-_REGROUPED_CLASSES: dict = {}
+    """The `Regrouped` subclass of a layer class."""
+    return mixed_class(Regrouped, plain_class, "Regrouped")

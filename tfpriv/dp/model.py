@@ -1,5 +1,7 @@
 """`make_private`: any Keras model, trained by DP-SGD through `fit`."""
 
+import functools
+import inspect
 import json
 import pathlib
 from typing import Any
@@ -24,6 +26,7 @@ from tfpriv.dp.budget import checked
 from tfpriv.dp.clipping import tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks, units_present
 from tfpriv.dp.clipping.rounding import inner_bound
+from tfpriv.dp.mixed_classes import MixedIn, mixed_class
 from tfpriv.dp.privacy import Privacy
 from tfpriv.warning import warn
 
@@ -88,7 +91,8 @@ def make_private(
         _refuse_own_train_step(model)
         validate.check_layers(model)
         _warn_if_trained(model)
-        model.__class__ = _private_class(type(model), **options)
+        plain_class: Any = type(model)
+        model.__class__ = _private_class(plain_class, **options)
         model.compiled = False  # whatever it was compiled with added no noise
     model.privacy.declare(unit, max_occurrences, seed)
     model.__class__ = _private_class(model.plain_class, **options)
@@ -120,14 +124,13 @@ def _refuse_own_train_step(model):
 
 # Registered here so that a process which has made no model private can load one.
 @keras.saving.register_keras_serializable("tfpriv", "PrivateModel")
-class PrivateModel:
+class PrivateModel(MixedIn):
     """What `make_private` mixes into a model's class.
 
     The class holds the options, so that every object of it is a private model: a clone
     that Keras makes by calling the class, too.
     """
 
-    plain_class: type
     _private_options: dict[str, Any]
     _private_problem: Any = None
     _private_plan: Any = None
@@ -380,7 +383,7 @@ class PrivateModel:
 
     def get_config(self):
         return {
-            "model": self._plain_config(),
+            "model": self.plain_config(),
             "privacy": self._private_options,
             "privacy_budget": self.privacy.budget and list(self.privacy.budget),
             "trained_before": lineage.was_trained(self),
@@ -388,16 +391,6 @@ class PrivateModel:
                 format="json", accountant="rdp"
             ),
         }
-
-    def _plain_config(self):
-        private_class = type(self)
-        self.__class__ = private_class.plain_class
-        try:
-            config = keras.saving.serialize_keras_object(self)
-        finally:
-            self.__class__ = private_class
-        config.pop("compile_config", None)  # holds the DP optimizer; kept outside
-        return config
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
@@ -508,28 +501,25 @@ class PrivateModel:
             )
         return children
 
-    def __reduce__(self):
-        """As in Keras, but for the class, which has no name to be imported by."""
-        state = super().__reduce__()[1]
-        return keras_internals.unpickle_model, state
-
-    def export(self, filepath, *args, verbose=None, **kwargs):
+    def export(self, filepath, *args, **kwargs):
         """As in the model's own class; ledger and statement lie beside the SavedModel.
 
         Args:
             filepath: Folder or file to write.
-            *args: As in the model's own class; in Keras `format`.
-            verbose: As in Keras.
-            **kwargs: As in the model's own class; in Keras `format` and
+            *args: As in the model's own class; in Keras `format`, `verbose` and
                 `input_signature`.
+            **kwargs: The same.
         """
         self.privacy.check_weights()
         ledger = self.privacy.ledger_to_save()
         plain_export = super().export
+        call = inspect.signature(plain_export).bind(filepath, *args, **kwargs)
+        verbose = call.arguments.get("verbose")
 
         def export_to(path):
             # Keras' own message would name a folder that is moved away.
-            plain_export(path, *args, verbose=False, **kwargs)
+            call.arguments.update(filepath=path, verbose=False)
+            plain_export(*call.args, **call.kwargs)
 
         with keras_internals.instead_of(self, "_exports", True):
             place = exporting.export(
@@ -557,26 +547,10 @@ class _Refusal(BaseException):
     """Ends `load_weights` before a layer is loaded: Keras goes on after `Exception`."""
 
 
+@functools.cache
 def _private_class(plain_class, **options):
     """The subclass of a model class that trains privately, with these options."""
-    key = plain_class, *options.items()
-    if key not in _PRIVATE_CLASSES:
-        name = f"Private{plain_class.__name__}"
-        body = {
-            "plain_class": plain_class,
-            "_private_options": options,
-            "__module__": "tfpriv.dp",  # Keras' error names it if nobody imported it
-        }
-        private_class = type(name, (PrivateModel, plain_class), body)
-        # All are saved under one name, whose `from_config` makes the right one again.
-        register = keras.saving.register_keras_serializable("tfpriv", "PrivateModel")
-        register(private_class)
-        register(PrivateModel)
-        _PRIVATE_CLASSES[key] = private_class
-    return _PRIVATE_CLASSES[key]
-
-
-_PRIVATE_CLASSES: dict = {}
+    return mixed_class(PrivateModel, plain_class, "Private", _private_options=options)
 
 
 def _make_clone_private(model, clone):
