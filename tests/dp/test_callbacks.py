@@ -9,8 +9,8 @@ import tensorflow as tf
 
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger
+from tfpriv.dp import callback_checks
 from tfpriv.dp import callbacks as dp_callbacks
-from tfpriv.dp import fitting
 from tfpriv.training import Backup
 
 EARLY_STOPPING = keras.callbacks.EarlyStopping
@@ -324,8 +324,8 @@ def test_planted_fault_public_by_name(misnamed, monkeypatch):
     def by_name(callbacks, exact):
         return check(callbacks, [name for name in exact if not name.startswith("val_")])
 
-    check = fitting._check_monitors
-    monkeypatch.setattr(fitting, "_check_monitors", by_name)
+    check = callback_checks.check_monitors
+    monkeypatch.setattr(callback_checks, "check_monitors", by_name)
     with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
         check_is_refused(misnamed, MONITORS["early stopping"]())
 

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.accounting.statement import AS_PUBLIC, COVERED
-from tfpriv.dp import callbacks as dp_callbacks
 from tfpriv.dp import (
+    callback_checks,
     feeding,
     keras_internals,
     lineage,
@@ -18,6 +18,7 @@ from tfpriv.dp import (
     private_loss,
     validate,
 )
+from tfpriv.dp import callbacks as dp_callbacks
 from tfpriv.dp.budget import warn_of_large_delta
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
@@ -66,8 +67,9 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     check_units(model, sampler)
     callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
     validation_data = _public(kwargs.pop("validation_data", None))
-    single = list(_one_by_one(callbacks))
-    _check_callbacks(model, single, validated=validation_data is not None)
+    single = list(callback_checks.one_by_one(callbacks))
+    validated = validation_data is not None
+    callback_checks.check_before_trace(model, single, validated)
     _warn_if_trained_on(validation_data, sampler)
     validation_data = preprocessing.validation_data_for(
         model, validation_data, kwargs.get("validation_batch_size") or batch_size
@@ -76,8 +78,8 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     mechanism = mechanism_of(model, sampler)
     model.privacy.check(mechanism)
     model._prepare(sampler.element_spec())
-    _check_monitors(single, model._exact_figures)
-    choosing = _choosing(model, single)
+    callback_checks.check_monitors(single, model._exact_figures)
+    choosing = callback_checks.that_choose(model, single)
     own_noise = model.optimizer.noise_multiplier
     failures: list[BaseException] = []
     with contextlib.ExitStack() as stack:
@@ -87,7 +89,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
         budget = model.optimizer.budget
         watch = dp_callbacks.PrivacyLogger(model, mechanism, budget, choosing)
         watch.refuse_spent_budget()
-        _caution(model, choosing)
+        callback_checks.caution(model, choosing)
         warn_of_large_delta(model.optimizer, mechanism, model.privacy.ledger)
         epochs_left = epochs - kwargs.get("initial_epoch", 0)
         dataset = feeding.make_dataset(
@@ -377,112 +379,6 @@ def check_units(model, sampler):
         raise ValueError(
             "The sampler draws groups; say what a group is, so that the statement "
             "can: `make_private(model, unit='person')`. Received: unit='example'"
-        )
-
-
-def _one_by_one(callbacks):
-    """Each callback, and those inside of it: a `CallbackList` has some."""
-    for callback in keras.tree.flatten(callbacks):
-        yield callback
-        yield from _one_by_one(getattr(callback, "callbacks", None) or [])
-
-
-def _check_callbacks(model, callbacks, validated):
-    """Refuses callbacks that act on exact functions of private data, or on nothing."""
-    for callback in callbacks:
-        if isinstance(callback, keras.callbacks.TerminateOnNaN):
-            raise ValueError(
-                "`TerminateOnNaN` acts on the training loss, which epsilon does not "
-                "cover, and is not needed: an example whose gradient is not finite "
-                "contributes nothing. Look for such examples before training."
-            )
-        if _monitors(callback):
-            _check_monitor(model, callback, validated)
-
-
-def _monitors(callback):
-    """Whether a callback acts on what it monitors: a checkpoint may keep all."""
-    watches = getattr(callback, "monitor", None) is not None
-    return watches and getattr(callback, "save_best_only", True)
-
-
-def _check_monitor(model, callback, validated):
-    """Raises `ValueError` unless the monitored figure is covered or of validation."""
-    monitor, name = str(callback.monitor), _described(callback)
-    of_validation = monitor.startswith("val_")
-    if monitor not in dp_callbacks.COVERED and not of_validation:
-        raise ValueError(
-            "A callback that acts on the training loss or metrics makes a choice that "
-            "epsilon does not cover. Monitor 'val_...' of public validation data, or "
-            "'private_loss' with mode='min' (`make_private(model, "
-            f"private_metrics=True)`). Received: {name}"
-        )
-    if of_validation and not validated:
-        warn(
-            f"{name} monitors a figure that `validation_data=dp.Public(x_val, y_val)` "
-            "or another callback must provide. Received: no validation data"
-        )
-    if monitor == "private_loss" and not model._private_options["private_metrics"]:
-        raise ValueError(
-            "There is no private loss to monitor. Ask for it by `make_private(model, "
-            f"private_metrics=True)`. Received: {name}"
-        )
-    if not of_validation and getattr(callback, "mode", "min") == "auto":
-        raise ValueError(
-            "Keras cannot tell whether to minimise or maximise this figure. Expected "
-            "mode='min'. "
-            f"Received: {name}"
-        )
-
-
-def _check_monitors(callbacks, exact):
-    """Raises `ValueError` for a training metric that is named like one of validation.
-
-    Args:
-        callbacks: List of callbacks.
-        exact: Names of the training figures.
-    """
-    for callback in filter(_monitors, callbacks):
-        if str(callback.monitor) in exact:
-            raise ValueError(
-                f"The monitored figure {callback.monitor!r} is computed on private "
-                "batches too: a metric, or a metric of an output, has this name. "
-                "Expected a figure of public validation data alone: rename the metric "
-                f"or the output. Received: {_described(callback)}"
-            )
-
-
-def _described(callback):
-    return f"{type(callback).__name__}(monitor={callback.monitor!r})"
-
-
-def _choosing(model, callbacks):
-    """Class names of callbacks that may choose by exact figures; warns of them."""
-    if not model._exact_figures:
-        return []
-    found = filter(dp_callbacks.can_choose, callbacks)
-    names = sorted({type(callback).__name__ for callback in found})
-    if names:
-        warn(
-            f"{', '.join(names)} can read exact training figures "
-            f"({', '.join(model._exact_figures)}). Choices by them (when to stop, "
-            "which weights to keep, a learning rate) are not covered by epsilon, and "
-            "the ledger and its statement say so. To choose by public figures, use "
-            "Keras' `EarlyStopping`, `ReduceLROnPlateau` or `ModelCheckpoint` with "
-            "`validation_data=dp.Public(x_val, y_val)` and monitor='val_...'. With "
-            "`make_private(model, private_metrics=True)` callbacks are given "
-            "`private_loss`, which epsilon covers, and no exact figures."
-        )
-    return names
-
-
-def _caution(model, choosing):
-    """Records a caution for each class of callbacks that may choose."""
-    for name in choosing:
-        model.privacy.ledger.caution(
-            f"A callback of class {name} could read exact training figures "
-            f"({', '.join(model._exact_figures)}): choices made by it, such as when to "
-            "stop or which weights to keep, are not covered by epsilon."
         )
 
 

@@ -84,7 +84,6 @@ def as_arrays(data):
     Raises:
         ValueError: For what has no rows of one shape, or is not numbers or strings.
     """
-
     return keras.tree.lists_to_tuples(keras.tree.traverse(_array_or_none, data))
 
 
