@@ -12,6 +12,7 @@ import pytest
 from tfpriv.captioning import coco, scenes, vocabulary
 from tfpriv.captioning.model import Captioner
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))  # reads pages
 TINY_COCO = Path(__file__).parents[3] / "shared" / "data" / "tiny_coco"
 

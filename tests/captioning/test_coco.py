@@ -1,24 +1,16 @@
 """COCO's layout, real and damaged."""
 
-import json
 import shutil
 
 import pytest
+from coco_files import copy_of, edit
 
 from tfpriv.captioning import coco
 
 
 @pytest.fixture
 def folder(scene_folder, tmp_path):
-    shutil.copytree(scene_folder, tmp_path / "data")
-    return tmp_path / "data"
-
-
-def edit(folder, change):
-    file = folder / "annotations" / "captions_train2017.json"
-    document = json.loads(file.read_text())
-    change(document)
-    file.write_text(json.dumps(document))
+    return copy_of(scene_folder, tmp_path)
 
 
 def test_real_coco(tiny_coco):

@@ -1,13 +1,13 @@
 """A privacy unit is an image with all its captions, whatever its ids and names."""
 
 import dataclasses
-import json
 import math
 import re
 import shutil
 
 import numpy as np
 import pytest
+from coco_files import copy_of, edit
 from dp_accounting.pld import privacy_loss_distribution as losses
 
 from tfpriv import cli
@@ -22,16 +22,9 @@ RECIPE = Recipe(captions_per_picture=5)
 
 @pytest.fixture
 def folder(scene_folder, tmp_path):
-    shutil.copytree(scene_folder, tmp_path / "data")
-    (tmp_path / "data" / "annotations" / "scenes_train2017.json").unlink()
-    return tmp_path / "data"
-
-
-def edit(folder, change):
-    file = folder / "annotations" / "captions_train2017.json"
-    document = json.loads(file.read_text())
-    change(document)
-    file.write_text(json.dumps(document))
+    folder = copy_of(scene_folder, tmp_path)
+    (folder / "annotations" / "scenes_train2017.json").unlink()
+    return folder
 
 
 def list_five_times(document):

@@ -8,6 +8,7 @@ import oracle
 import pytest
 import tensorflow as tf
 from engines import clipped
+from everyday.generative import Sampling
 from keras import layers
 from tensorflow.core.framework import node_def_pb2, op_def_pb2
 from tensorflow.python.client import pywrap_tf_session
@@ -395,22 +396,6 @@ def test_draws_without_a_seed_leave_the_generator_of_keras(rng):
 
 
 # Layers that draw train, and their gradients are those of a loop.
-
-
-class Sampling(layers.Layer):
-    """Of Keras' example of a variational autoencoder; it draws at inference too."""
-
-    def __init__(self, **kwargs):
-        super().__init__(**kwargs)
-        self.seed_generator = keras.random.SeedGenerator(1337)
-
-    def call(self, inputs):
-        mean, log_var = inputs
-        divergence = 1 + log_var - keras.ops.square(mean) - keras.ops.exp(log_var)
-        self.add_loss(-0.5 * keras.ops.mean(keras.ops.sum(divergence, axis=1)))
-        shape = keras.ops.shape(mean)
-        epsilon = keras.random.normal(shape, seed=self.seed_generator)
-        return mean + keras.ops.exp(0.5 * log_var) * epsilon
 
 
 def autoencoder():

@@ -23,7 +23,10 @@ def decoder_of_vae(z):
 
 
 class Sampling(layers.Layer):
-    """Draws a latent vector, and adds the divergence from a standard normal."""
+    """Draws a latent vector, and adds the divergence from a standard normal.
+
+    It draws at inference too.
+    """
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
