@@ -4,6 +4,7 @@ Keys are drawn fresh, used once and never stored, so that nothing that is saved 
 replay them. `keras.utils.set_random_seed` does not reach them.
 """
 
+import collections
 import contextlib
 import hashlib
 import os
@@ -47,17 +48,21 @@ class Randomness:
 
     Args:
         seed: `None` for the operating system. An integer makes every key a function
-            of the seed and of how many were drawn: for tests only, since whoever
-            knows the seed can take the noise away.
+            of the seed, of its purpose and of how many were drawn for that purpose:
+            for tests only, since whoever knows the seed can take the noise away.
     """
 
     def __init__(self, seed=None):
         self.seed = seed
-        self._drawn = 0
+        self._drawn = collections.Counter()
         self._lock = threading.Lock()
 
-    def key(self):
+    def key(self, purpose=""):
         """32 fresh bytes.
+
+        Args:
+            purpose: String. Operations of one graph may draw in any order; under a
+                `seed` they draw the same nevertheless if their purposes differ.
 
         Raises:
             RuntimeError: TensorFlow traces a function: they would be a constant.
@@ -66,13 +71,13 @@ class Randomness:
         if self.seed is None:
             return os.urandom(KEY_BYTES)
         with self._lock:
-            self._drawn += 1
-            text = f"tfpriv test key {self.seed} {self._drawn}"
+            self._drawn[purpose] += 1
+            text = f"tfpriv test key {self.seed} {purpose} {self._drawn[purpose]}"
         return hashlib.sha256(text.encode()).digest()
 
-    def words(self, count):
+    def words(self, count, purpose=""):
         """Independent uniform 64-bit words, shape `(count,)`, dtype uint64."""
-        stream = Cipher(algorithms.ChaCha20(self.key(), bytes(16)), mode=None)
+        stream = Cipher(algorithms.ChaCha20(self.key(purpose), bytes(16)), mode=None)
         zeros = bytes(8 * count)
         return np.frombuffer(stream.encryptor().update(zeros), dtype="<u8")
 

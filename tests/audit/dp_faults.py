@@ -151,7 +151,7 @@ def doubled_steps(patch):
         def redeem(privacy, ticket, noise_multiplier, budget=None, cost=None):
             if int(ticket) in privacy._tickets:
                 return ticket_of(privacy, ticket, noise_multiplier, budget, cost)
-            return privacy.side_key()
+            return privacy.side_key("gradients")
 
         patch.setattr(Privacy, "redeem", redeem)
         real(self, data)

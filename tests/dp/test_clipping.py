@@ -374,8 +374,8 @@ def test_shared_dropout_masks_are_caught(monkeypatch):
 
     own = problems.example_seeds
 
-    def shared(problem, count):
-        return [tf.repeat(s[:1], count, axis=0) for s in own(problem, count)]
+    def shared(words, count, start):
+        return [tf.repeat(s[:1], count, axis=0) for s in own(words, count, start)]
 
     monkeypatch.setattr(microbatches, "example_seeds", shared)
     with pytest.raises(AssertionError):

@@ -484,7 +484,7 @@ def test_planted_noise_of_the_gradients_is_found(empty_steps, monkeypatch):
         return keys[-1]
 
     monkeypatch.setattr(Privacy, "redeem", remembered)
-    monkeypatch.setattr(Privacy, "side_key", lambda self: keys[-1])
+    monkeypatch.setattr(Privacy, "side_key", lambda self, purpose: keys[-1])
     with pytest.raises(AssertionError, match="correlated"):
         assert_fresh_noise(*empty_steps())
 

@@ -108,7 +108,7 @@ def test_planted_faults_are_found(fault, finding, monkeypatch):
 
 def test_planted_fault_reused_key(monkeypatch):
     monkeypatch.setattr(
-        Randomness, "key", lambda self: b"always the same key, 32 bytes!!!"
+        Randomness, "key", lambda self, purpose="": b"always the same key, 32 bytes!!!"
     )
     with pytest.raises(AssertionError, match="correlated"):
         noise_checks.assert_noise(updates_of(), STDDEV)
@@ -145,7 +145,7 @@ def test_no_noise_is_used_twice(monkeypatch):
 
 def test_planted_fault_one_key_for_two_releases(monkeypatch):
     first = os.urandom(32)
-    monkeypatch.setattr(Randomness, "key", lambda self: first)
+    monkeypatch.setattr(Randomness, "key", lambda self, purpose="": first)
     used = used_streams(monkeypatch)
     assert len(set(used)) < len(used)
 
@@ -203,3 +203,15 @@ def test_a_test_seed_repeats_everything_and_forbids_release():
 
     np.testing.assert_array_equal(trained(3)[0], trained(3)[0])
     assert not np.array_equal(trained(3)[0], trained(4)[0])
+
+
+def test_draws_of_a_test_seed_do_not_depend_on_their_order():
+    """Operations of one graph run in any order."""
+    purposes = ["gradients", "seeds", "gradients", "loss"]
+
+    def drawn(order):
+        source = Randomness(seed=1)
+        return sorted((purpose, source.key(purpose)) for purpose in order)
+
+    assert drawn(purposes) == drawn(purposes[::-1])
+    assert len(set(drawn(purposes))) == len(purposes)

@@ -27,6 +27,13 @@ def pin_key(patch):
     patch.setattr(os, "urandom", lambda size: bytes(range(1, size + 1)))
 
 
+def seeds_of(model, count):
+    """What the examples of a step draw from."""
+    return problems.example_seeds(
+        problems.draw_words(problems.Problem(model, None)), count
+    )
+
+
 # Operations that draw beside the other examples are refused.
 
 
@@ -342,7 +349,7 @@ def test_draws_differ_between_rows_steps_and_runs(rows):
 def test_draws_of_one_step_are_independent(rng, monkeypatch):
     """Known masks would tie the examples of a batch together."""
     pin_key(monkeypatch)
-    seeds = problems.example_seeds(problems.Problem(branched(), None), 128)
+    seeds = seeds_of(branched(), 128)
     assert len(seeds) == 4 + 1  # layers with a generator, and draws without a seed
     drawn = [
         np.stack([tf.random.stateless_normal([16], s) for s in tf.cast(rows, tf.int32)])
@@ -407,7 +414,7 @@ def autoencoder():
 
 def loop_with_draws(model, x, y):
     """Gradients of each example alone, who draws as it does in a batch."""
-    seeds = problems.example_seeds(problems.Problem(model, None), len(x))
+    seeds = seeds_of(model, len(x))
     found = []
     for i in range(len(x)):
         generators = keras_internals.seed_generators(model)

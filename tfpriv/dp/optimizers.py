@@ -230,7 +230,8 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
 
         def draw_key():
             return noise.key_from(
-                lambda _: self.privacy.side_key(), tf.constant(0, tf.int64)
+                lambda _: self.privacy.side_key("indicators"),
+                tf.constant(0, tf.int64),
             )
 
         (total,) = noise.release(

@@ -241,7 +241,7 @@ class Privacy:
                     f"noise_multiplier={noise_multiplier}"
                 )
             self._expect_weights_to_move()
-        return np.frombuffer(self.randomness.key(), dtype=np.uint8)
+        return np.frombuffer(self.randomness.key("gradients"), dtype=np.uint8)
 
     def _own_batch_mechanism(self, cost):
         if self.max_occurrences is None:
@@ -296,9 +296,13 @@ class Privacy:
             place = steps.pop(place)
         return place == self._fingerprint and not steps
 
-    def side_key(self):
-        """A fresh noise key for a further sum whose event a ticket has paid."""
-        return np.frombuffer(self.randomness.key(), dtype=np.uint8)
+    def side_key(self, purpose):
+        """A fresh noise key for a further sum whose event a ticket has paid.
+
+        Args:
+            purpose: String, which sum.
+        """
+        return np.frombuffer(self.randomness.key(purpose), dtype=np.uint8)
 
     def _write(self, mechanism, purpose, count=1):
         entry = {"unit": self.unit, "purpose": purpose, "count": count}

@@ -39,7 +39,8 @@ def update(model, losses, batch, divisor):
         each = tf.round(each / step) * step
 
     def draw_key():
-        return key_from(lambda _: model.privacy.side_key(), tf.constant(0, tf.int64))
+        side_key = model.privacy.side_key
+        return key_from(lambda _: side_key("loss"), tf.constant(0, tf.int64))
 
     (total,) = release(
         [tf.reduce_sum(each)],

@@ -10,7 +10,12 @@ import tensorflow as tf
 
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import ghost, per_example, vectorized
-from tfpriv.dp.clipping.problem import Chunk, example_seeds, same_python_draws
+from tfpriv.dp.clipping.problem import (
+    Chunk,
+    draw_words,
+    example_seeds,
+    same_python_draws,
+)
 from tfpriv.dp.clipping.rules import NotCoveredError, rule_of
 
 TOLERANCE = {2: 0.1, 4: 2e-3, 8: 1e-6}  # by bytes of the dtype, of a gradient's norm
@@ -104,7 +109,7 @@ class Examination:
                 `seeds`) to its gradients, as plain TensorFlow computes them.
         """
         examples = len(tf.nest.flatten(few)[0])
-        data = {**few, "seeds": example_seeds(self._problem, examples)}
+        data = {**few, "seeds": example_seeds(draw_words(self._problem), examples)}
         self._run(data)
         for i in range(examples):
             self._compare(_row(data, i), gradient_of_one)

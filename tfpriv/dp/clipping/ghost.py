@@ -30,7 +30,7 @@ from tfpriv.dp.clipping.per_example import (
     of_examples,
     taken_apart,
 )
-from tfpriv.dp.clipping.problem import example_seeds, sum_dtype
+from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.clipping.taps import tapped
 
 
@@ -96,7 +96,9 @@ def every_example(problem, chunk):
         for output, rows in zip(forms["outputs"], outputs, strict=True)
     ]
     y_pred = tf.nest.pack_sequence_as(forms["y_pred"], outputs)
-    penalty, penalised = _penalties(problem, losses.dtype)
+    # Draws of a regulariser are the same for all, and depend on no example.
+    seeds = [of_generator[0] for of_generator in chunk.data["seeds"]]
+    penalty, penalised = _penalties(problem, losses.dtype, seeds)
     return Pass(parts, losses, penalty, penalised, y_pred)
 
 
@@ -191,15 +193,13 @@ def _unscaled_one(problem, g):
     return g if problem.loss_scale == 1.0 else g / tf.cast(problem.loss_scale, g.dtype)
 
 
-def _penalties(problem, dtype):
+def _penalties(problem, dtype, seeds):
     """Weight regularisers: their sum, and pairs of variable and gradient."""
     total = tf.zeros([], dtype)
     found: list = []
     penalised = [v for v in problem.keras_variables if v.regularizer is not None]
     if not penalised:
         return total, found
-    # Draws of a regulariser must not depend on the examples either.
-    seeds = [of_generator[0] for of_generator in example_seeds(problem, 1)]
     with keras_internals.seeds_of_example(problem.seed_generators, seeds):
         for variable in penalised:
             value = variable.value

@@ -2,7 +2,12 @@
 
 import tensorflow as tf
 
-from tfpriv.dp.clipping.problem import Chunk, example_seeds, sum_dtype
+from tfpriv.dp.clipping.problem import (
+    Chunk,
+    draw_words,
+    example_seeds,
+    sum_dtype,
+)
 from tfpriv.dp.clipping.rounding import MOST_IN_FLOAT32
 
 
@@ -33,9 +38,10 @@ def sum_over_chunks(engine, problem, batch, clip, microbatch_size, on_chunk):
     zeros = [tf.zeros(v.shape, tf.float64) for v in problem.variables]
     dtypes = [sum_dtype(v.dtype) for v in problem.variables]
     dtype = max(dtypes, key=lambda d: d.size)
+    words = draw_words(problem)
 
     def body(i, sums, norms, losses):
-        chunk = _slice(problem, batch, i * step, step, group_size)
+        chunk = _slice(batch, words, i * step, step, group_size)
         part, chunk_norms, chunk_losses, y_pred = engine(problem, chunk, clip)
         if on_chunk is not None:
             on_chunk(chunk, y_pred)
@@ -74,14 +80,15 @@ def _group_size(batch):
     return present.shape[1]
 
 
-def _slice(problem, batch, start, step, group_size):
+def _slice(batch, words, start, step, group_size):
     part = tf.nest.map_structure(lambda t: t[start : start + step], batch)
     unit_present = units_present(part)
     units = tf.shape(unit_present)[0]
     present = part.pop("present", None)
     if group_size is not None:
         part = tf.nest.map_structure(_merge_first_axes, part)
-    seeds = example_seeds(problem, units * (group_size or 1))
+    rows = group_size or 1
+    seeds = example_seeds(words, units * rows, start * rows)
     return Chunk(
         data={**part, "seeds": seeds},
         unit_present=unit_present,

@@ -18,6 +18,7 @@ from tfpriv.dp.clipping.coverage import Examination
 from tfpriv.dp.clipping.problem import (
     Chunk,
     Problem,
+    draw_words,
     example_seeds,
     same_python_draws,
 )
@@ -196,7 +197,7 @@ def _choose_mapper(problem, few):
     def run(mapper):
         problem.map_examples = mapper
         function = tf.function(attempt, autograph=False)
-        function({**two, "seeds": example_seeds(problem, 2)})
+        function({**two, "seeds": example_seeds(draw_words(problem), 2)})
         return mapper
 
     try:

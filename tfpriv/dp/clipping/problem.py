@@ -113,25 +113,37 @@ def same_python_draws():
         yield
 
 
-def example_seeds(problem, count):
-    """Fresh seeds for each of `count` examples.
+def draw_words(problem):
+    """What the seeds of one step are made of, int64 `(generators + 1, 2)`.
 
-    They are keyed from the operating system. Keras' own generators follow
-    `set_random_seed`, and one more example in a batch would move every later one to
-    another mask, known beforehand: its effect would no longer be one clipped vector.
-    Their counters, which are saved with a model, would also tell batch sizes.
+    Drawn by each replica once per step, from the operating system. Keras' own
+    generators follow `set_random_seed`, and one more example in a batch would move
+    every later one to another mask, known beforehand: its effect would no longer be
+    one clipped vector. Their counters, which are saved with a model, would also tell
+    batch sizes.
+    """
+    generators = len(problem.seed_generators) + 1
+    draw = problem.randomness.words
+    words = tf.numpy_function(
+        lambda: draw(2 * generators, "seeds").view(np.int64),
+        [],
+        tf.int64,
+        stateful=True,
+    )
+    return tf.reshape(tf.ensure_shape(words, [2 * generators]), [generators, 2])
+
+
+def example_seeds(words, count, start=0):
+    """Seeds for `count` examples of a batch, of which `start` come before these.
+
+    Args:
+        words: As `draw_words` returns them.
 
     Returns:
         List of int64 tensors `(count, 2)`: one for each seed generator of the model
         and, last, one for draws of `keras.random` without a seed.
     """
-    generators = len(problem.seed_generators) + 1
-    draw = problem.randomness.words
-    words = tf.numpy_function(
-        lambda: draw(2 * generators).view(np.int64), [], tf.int64, stateful=True
-    )
-    words = tf.reshape(tf.ensure_shape(words, [2 * generators]), [generators, 2])
-    index = tf.range(count, dtype=tf.int64)
+    index = tf.cast(tf.range(start, start + count), tf.int64)
     return [
         tf.stack([pair[0] + index, tf.fill([count], pair[1])], axis=1)
         for pair in tf.unstack(words)
