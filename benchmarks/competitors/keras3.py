@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from competitors import keras_networks, worker, workload
+from competitors import worker, workload, zoo_networks
 from tfpriv import dp
 
 # Ordinary training by `train_on_batch`: what `jit_compile` is set to.
@@ -13,13 +13,8 @@ TAPE = "tape"  # ordinary training in a `tf.function` of one's own
 
 def build(network, batch_size, form):
     """See `worker.main`. Forms: of JIT, TAPE, and the clipping engines' names."""
-    decoder = keras_networks.hub_decoder
-    model = keras.Model(
-        *{"cnn": keras_networks.cnn, "decoder": decoder}[network](keras)
-    )
-    x, y = tf.nest.map_structure(
-        tf.convert_to_tensor, workload.batch(network, batch_size)
-    )
+    model, x, y = zoo_networks.build(network, batch_size)
+    x, y = tf.nest.map_structure(tf.convert_to_tensor, (x, y))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     if form == TAPE:
         return _by_hand(model, loss, x, y), model.count_params()

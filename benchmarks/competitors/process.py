@@ -26,7 +26,7 @@ class Competitor:
         environment: Reference environment that it runs in; `None`: tfpriv's own.
         private: Whether it clips and adds noise.
         networks: Networks that it can train.
-        checkout: Folder of another checkout of tfpriv that it runs from, or `None`.
+        checkout: Folder of another checkout, whose tfpriv it imports, or `None`.
     """
 
     name: str
@@ -75,9 +75,7 @@ class Process:
                 *("--batch", str(batch)),
                 *("--form", competitor.form),
             ],
-            cwd=HERE
-            if competitor.checkout is None
-            else competitor.checkout / HERE.name,
+            cwd=HERE,
             env=_environment_variables(competitor.checkout),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

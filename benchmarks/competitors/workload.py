@@ -9,9 +9,22 @@ import itertools
 import numpy as np
 
 PARAMETERS = {"cnn": 279_882, "decoder": 4_152_200}
+# Networks of `zoo.py`: examples in a batch, and weights.
+ZOO = {
+    "tanh-cnn": (1024, 26_010),
+    "mlp": (512, 669_706),
+    "resnet20": (64, 272_474),
+    "vit": (64, 311_146),
+    "lstm": (64, 353_674),
+    "bert": (32, 1_063_050),
+    "mobilenet": (32, 1_528_106),
+    "cnn": (64, PARAMETERS["cnn"]),
+    "decoder": (64, PARAMETERS["decoder"]),
+}
 # Layers as in VGG, with as many filters as channels: (height and width, channels).
 LAYERS = {"32x32x64": (32, 64), "16x16x128": (16, 128), "8x8x256": (8, 256)}
-SIZES = PARAMETERS | {name: 9 * c * c + c for name, (_, c) in LAYERS.items()}
+SIZES = {name: weights for name, (_, weights) in ZOO.items()}
+SIZES |= {name: 9 * c * c + c for name, (_, c) in LAYERS.items()}
 
 # StyleGAN's published generators, by pixels: weights of what makes a picture of W+.
 STYLEGANS = {f"stylegan{pixels}": pixels for pixels in (64, 256, 1024)}
