@@ -5,6 +5,8 @@ import oracle
 import pytest
 from keras import layers
 
+from tfpriv.dp.clipping import converters
+
 LAYERS = {
     "grouped": lambda: layers.Conv2D(6, 3, groups=2, strides=2, padding="same"),
     "depthwise": lambda: layers.Conv2D(8, 3, groups=4, padding="valid"),
@@ -25,3 +27,24 @@ def test_gradients(kind, engine, rng):
     y = rng.normal(size=(3, *model.output_shape[1:])).astype("float32")
     loss = keras.losses.MeanSquaredError()
     oracle.assert_exact(model, x, y, loss=loss, engine=engine)
+
+
+def test_depthwise_convolutions_do_not_run_example_by_example(rng, monkeypatch):
+    looped = []
+
+    def loop(pfor_input, *args, **kwargs):
+        looped.append(pfor_input.op_type)
+        return converters._ORIGINAL_LOOP(pfor_input, *args, **kwargs)
+
+    monkeypatch.setattr(converters, "_loop", loop)
+    model = keras.Sequential(
+        [
+            keras.Input((5, 5, 3)),
+            layers.Dense(4, activation="tanh"),
+            layers.DepthwiseConv2D(3, strides=2, depth_multiplier=2, padding="same"),
+            layers.Flatten(),
+        ]
+    )
+    x, y = rng.normal(size=(3, 5, 5, 3)), rng.normal(size=(3, 72))
+    oracle.assert_exact(model, x, y, loss=keras.losses.MeanSquaredError())
+    assert not looped

@@ -17,6 +17,9 @@ the results. That fails, for some examples and not for others, if their number o
 entries depends on values, as in `tf.where(condition)`. Here it raises when the model
 is traced.
 
+Depthwise convolutions run in such a loop too, example by example. Here examples and
+batch are one axis.
+
 On a CPU TensorFlow has no gradient of grouped convolutions at their input, except under
 XLA, which Keras uses and `tf.vectorized_map` takes apart. Here it is that of depthwise
 convolutions, or goes group by group.
@@ -158,19 +161,59 @@ def _conv2d_backprop_input(pfor_input):
     channels_last = _attribute(pfor_input, "data_format") == "NHWC"
     if kernel_stacked or not is_grouped or not channels_last:
         return internals.conv2d_backprop_input(pfor_input)
-    g = pfor_input.stacked_input(2)
-    rows = tf.reshape(g, tf.concat([[-1], tf.shape(g)[2:]], axis=0))
     size = pfor_input.unstacked_input(0)[1:3]
-    found = _at_grouped_input(pfor_input, kernel, rows, size, channels)
-    shape = tf.concat([tf.shape(g)[:2], tf.shape(found)[1:]], axis=0)
-    return internals.wrap(tf.reshape(found, shape), True)
+    return _in_rows(
+        pfor_input.stacked_input(2),
+        lambda g: _at_grouped_input(pfor_input, kernel, g, size, channels),
+    )
+
+
+def _depthwise_conv2d(pfor_input):
+    kernel, kernel_stacked, _ = pfor_input.input(1)
+    if kernel_stacked or not pfor_input.input(0)[1]:
+        return _loop(pfor_input)
+    options = _options(pfor_input)
+    return _in_rows(
+        pfor_input.stacked_input(0),
+        lambda x: tf.raw_ops.DepthwiseConv2dNative(input=x, filter=kernel, **options),
+    )
+
+
+def _depthwise_conv2d_backprop_input(pfor_input):
+    kernel, kernel_stacked, _ = pfor_input.input(1)
+    if kernel_stacked or pfor_input.input(0)[1]:
+        return _loop(pfor_input)
+    size, options = pfor_input.unstacked_input(0)[1:], _options(pfor_input)
+
+    def at_input(g):
+        return tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+            input_sizes=tf.concat([tf.shape(g)[:1], size], axis=0),
+            filter=kernel,
+            out_backprop=g,
+            **options,
+        )
+
+    return _in_rows(pfor_input.stacked_input(2), at_input)
+
+
+def _in_rows(t, function):
+    """A function of a batch, with examples and their batches as one axis."""
+    found = function(tf.reshape(t, tf.concat([[-1], tf.shape(t)[2:]], axis=0)))
+    shape = tf.concat([tf.shape(t)[:2], tf.shape(found)[1:]], axis=0)
+    result = tf.reshape(found, shape)
+    result.set_shape(t.shape[:2].concatenate(found.shape[1:]))
+    return internals.wrap(result, True)
+
+
+def _options(pfor_input):
+    names = ("strides", "padding", "explicit_paddings", "data_format", "dilations")
+    return {name: _attribute(pfor_input, name) for name in names}
 
 
 def _at_grouped_input(pfor_input, kernel, rows, size, channels):
     """The loss's gradient at the input, `(batch, height, width, channels)`."""
     groups = channels // kernel.shape[2]
-    names = ("strides", "padding", "explicit_paddings", "data_format", "dilations")
-    options = {name: _attribute(pfor_input, name) for name in names}
+    options = _options(pfor_input)
 
     def shape(depth):
         return tf.concat([tf.shape(rows)[:1], size, [depth]], axis=0)
@@ -203,6 +246,8 @@ _ORIGINAL_LOOP = internals.vectorizer._fallback_converter
 _OURS = {
     "BatchMatMulV2": _batch_matmul,
     "Conv2DBackpropInput": _conv2d_backprop_input,
+    "DepthwiseConv2dNative": _depthwise_conv2d,
+    "DepthwiseConv2dNativeBackpropInput": _depthwise_conv2d_backprop_input,
     "GatherV2": _gather,
     "LogSoftmax": _log_softmax,
     "Softmax": _softmax,
@@ -214,11 +259,14 @@ _OURS = {
 def exact_converters():
     """Inside, `tf.vectorized_map` uses the converters above."""
     with _ONE_AT_A_TIME:
-        originals = {name: internals.converters[name] for name in _OURS}
-        internals.converters.update(_OURS)
+        registry = internals.converters
+        originals = {name: registry[name] for name in _OURS if name in registry}
+        registry.update(_OURS)
         internals.vectorizer._fallback_converter = _loop
         try:
             yield
         finally:
-            internals.converters.update(originals)
+            for name in _OURS:
+                del registry[name]
+            registry.update(originals)
             internals.vectorizer._fallback_converter = _ORIGINAL_LOOP
