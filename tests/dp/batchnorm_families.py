@@ -256,6 +256,7 @@ FAMILIES = {
 
 # Layers of RetinaNet's pyramid that it makes and does not call.
 UNUSED = {"output_norm_P2", "output_norm_P3"}
+UNUSED_IN = {"basnet": {"conv1_conv", "conv1_bn"}}
 # Folders of `keras_hub/src/models`.
 FOLDERS = {
     "basnet",

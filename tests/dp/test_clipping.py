@@ -179,10 +179,10 @@ def test_absent_units_contribute_exactly_zero(rng):
     """Padding to fixed batches: rows that are not present."""
     model, x, y = network(rng)
     present = np.array([True, False, True, True, False, False, True])
-    problem = prepared(model, x, y)
+    plan = planned(model, x, y)
     batch = {"x": tf.constant(x), "y": tf.constant(y), "present": tf.constant(present)}
     sums, norms, losses = microbatches.sum_over_chunks(
-        vectorized.clipped_sum, problem, batch, flat(0.5), 3, None
+        plan, batch, 0.5, microbatch_size=3
     )
     kept, _ = dp.clipped_gradients(
         model, x[present], y[present], loss="mse", l2_norm_clip=0.5
@@ -194,7 +194,7 @@ def test_absent_units_contribute_exactly_zero(rng):
 
 def test_groups_are_averaged_over_their_present_members_and_clipped_once(rng):
     model, x, y = network(rng)
-    problem = prepared(model, x, y)
+    plan = planned(model, x, y, group_size=2)
     present = np.array([[True, True], [True, False], [False, False]])
     batch = {
         "x": tf.constant(x[:6].reshape(3, 2, 3)),
@@ -207,26 +207,20 @@ def test_groups_are_averaged_over_their_present_members_and_clipped_once(rng):
     wanted = oracle.add([oracle.clip(first, bound), oracle.clip(alone[2], bound)])
     for size in (2, 4, 100):
         sums, norms, _ = microbatches.sum_over_chunks(
-            vectorized.clipped_sum, problem, batch, flat(bound), size, None
+            plan, batch, bound, microbatch_size=size
         )
         assert oracle.distance(sums, wanted) <= 1e-5 * 2 * bound
         lengths = [oracle.norm(first), oracle.norm(alone[2]), 0]
         np.testing.assert_allclose(norms, lengths, rtol=1e-5)
 
 
-def flat(bound):
-    factors = styles.get("flat").bind(None)
-    inner = tf.constant(bound * (1 - oracle.MARGIN), tf.float64)
-    return lambda norms: factors(norms, inner)
-
-
-def prepared(model, x, y):
+def planned(model, x, y, **options):
     from tfpriv.dp import clipping, keras_internals
 
     problem = clipping.Problem(model, keras_internals.wrap_loss("mse", model))
     spec = clipping.spec_of(clipping.as_batch(x, y))
-    clipping.probe(problem, spec, "vectorized")
-    return problem
+    style = styles.get("flat")
+    return clipping.make_plan(problem, spec, style, "vectorized", **options)
 
 
 # Dropout.

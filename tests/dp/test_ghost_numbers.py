@@ -11,6 +11,7 @@ from keras import layers
 
 from tfpriv.dp import clipping, keras_internals
 from tfpriv.dp.clipping import microbatches, styles
+from tfpriv.dp.clipping.rounding import MARGIN
 
 pytestmark = [pytest.mark.filterwarnings(line) for line in EXPECTED]
 
@@ -45,16 +46,15 @@ def in_units(model, batch, engine, loss="mse", loss_scale=1.0):
     if batch["present"].ndim == 2:
         examples = tf.nest.map_structure(lambda t: t[0], examples)
     spec = clipping.spec_of(clipping.as_batch(**examples))
-    plan = clipping.probe(problem, spec, engine)
-    factors = styles.get("flat").bind(problem)
+    size = batch["present"].shape[1] if batch["present"].ndim == 2 else None
+    style = styles.get("flat")
+    plan = clipping.make_plan(problem, spec, style, engine, group_size=size)
 
     @tf.function(autograph=False)
     def run(batch, bound, microbatch_size):
-        def clip(norms):
-            return factors(norms, bound)
-
+        outer = bound / (1 - MARGIN)  # gradients are scaled to a little less
         return microbatches.sum_over_chunks(
-            plan.engine, problem, batch, clip, microbatch_size, None
+            plan, batch, outer, microbatch_size=microbatch_size
         )
 
     def clipped_sum(bound, microbatch_size=100):

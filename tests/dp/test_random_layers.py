@@ -1,6 +1,7 @@
 """What an example draws is its own: keyed from the operating system, for it alone."""
 
 import os
+import warnings
 
 import keras
 import numpy as np
@@ -180,7 +181,7 @@ def refuses(function):
     """Whether the check refuses a graph that calls a function."""
     traced = tf.function(function).get_concrete_function(tf.TensorSpec([1, 4]))
     try:
-        validate.check_no_state_updates(keras.Sequential(), traced)
+        validate.check_no_state_updates(keras.Sequential(), traced.graph)
     except ValueError as error:
         return "keras.random" in str(error)
     return False
@@ -367,7 +368,6 @@ def test_planted_draws_that_examples_share_are_found(rng, monkeypatch):
     """Were they not refused, one example more would move all the others."""
     monkeypatch.setattr(validate, "_draws", lambda node: False)
     monkeypatch.setattr(validate, "_keeps_state", lambda node: False)
-    monkeypatch.setattr(validate, "check_loss", lambda *args: None)
     parts = [keras.Input((FEATURES,)), Noisy(tf_noise), layers.Dense(1)]
     model = keras.Sequential(parts)
     x = rng.normal(size=(32, FEATURES)).astype("float32")
@@ -460,10 +460,14 @@ def test_augmentation_by_a_path_drawn_at_random(name, rng):
     optimizer = dp.DPSGD(0.1, l2_norm_clip=1.0, noise_multiplier=1.0)
     model.compile(optimizer, loss="mse")
     x = rng.uniform(0, 255, (8, 4, 4, 3)).astype("float32")
-    with pytest.warns(UserWarning, match="TensorFlow cannot vectorise") as warned:
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
         model.fit(x, rng.normal(size=(8, 2)), batch_size=4, verbose=0)
+    said = [str(w.message) for w in warned]
+    if name == "RandAugment":  # AugMix chooses in Python what is traced
+        assert any("TensorFlow cannot vectorise" in text for text in said)
     # No rule is blamed for what was drawn.
-    assert not any("not exact" in str(w.message) for w in warned)
+    assert not any("not exact" in text for text in said)
     assert len(model.privacy.ledger) == 2
 
 

@@ -262,7 +262,7 @@ def test_rounding_of_the_others_stays_within_the_margin(network, aligned, rng):
 
 
 def test_planted_clip_without_the_margin_is_found(monkeypatch, rng):
-    monkeypatch.setattr("tfpriv.dp.clipping.inner_bound", lambda bound: bound)
+    monkeypatch.setattr("tfpriv.dp.clipping.plan.inner_bound", lambda bound: bound)
     model = keras.Sequential(NETWORKS["dense"]())
     x = rng.normal(size=(1, 64)).astype("float32")
     own = oracle.norm(sum_of(model, x, np.full((1, 1), 200.0)))

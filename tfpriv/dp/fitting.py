@@ -77,7 +77,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     warn_of_small_batches(model.optimizer.planned_batches, sampler)
     mechanism = mechanism_of(model, sampler)
     model.privacy.check(mechanism)
-    model._prepare(sampler.element_spec())
+    model._prepare(sampler.element_spec(), sampler.group_size)
     callback_checks.check_monitors(single, model._exact_figures)
     choosing = callback_checks.that_choose(model, single)
     own_noise = model.optimizer.noise_multiplier
@@ -417,13 +417,8 @@ def clean_after_failure(model, failures=()):
 # What training shows.
 
 
-# Where a model has as many outputs as there are rows, Keras takes the rows of a target
-# for the outputs' targets: more rows than outputs are usual.
-_MADE_UP = 5
-
-
 def build_metrics(model, spec):
-    """Creates metric variables eagerly, from made-up data.
+    """Creates the variables of metrics and optimizer.
 
     Returns:
         Names of what training shows: tuple of strings.
@@ -431,20 +426,8 @@ def build_metrics(model, spec):
     Raises:
         ValueError: If one of them is the name of a figure that epsilon covers.
     """
-    few = {
-        name: tf.nest.map_structure(
-            lambda s: tf.ones([_MADE_UP] + [d or 4 for d in s.shape], s.dtype), part
-        )
-        for name, part in spec.items()
-    }
-    y_pred = keras_internals.call_model(model, few["x"], training=False)
-    compiled = keras_internals.compiled_loss(model)
-    if compiled is not None and not compiled.built:
-        # The losses of single outputs are metrics, which the first call makes.
-        compiled(few.get("y"), y_pred, few.get("sample_weight"))
-    _update_keras_metrics(model, few, y_pred)
+    keras_internals.build_metrics(model, spec)
     names = tuple(model.get_metrics_result())
-    model.reset_metrics()
     if taken := sorted({*dp_callbacks.COVERED} & {*names}):
         raise ValueError(
             f"The logs of private training have entries {dp_callbacks.COVERED}, which "

@@ -122,6 +122,48 @@ def _undivided_losses():
         loss_module.scale_loss_for_distribution = original
 
 
+def build(model, spec):
+    """Creates the weights of a model, and of its layers, without running it.
+
+    Args:
+        model: Keras model.
+        spec: Dict with the nested `tf.TensorSpec` of one example in `x`.
+    """
+    if all(layer.built for layer in flatten_layers(model)):
+        return
+    symbolic = symbolic_batch(spec)["x"]
+    given = {"training": False} if model._call_has_training_arg else {}
+    keras.src.backend.compute_output_spec(model, symbolic, **given)
+
+
+def build_metrics(model, spec):
+    """Creates the variables of a compiled model, its metrics' and its optimizer's.
+
+    Args:
+        model: Compiled Keras model.
+        spec: Dict of nested `tf.TensorSpec` of one example: `x`, and where used `y`
+            and `sample_weight`.
+    """
+    batch = symbolic_batch(spec)
+    parts = tuple(batch.get(name) for name in ("x", "y", "sample_weight"))
+    keras.Model._symbolic_build(model, data_batch=parts)
+
+
+def symbolic_batch(spec):
+    """`KerasTensor`s of a few examples, for Keras' symbolic calls."""
+
+    def symbolic(one):
+        shape = [_SYMBOLIC, *(_SYMBOLIC if d is None else d for d in one.shape)]
+        return keras.KerasTensor(shape, one.dtype.name)
+
+    return {
+        name: keras.tree.map_structure(symbolic, part) for name, part in spec.items()
+    }
+
+
+_SYMBOLIC = 4  # examples, and the size of axes that are as long as the data
+
+
 def call_model(model, x, training):
     """`model(x)`, with `training` where the model takes it."""
     if model._call_has_training_arg:

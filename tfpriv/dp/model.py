@@ -25,7 +25,6 @@ from tfpriv.dp import (
 from tfpriv.dp.budget import checked
 from tfpriv.dp.clipping import tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks, units_present
-from tfpriv.dp.clipping.rounding import inner_bound
 from tfpriv.dp.mixed_classes import MixedIn, mixed_class
 from tfpriv.dp.privacy import Privacy
 from tfpriv.warning import warn
@@ -132,7 +131,6 @@ class PrivateModel(MixedIn):
     """
 
     _private_options: dict[str, Any]
-    _private_problem: Any = None
     _private_plan: Any = None
     _private_spec: Any = None
     _private_loss: Any = None
@@ -218,17 +216,17 @@ class PrivateModel(MixedIn):
             )
 
     def _forget_plan(self):
-        self._private_problem = None
         self._private_plan = None
         self._private_spec = None
         self._private_loss = None
         self._exact_figures = ()
 
-    def _prepare(self, spec):
-        """Probes the model for data of this shape, once per `compile`."""
+    def _prepare(self, spec, group_size=None):
+        """Traces the step for data of this shape, once per `compile`."""
         validate.check_numbers(spec)
         validate.check_layers(self)  # one may have been unfrozen since
-        if self._private_plan is not None and self._private_spec == self._key_of(spec):
+        key = self._key_of(spec, group_size)
+        if self._private_plan is not None and self._private_spec == key:
             return
         problem = clipping.Problem(
             self,
@@ -236,28 +234,28 @@ class PrivateModel(MixedIn):
             loss_scale=self.optimizer.loss_scale_factor or 1.0,
             randomness=self.privacy.randomness,
         )
-        plan = clipping.probe(
+        plan = clipping.make_plan(
             problem,
             spec,
+            self.optimizer.clipping,
             self._private_options["engine"],
             self._private_options["microbatch_size"],
+            group_size,
             self.distribute_strategy,
         )
         with self.distribute_strategy.scope():
             names = fitting.build_metrics(self, spec)
             # Past Keras' tracking: it is no metric of `evaluate`.
             vars(self)["_private_loss"] = private_loss.metric(self)
-            if not self.optimizer.built:
-                self.optimizer.build(self.trainable_variables)
         private = self._private_options["private_metrics"]
         self._exact_figures = () if private else names
         self.train_function = None
-        self._private_problem, self._private_plan = problem, plan
-        self._private_spec = self._key_of(spec)  # the weights may be new
+        self._private_plan = plan
+        self._private_spec = self._key_of(spec, group_size)  # weights may be new
 
-    def _key_of(self, spec):
+    def _key_of(self, spec, group_size):
         """What a plan was made for: shapes of data, and which weights are trained."""
-        return repr((spec, [v.path for v in self.trainable_variables]))
+        return repr((spec, group_size, [v.path for v in self.trainable_variables]))
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Nothing to do: `_prepare` has built everything, without private data."""
@@ -357,15 +355,8 @@ class PrivateModel(MixedIn):
             )
         optimizer = self.optimizer
         style, bound = optimizer.clipping, optimizer.current_l2_norm_clip
-        factors = style.bind(self._private_problem)
-        sums, norms, losses = sum_over_chunks(
-            self._private_plan.engine,
-            self._private_problem,
-            batch,
-            lambda norms: factors(norms, inner_bound(bound)),
-            self._private_plan.microbatch_size,
-            on_chunk=None if private else self._show_chunk,
-        )
+        show = None if private else self._show_chunk
+        sums, norms, losses = sum_over_chunks(self._private_plan, batch, bound, show)
         indicators = style.indicators(norms, units_present(batch), bound)
         proof = tags.ClippedSum(bound, divisor, ticket, style.name, indicators)
         tags.mark(sums, proof)

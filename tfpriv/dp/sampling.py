@@ -2,6 +2,7 @@
 
 import abc
 import itertools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -27,11 +28,13 @@ class Sampler(abc.ABC):
         divisor: Public constant that the noisy sum is divided by, or `None` for the
             size of each batch.
         groups_units: Whether a unit is a group of examples.
+        group_size: Examples in a group at most, or `None`.
     """
 
     steps_per_epoch: int | None = None
     divisor: float | None = None
     groups_units: bool = False
+    group_size: Any = None
 
     @abc.abstractmethod
     def mechanism(self, noise_multiplier):

@@ -10,7 +10,9 @@ from tfpriv.dp import keras_internals, tensorflow_internals
 from tfpriv.warning import warn
 
 _SAID = "_tfpriv_said_of_statistics"
-LOSS_TRIALS = 8  # one alone overlooks about one in ten losses over the batch
+# One trial alone overlooks about one in ten losses over the batch. Among four examples
+# two have the same label, and one another.
+LOSS_TRIALS, LOSS_EXAMPLES = 8, 4
 
 # What TensorFlow calls stateful and leaves no trace of an example: reads, checks and
 # printing, and calls of graphs, which are looked into by themselves. Draws are not
@@ -127,13 +129,16 @@ _LABELS = (
 )
 
 
-def check_no_state_updates(model, traced):
+def check_no_state_updates(model, graph):
     """Raises `ValueError` if an example may leave a trace, or draws beside others.
 
     Every operation is looked at that the forward pass, the loss and their gradients
     run, in nested functions and in the bodies of loops and conditions too.
+
+    Args:
+        model: Keras model.
+        graph: The `FuncGraph` of its private step.
     """
-    graph = traced.graph
     definition = graph.as_graph_def()
     nodes = [node for f in definition.library.function for node in f.node_def]
     for node in [*definition.node, *nodes]:
@@ -215,28 +220,83 @@ def _variable_of(model, graph, operation):
     return next(filter(None, handles), None)
 
 
-def check_loss(problem, few, y_pred):
+def check_loss(problem, spec, y_pred):
     """Raises `ValueError` if the loss of an example depends on the others beside it.
 
     That would be no breach of privacy: every example's loss is computed alone. But it
-    is then another loss than the one that Keras would minimise.
+    is then another loss than the one that Keras would minimise. The compiled loss is
+    tried on made-up outputs: moving one row must change it by as much, whatever the
+    other rows are.
 
     Args:
         problem: `Problem`.
-        few: Dict of made-up examples.
-        y_pred: The model's outputs for them.
+        spec: Dict of `tf.TensorSpec` for one example.
+        y_pred: The model's outputs, nested tensors of which only shapes are looked at.
     """
-    if _loss(problem, few, y_pred) != _loss(problem, few, y_pred):
-        return  # it draws other than by `keras.random`, and is refused for that
+    if problem.compile_loss is None:
+        return
     rng = np.random.default_rng(0)
-    for _ in range(LOSS_TRIALS):
-        moved = tf.nest.map_structure(lambda t: _moved(t, rng), y_pred)
-        beside_old, beside_new, whole = _effects_of_first_row(
-            problem, few, y_pred, moved
-        )
-        scale = max(abs(beside_old), abs(beside_new), 1e-3)
-        if abs(beside_old - beside_new) > 2e-2 * scale + 1e-5 * abs(whole):
-            raise ValueError(_loss_message(problem, y_pred))
+    few = tf.nest.map_structure(lambda s: _made_up(s, rng), spec)
+    outputs = tf.nest.map_structure(
+        lambda t: _outputs(t.shape[1:], t.dtype, rng), y_pred
+    )
+    loss = _loss_of(problem, few)
+    try:
+        compares = any(_compares(loss, outputs, rng) for _ in range(LOSS_TRIALS))
+    except tf.errors.OpError:  # these outputs are none that the loss is meant for
+        return
+    if compares:
+        raise ValueError(_loss_message(problem, y_pred))
+
+
+def _compares(loss, outputs, rng):
+    """Whether moving the first row has another effect beside other rows."""
+    moved = tf.nest.map_structure(
+        lambda t: _outputs(t.shape[1:], t.dtype, rng), outputs
+    )
+
+    def beside(first, rest):
+        def choose(old, new):
+            return tf.concat(
+                [(new if first else old)[:1], (new if rest else old)[1:]], 0
+            )
+
+        return float(loss(tf.nest.map_structure(choose, outputs, moved)))
+
+    whole = beside(False, False)
+    old, new = beside(True, False) - whole, beside(True, True) - beside(False, True)
+    scale = max(abs(old), abs(new), 1e-3)
+    return abs(old - new) > 2e-2 * scale + 1e-5 * abs(whole)
+
+
+def _loss_of(problem, few):
+    """The compiled loss as a function of the outputs, with the same draws each time."""
+    generators = problem.seed_generators
+    seeds = [tf.zeros([2], tf.int32)] * (len(generators) + 1)
+
+    @tf.function(autograph=False)
+    def loss(y_pred):
+        with keras_internals.seeds_of_example(generators, seeds):
+            return tf.reduce_sum(
+                problem.compile_loss(few.get("y"), y_pred, few.get("sample_weight"))
+            )
+
+    return loss
+
+
+def _made_up(spec, rng):
+    """Synthetic examples: normal floats, zeros and ones for integers."""
+    shape = [LOSS_EXAMPLES] + [4 if d is None else d for d in spec.shape]
+    if spec.dtype.is_floating:
+        return tf.cast(rng.normal(size=shape), spec.dtype)
+    return tf.cast(rng.integers(0, 2, shape), spec.dtype)
+
+
+def _outputs(shape, dtype, rng):
+    """Synthetic outputs between 0 and 1, which may be logits as well."""
+    shape = [LOSS_EXAMPLES] + [4 if d is None else d for d in shape]
+    # Not of the same sum, which would hide what a loss makes of sums.
+    return tf.cast(rng.uniform(0.05, rng.uniform(0.3, 0.95), shape), dtype)
 
 
 def _loss_message(problem, y_pred):
@@ -249,38 +309,3 @@ def _loss_message(problem, y_pred):
         f"example, `axis={axis}`, and reduce over these axes in a function of yours. "
         f"Received: loss {problem.model.loss!r} of model '{problem.model.name}'"
     )
-
-
-def _effects_of_first_row(problem, few, y_pred, moved):
-    """What moving the first row does to the loss, beside old and moved others."""
-    others = [tf.nest.flatten(few["x"])[0].shape[0] - 1]
-
-    def loss(first, rest):
-        rows = tf.concat([[first], tf.fill(others, rest)], axis=0)
-
-        def choose(old, new):
-            mask = tf.reshape(rows, [-1] + [1] * (old.shape.rank - 1))
-            return keras_internals.with_mask_of(old, tf.where(mask, new, old))
-
-        return _loss(problem, few, tf.nest.map_structure(choose, y_pred, moved))
-
-    whole = loss(False, False)
-    beside_old = loss(True, False) - whole
-    beside_new = loss(True, True) - loss(False, True)
-    return beside_old, beside_new, whole
-
-
-def _loss(problem, few, y_pred):
-    """The loss of a batch, with the same draws in every call."""
-    generators = problem.seed_generators
-    seeds = [tf.zeros([2], tf.int32)] * (len(generators) + 1)
-    with keras_internals.seeds_of_example(generators, seeds):
-        return float(problem.loss(few, y_pred))
-
-
-def _moved(outputs, rng):
-    """Other values; positive ones stay so."""
-    if not outputs.dtype.is_floating:
-        return outputs
-    pattern = tf.cast(rng.uniform(0.01, 0.6, outputs.shape), outputs.dtype)
-    return tf.cast(rng.uniform(0.2, 0.9), outputs.dtype) * outputs + pattern

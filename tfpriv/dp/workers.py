@@ -64,7 +64,7 @@ def fit_on_workers(model, sampler, steps, *, journal=None):
     fitting.check_units(model, sampler)
     mechanism = _mechanism(model, sampler)
     model.privacy.check(mechanism)
-    model._prepare(sampler.element_spec())
+    model._prepare(sampler.element_spec(), sampler.group_size)
     is_chief = strategy.extended.should_checkpoint
     with contextlib.ExitStack() as stack:
         stack.enter_context(fitting.clean_after_failure(model))

@@ -6,9 +6,8 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import styles, tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks
-from tfpriv.dp.clipping.probe import probe
+from tfpriv.dp.clipping.plan import make_plan
 from tfpriv.dp.clipping.problem import Problem, sum_dtype
-from tfpriv.dp.clipping.rounding import inner_bound
 from tfpriv.dp.sources import as_tensors
 
 # Where a model keeps what `clipped_gradients` prepared for it, and how many of these.
@@ -135,7 +134,7 @@ def check_l2_norm_clip(l2_norm_clip):
 def _prepare(model, loss, batch, options):
     """A function `(batch, l2_norm_clip) -> (sums, norms)`.
 
-    The model is probed once per loss and shape of examples. What was prepared lies in
+    The step is traced once per loss and shape of examples. What was prepared lies in
     the model's own dictionary, past Keras' tracking, and is forgotten with it.
     """
     prepared = vars(model).setdefault(_PREPARED, {})
@@ -166,16 +165,10 @@ def _make_run(model, loss, batch, engine, style, microbatch_size):
     else:
         compile_loss = keras_internals.wrap_loss(loss, model)
     problem = Problem(model, compile_loss)
-    plan = probe(problem, spec_of(batch), engine, microbatch_size)
-    factors = style.bind(problem)
+    plan = make_plan(problem, spec_of(batch), style, engine, microbatch_size)
 
     def run(batch, l2_norm_clip):
-        def clip(norms):
-            return factors(norms, inner_bound(l2_norm_clip))
-
-        sums, norms, _ = sum_over_chunks(
-            plan.engine, problem, batch, clip, plan.microbatch_size, on_chunk=None
-        )
+        sums, norms, _ = sum_over_chunks(plan, batch, l2_norm_clip)
         pairs = zip(sums, problem.variables, strict=True)
         return [tf.cast(s, sum_dtype(v.dtype)) for s, v in pairs], norms
 

@@ -11,7 +11,6 @@ from tfpriv import ops
 from tfpriv.dp.clipping.per_example import (
     Products,
     Whole,
-    in_range,
     product_lengths,
 )
 
@@ -52,6 +51,7 @@ class Convolved(Products):
     inputs: Any
     right: Any
     geometry: Geometry
+    cancelling = True  # the op sees to that itself
 
     @property
     def tensors(self):
@@ -63,10 +63,6 @@ class Convolved(Products):
 
     def square_norms(self):
         return ops.conv_square_norms(*self.tensors, **self.geometry.arguments)
-
-    def is_precise(self, squares):
-        """Also where terms cancel: the op sees to that itself."""
-        return in_range(squares) & tf.math.is_finite(tf.reduce_sum(self.terms, axis=1))
 
     def precise(self):
         return self.rebuilt([tf.cast(t, tf.float64) for t in self.tensors])

@@ -28,6 +28,7 @@ from tfpriv.dp.clipping.per_example import (
     combine,
     computed,
     of_examples,
+    square_norms,
     taken_apart,
 )
 from tfpriv.dp.clipping.problem import sum_dtype
@@ -78,6 +79,8 @@ def every_example(problem, chunk):
 
     def one(example):
         seen = alone(problem, example)
+        if problem.watch is not None:
+            problem.watch.taps(seen, example)
         found = [[taken_apart(part) for part in parts] for parts in seen.parts]
         outputs = [keras_internals.Output.of(t) for t in tf.nest.flatten(seen.y_pred)]
         forms.update(found=found, outputs=outputs, y_pred=seen.y_pred)
@@ -85,6 +88,8 @@ def every_example(problem, chunk):
         return tensors, seen.loss, [output.tensors for output in outputs]
 
     tensors, losses, outputs = problem.map_examples(one, chunk.data)
+    if problem.watch is not None:
+        problem.watch.mapped()
     parts = [
         [_joined_rows(*pair) for pair in zip(form, found, strict=True)]
         for form, found in zip(forms["found"], tensors, strict=True)
@@ -236,29 +241,19 @@ def norms_of(gradients):
         cancel, or leave the range of single precision, are computed once more in
         double precision; the others keep the very same norm.
     """
-    squares = [g.square_norms() for g in gradients]
-    precise = tf.stack(
-        [g.is_precise(s) for g, s in zip(gradients, squares, strict=True)]
-    )
-    found = _with_rounding(gradients, squares)
+    squares, rounding, precise = square_norms(gradients)
 
     def again():
-        exact = [g.precise() for g in gradients]
-        other = _with_rounding(exact, [g.square_norms() for g in exact])
-        return tf.where(precise[:, tf.newaxis], found, other)
+        exact, other, _ = square_norms([g.precise() for g in gradients])
+        return tf.where(precise, squares, exact), tf.where(precise, rounding, other)
 
-    found = tf.cond(tf.reduce_all(precise), lambda: found, again)
-    norms = tf.sqrt(tf.maximum(found[:, 0], 0.0))
+    squares, rounding = tf.cond(
+        tf.reduce_all(precise), lambda: (squares, rounding), again
+    )
+    norms = tf.sqrt(tf.maximum(squares, 0.0))
     # A maximum passes over a nan.
-    norms = tf.where(tf.math.is_finite(tf.reduce_sum(found, axis=1)), norms, np.inf)
-    rounding = _last_places(gradients) * found[:, 1]
-    return tf.unstack(norms), tf.unstack(rounding)
-
-
-def _with_rounding(gradients, squares):
-    """`(variables, 2, units)`: square norms, and last places that may be wrong."""
-    pairs = zip(gradients, squares, strict=True)
-    return tf.stack([(s, g.rounding(s)) for g, s in pairs])
+    norms = tf.where(tf.math.is_finite(squares + rounding), norms, np.inf)
+    return tf.unstack(norms), tf.unstack(_last_places(gradients) * rounding)
 
 
 def _last_places(gradients):

@@ -11,19 +11,19 @@ from tfpriv.dp.clipping.problem import (
 from tfpriv.dp.clipping.rounding import MOST_IN_FLOAT32
 
 
-def sum_over_chunks(engine, problem, batch, clip, microbatch_size, on_chunk):
+def sum_over_chunks(plan, batch, l2_norm_clip, on_chunk=None, microbatch_size=None):
     """Clipped sum over a batch of any size, empty included.
 
     Args:
-        engine: Function `(problem, chunk, clip) -> (sums, norms, losses, y_pred)`.
-        problem: `Problem`.
+        plan: `Plan`.
         batch: Dict with `x`, and where given `y`, `sample_weight`, `present`.
             Leading axis: units; for groups `present` is `(units, k)` and the other
             entries have leading axes `(units, k)`.
-        clip: Function from norms to factors (see `styles`).
-        microbatch_size: Int, examples that are differentiated together; at most 256
-            of them, since an engine may add them up in float32 (see `rounding`).
+        l2_norm_clip: Positive float or float64 scalar tensor, the bound.
         on_chunk: `None` or a function `(chunk, y_pred)` called for each.
+        microbatch_size: Int, examples that are differentiated together, or `None` for
+            the plan's; at most 256 of them, since an engine may add them up in float32
+            (see `rounding`).
 
     Returns:
         `(sums, norms, losses)`: float64 sums of the gradients, shaped like the
@@ -31,18 +31,18 @@ def sum_over_chunks(engine, problem, batch, clip, microbatch_size, on_chunk):
         `(examples,)`.
     """
     units = tf.shape(tf.nest.flatten(batch["x"])[0])[0]
-    group_size = _group_size(batch)
-    examples = min(microbatch_size, MOST_IN_FLOAT32)
+    group_size, variables = _group_size(batch), plan.problem.variables
+    examples = min(microbatch_size or plan.microbatch_size, MOST_IN_FLOAT32)
     step = max(1, examples // (group_size or 1))
     chunks = -(-units // step)
-    zeros = [tf.zeros(v.shape, tf.float64) for v in problem.variables]
-    dtypes = [sum_dtype(v.dtype) for v in problem.variables]
+    zeros = [tf.zeros(v.shape, tf.float64) for v in variables]
+    dtypes = [sum_dtype(v.dtype) for v in variables]
     dtype = max(dtypes, key=lambda d: d.size)
-    words = draw_words(problem)
+    words = draw_words(plan.problem)
 
     def body(i, sums, norms, losses):
         chunk = _slice(batch, words, i * step, step, group_size)
-        part, chunk_norms, chunk_losses, y_pred = engine(problem, chunk, clip)
+        part, chunk_norms, chunk_losses, y_pred = plan.clipped_sum(chunk, l2_norm_clip)
         if on_chunk is not None:
             on_chunk(chunk, y_pred)
         sums = [a + tf.cast(b, tf.float64) for a, b in zip(sums, part, strict=True)]
@@ -56,7 +56,7 @@ def sum_over_chunks(engine, problem, batch, clip, microbatch_size, on_chunk):
         (tf.constant(0), zeros, tf.zeros([0], dtype), tf.zeros([0], tf.float32)),
         shape_invariants=(
             tf.TensorShape([]),
-            [v.shape for v in problem.variables],
+            [v.shape for v in variables],
             tf.TensorShape([None]),
             tf.TensorShape([None]),
         ),

@@ -6,9 +6,9 @@ had without ever forming it (Goodfellow, 2015; Bu et al., 2023). Every class her
 
     square_norms()    (units,) float64
     precise()         the same gradient, with square norms computed in float64
-    is_precise(s)     whether `s`, from `square_norms`, can be relied on, per unit
-    rounding(s)       (units,) float64: what rounding may add to the gradient's length
-                      in a weighted sum, over one unit in the last place
+    terms             (units, t) float64: lengths of the products that it is a sum of,
+                      never too small; `None` if it is not such a sum
+    cancelling        whether `square_norms` is right where terms cancel
     weighted_sum(w)   sum_i w_i * gradient_i, shaped like the weight
     tensors           what it holds; `rebuilt(tensors)` is the same around others
 
@@ -69,11 +69,7 @@ class Whole:
     def precise(self):
         return Whole(tf.cast(self.gradient, tf.float64))
 
-    def is_precise(self, squares):
-        return in_range(squares)
-
-    def rounding(self, squares):
-        return tf.sqrt(tf.maximum(squares, 0.0))
+    terms, cancelling = None, True
 
     def weighted_sum(self, weights):
         flat = _flat(self.gradient)
@@ -84,26 +80,12 @@ class Whole:
 class Products:
     """What gradients have in common that are sums of products over steps."""
 
+    cancelling = False
+
     @property
     def terms(self):
-        """Length of each step's product, float64 `(units, t)`, never too small."""
+        """Length of each step's product."""
         raise NotImplementedError
-
-    def is_precise(self, squares):
-        return in_range(squares) & ~self._cancels(squares)
-
-    def rounding(self, squares):
-        """Errors add up like random ones, unless terms do and then cancel."""
-        at_worst = tf.reduce_sum(self.terms, axis=1)
-        usual = tf.sqrt(tf.maximum(squares, self._apart))
-        return tf.where(self._cancels(squares), at_worst, usual)
-
-    @property
-    def _apart(self):
-        return tf.reduce_sum(tf.square(self.terms), axis=1)
-
-    def _cancels(self, squares):
-        return ~(squares >= _CANCELLING * self._apart)  # also if one is no number
 
 
 @dataclasses.dataclass
@@ -308,9 +290,28 @@ def product_lengths(left, right):
     return tf.sqrt(left) * tf.sqrt(right)
 
 
-def in_range(squares):
-    """Neither so small nor so large that single precision has lost something."""
-    return (squares > _RANGE[0]) & (squares < _RANGE[1])
+def square_norms(gradients):
+    """Square norms of several gradients, and what is to be known of their rounding.
+
+    Returns:
+        `(squares, rounding, precise)`, each `(gradients, units)`: float64 square norms;
+        float64, what rounding may add to the gradient's length in a weighted sum, over
+        one unit in the last place; and whether the square norm can be relied on.
+    """
+    squares = tf.stack([g.square_norms() for g in gradients])
+    none = tf.zeros_like(squares[0])
+    terms = [g.terms for g in gradients]
+    apart = tf.stack(
+        [none if t is None else tf.reduce_sum(tf.square(t), axis=1) for t in terms]
+    )
+    worst = tf.stack([none if t is None else tf.reduce_sum(t, axis=1) for t in terms])
+    cancels = ~(squares >= _CANCELLING * apart)  # also if one is no number
+    # Errors add up like random ones, unless terms do and then cancel.
+    rounding = tf.where(cancels, worst, tf.sqrt(tf.maximum(squares, apart)))
+    cancelling = tf.constant([[g.cancelling] for g in gradients])
+    precise = (squares > _RANGE[0]) & (squares < _RANGE[1])
+    precise &= tf.math.is_finite(worst) & (cancelling | ~cancels)
+    return squares, rounding, precise
 
 
 def combine(parts):

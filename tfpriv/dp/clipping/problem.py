@@ -1,6 +1,5 @@
 """What a clipping engine works on: a model with its loss, and a chunk of units."""
 
-import contextlib
 import dataclasses
 from collections.abc import Callable
 from typing import Any
@@ -9,12 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
-from tfpriv.randomness import (
-    KEY_BYTES,
-    Randomness,
-    restored_generators,
-    seed_generators,
-)
+from tfpriv.randomness import Randomness
 
 
 @dataclasses.dataclass
@@ -26,10 +20,11 @@ class Problem:
         compile_loss: Keras' compiled loss, without trackers.
         loss_scale: Float by which the loss is multiplied before differentiation and
             the gradients divided after it (mixed precision).
-        map_examples: Function that maps over examples; chosen by the probe.
+        map_examples: Function that maps over examples (`plan`).
         directly: Identities of weights that the ghost engine differentiates itself,
-            since they are used outside of their layers' calls. Found by the probe.
+            since they are used outside of their layers' calls (`plan`).
         randomness: Where the seeds of dropout and its like come from.
+        watch: What an engine tells about a pass while it is traced (`plan`), or `None`.
     """
 
     model: Any
@@ -38,6 +33,7 @@ class Problem:
     map_examples: Callable | None = None
     directly: frozenset = frozenset()
     randomness: Randomness = dataclasses.field(default_factory=Randomness)
+    watch: Any = None
 
     @property
     def keras_variables(self):
@@ -99,18 +95,6 @@ class Chunk:
         if self.group_size is None:
             return self.unit_present
         return tf.reshape(self.example_present, [-1])
-
-
-@contextlib.contextmanager
-def same_python_draws():
-    """Inside, the global generators of Python and NumPy start from a fixed state.
-
-    Some layers (`keras.layers.AugMix`) choose their operations in Python when they are
-    traced. Two traces that are compared must have chosen the same.
-    """
-    with restored_generators():
-        seed_generators(bytes(KEY_BYTES))
-        yield
 
 
 def draw_words(problem):

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
-from tfpriv.dp.clipping.rules import NotCoveredError, rule_of
+from tfpriv.dp.clipping.rules import NotCoveredError, is_proven, rule_of
 
 LONGEST_UNROLLED = 256  # time steps of a recurrent layer
 
@@ -83,12 +83,15 @@ class Taps(list):
 
     Attributes:
         directly: Identities of weights for which no rule answers.
+        unproven: For layers whose rule the tests do not prove, by identity: the layer,
+            and the arguments of one of its calls.
     """
 
     def __init__(self):
         super().__init__()
         self.home = _graph()
         self.directly = set()
+        self.unproven = {}
 
     def leave(self, layer):
         """A layer's own weights are differentiated as they are."""
@@ -114,6 +117,8 @@ def tapped(model, tape):
 
 
 def _run(layer, call, tape, taps, *args, **kwargs):
+    if not is_proven(layer):
+        taps.unproven.setdefault(id(layer), (layer, args, kwargs))
     inputs = [t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t)]
     record = Recorder(layer, inputs, tape, taps)
     return rule_of(layer)(layer, call, record, *args, **kwargs)

@@ -87,7 +87,10 @@ def per_example_gradients(problem, chunk):
             scaled = loss * tf.cast(problem.loss_scale, loss.dtype)
         grads = tape.gradient(scaled, problem.variables)
         problem.refuse_unreached(grads)
-        return [dense(g) for g in grads], tf.cast(loss, tf.float32), y_pred
+        grads, loss = [dense(g) for g in grads], tf.cast(loss, tf.float32)
+        if problem.watch is not None:
+            problem.watch.example(example, [grads, loss])
+        return grads, loss, y_pred
 
     grads, losses, y_pred = problem.map_examples(one, chunk.data)
     grads = [tf.cast(g, sum_dtype(g.dtype)) for g in grads]
@@ -211,7 +214,7 @@ def expand_like(tensor, reference):
 
 @contextlib.contextmanager
 def _quiet_conversion():
-    """Hides TensorFlow's log of what it vectorises badly: the probe says it once."""
+    """Hides TensorFlow's log of what it vectorises badly: `plan` says it once."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
