@@ -16,7 +16,7 @@ from competitors import keras_networks, workload
 
 from tfpriv.dp import clipping, keras_internals, noise
 from tfpriv.dp.clipping import ghost, scaling, styles
-from tfpriv.dp.clipping.problem import Chunk
+from tfpriv.dp.clipping.problem import Chunk, example_seeds
 
 BATCH, ROUNDS = 64, 15
 NETWORKS = {"cnn": keras_networks.cnn, "decoder": keras_networks.hub_decoder}
@@ -29,15 +29,18 @@ def stages(network):
     batch = clipping.as_batch(*workload.batch(network, BATCH))
     problem = clipping.Problem(model, keras_internals.wrap_loss(loss, model))
     spec = clipping.spec_of(batch)
-    clipping.probe(problem, spec, "ghost")
+    flat = styles.get("flat")
+    clipping.make_plan(problem, spec, flat, "ghost")
     optimizer = keras.optimizers.Adam(1e-3)
     optimizer.build(model.trainable_variables)
     key = tf.zeros([32], tf.uint8)
-    style = styles.get("flat").bind(problem)
+    style = flat.bind(problem)
     any_size = {k: _any_size(v) for k, v in spec.items()}
 
     def private(data, last):
-        chunk = Chunk({**data, "seeds": []}, tf.fill([BATCH], True))
+        words = tf.zeros([len(problem.seed_generators) + 1, 2], tf.int64)
+        seeds = example_seeds(words, BATCH)
+        chunk = Chunk({**data, "seeds": seeds}, tf.fill([BATCH], True))
         seen = ghost.every_example(problem, chunk)
         if last == "pass":
             return [part.tensors for parts in seen.parts for part, _ in parts]

@@ -3,9 +3,10 @@
 Usage: python benchmarks/zoo.py [--network NAME,...] [--parts first,time,memory]
     [--rounds N] [--runs N] [--beside FOLDER]
 
-The base is the faster of Keras' plain steps (by `train_on_batch`, with `jit_compile`
-"auto" and False). A first step is that of a fresh process whose model is built: what
-has to be traced or compiled, and the step. benchmarks/README.md explains the rest.
+The base is the faster of Keras' two plain steps: by `train_on_batch`, and by a
+`tf.function` with a `GradientTape`, whose optimizer is built before. A first step is
+that of a fresh process whose model is built: what has to be traced or compiled, and
+the step. benchmarks/README.md explains the rest.
 """
 
 import argparse
@@ -21,8 +22,8 @@ PARTS = ("first", "time", "memory")
 MEMORY = (1, 2, 4)  # batches, as multiples of the step's
 
 PLAIN = [
-    Competitor("plain", "plain", "keras3", "default", private=False),
-    Competitor("no-jit", "plain, jit_compile=False", "keras3", "no-jit", private=False),
+    Competitor("plain", "plain, `train_on_batch`", "keras3", "default", private=False),
+    Competitor("tape", "plain, `tf.function`", "keras3", "tape", private=False),
 ]
 OURS = Competitor("tfpriv", "tfpriv", "keras3", "auto")
 

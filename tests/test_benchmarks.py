@@ -29,6 +29,14 @@ def test_networks_have_the_stated_number_of_weights():
         assert weights == workload.PARAMETERS[name], build
 
 
+@pytest.mark.slow
+def test_the_networks_of_the_zoo_have_the_stated_number_of_weights():
+    from competitors import workload, zoo_networks
+
+    for name, (_, weights) in workload.ZOO.items():
+        assert zoo_networks.build(name, 1)[0].count_params() == weights, name
+
+
 def test_deformable_layers_have_the_stated_number_of_weights():
     from competitors import deformable_ours, workload
 
