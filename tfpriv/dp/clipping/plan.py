@@ -179,10 +179,10 @@ class _Attempt:
 
     def check(self):
         """Raises for wrong rules, for losses over the batch, for what keeps state."""
+        validate.check_no_state_updates(self._problem.model, self._function.graph)
         y_pred = [output.value for output in self._outputs]
         y_pred = tf.nest.pack_sequence_as(self._form, y_pred)
         validate.check_loss(self._problem, self._spec, y_pred)
-        validate.check_no_state_updates(self._problem.model, self._function.graph)
         for call in self._unproven.values():
             trial.check(*call)
 
