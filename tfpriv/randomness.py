@@ -49,7 +49,7 @@ class Randomness:
     Args:
         seed: `None` for the operating system. An integer makes every key a function
             of the seed, of its purpose and of how many were drawn for that purpose:
-            for tests only, since whoever knows the seed can take the noise away.
+            for tests only, since anyone who knows the seed can subtract the noise.
     """
 
     def __init__(self, seed=None):

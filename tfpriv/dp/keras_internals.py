@@ -131,9 +131,9 @@ def build(model, spec):
     """
     if all(layer.built for layer in flatten_layers(model)):
         return
-    symbolic = symbolic_batch(spec)["x"]
-    given = {"training": False} if model._call_has_training_arg else {}
-    keras.src.backend.compute_output_spec(model, symbolic, **given)
+    keras.src.backend.compute_output_spec(
+        lambda x: call_model(model, x, training=False), symbolic_batch(spec)["x"]
+    )
 
 
 def build_metrics(model, spec):
@@ -266,14 +266,6 @@ def _global_seed_generator(generator):
         yield
     finally:
         global_state.set_global_attribute(name, before)
-
-
-def with_mask_of(source, target):
-    """`target`, carrying the Keras mask of `source`."""
-    mask = get_keras_mask(source)
-    if mask is not None:
-        set_keras_mask(target, mask)
-    return target
 
 
 class AlreadyReduced:
