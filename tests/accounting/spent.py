@@ -12,5 +12,5 @@ def ledger_of_all_kinds() -> Ledger:
     ledger.record(m.poisson(0.5, 3.0), unit="image", purpose="metrics", count=3)
     ledger.record(m.non_private("a vocabulary"), unit="image", purpose="words")
     ledger.mark_not_for_release("seeded noise")
-    ledger.speak_for("abc")
+    ledger.set_weights_digest("abc")
     return ledger

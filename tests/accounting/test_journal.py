@@ -26,10 +26,10 @@ def path(tmp_path):
 def fill(path, steps=5):
     with Journal(path) as journal:
         for step in range(steps):
-            journal.spend(TRAIN, unit="image", purpose="training")
+            journal.record(TRAIN, unit="image", purpose="training")
             if step == 2:
-                journal.spend(RELEASE, unit="image", purpose="metrics", count=3)
-        return journal.ledger()
+                journal.record(RELEASE, unit="image", purpose="metrics", count=3)
+        return journal
 
 
 def test_reading_gives_what_was_spent(path):
@@ -39,13 +39,13 @@ def test_reading_gives_what_was_spent(path):
     expected.record(RELEASE, unit="image", purpose="metrics", count=3)
     assert ledger == expected
     with Journal(path) as journal:
-        assert journal.ledger() == expected
-        assert journal.ledger().entries[0].first == ledger.entries[0].first
-        journal.spend(TRAIN, unit="image", purpose="training")
-        journal.ledger().record(TRAIN, unit="image", purpose="training")  # a copy
-        assert len(journal.ledger()) == 9
+        assert journal == expected
+        assert journal.entries[0].first == ledger.entries[0].first
+        journal.record(TRAIN, unit="image", purpose="training")
+        journal.copy().record(TRAIN, unit="image", purpose="training")  # a copy
+        assert len(journal) == 9
     with Journal(path) as journal:
-        assert len(journal.ledger()) == 9
+        assert len(journal) == 9
 
 
 def test_steps_are_short_lines(path):
@@ -80,7 +80,7 @@ def test_each_spend_is_synced_before_it_returns(path, monkeypatch):
     with Journal(path) as journal:
         assert len(synced) == 2  # the header, and the folder that now has the file
         for _ in range(3):
-            journal.spend(TRAIN, unit="image", purpose="training")
+            journal.record(TRAIN, unit="image", purpose="training")
             assert synced[-1] == path.stat().st_size
     assert len(synced) == 5
 
@@ -95,10 +95,10 @@ def test_a_torn_last_line_is_ignored_at_every_length(path):
         whole = whole[: sum(b - 1 <= length for b in starts[1:])]
         steps = sum(int(line.split()[2]) for line in whole if line.startswith(b"s "))
         with Journal(path) as journal:
-            assert len(journal.ledger()) == steps, length
-            journal.spend(TRAIN, unit="image", purpose="training")
+            assert len(journal) == steps, length
+            journal.record(TRAIN, unit="image", purpose="training")
         with Journal(path) as journal:
-            assert len(journal.ledger()) == steps + 1, length
+            assert len(journal) == steps + 1, length
 
 
 def test_zeros_after_a_power_cut_are_ignored(path):
@@ -106,7 +106,7 @@ def test_zeros_after_a_power_cut_are_ignored(path):
     with open(path, "ab") as file:
         file.write(b"s 0 1" + bytes(300))
     with Journal(path) as journal:
-        assert len(journal.ledger()) == 8
+        assert len(journal) == 8
 
 
 def test_damage_anywhere_raises_and_changes_nothing(path):
@@ -186,9 +186,9 @@ def test_one_writer_at_a_time(path):
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         assert "open in another process" in other.stderr
-        journal.spend(TRAIN, unit="image", purpose="training")
+        journal.record(TRAIN, unit="image", purpose="training")
     with Journal(path) as journal:
-        assert len(journal.ledger()) == 1
+        assert len(journal) == 1
 
 
 KILLED = """
@@ -196,7 +196,7 @@ import os, signal
 from tfpriv.accounting import Journal, mechanisms
 journal = Journal({path!r})
 for step in range(20):
-    journal.spend(mechanisms.poisson(0.01, 1.1), unit="image", purpose="training")
+    journal.record(mechanisms.poisson(0.01, 1.1), unit="image", purpose="training")
     if step == 12:
         os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -210,7 +210,7 @@ def test_kill_9_loses_nothing_and_frees_the_lock(path):
     )
     assert killed.returncode == -9
     with Journal(path) as journal:
-        assert len(journal.ledger()) == 13
+        assert len(journal) == 13
 
 
 def test_refused_spending_writes_nothing(path):
@@ -218,12 +218,12 @@ def test_refused_spending_writes_nothing(path):
     before = path.read_bytes()
     with Journal(path) as journal:
         with pytest.raises(LedgerError, match="units do not compose"):
-            journal.spend(TRAIN, unit="person", purpose="training")
+            journal.record(TRAIN, unit="person", purpose="training")
         with pytest.raises(LedgerError, match="relations do not compose"):
-            journal.spend(m.stream(1.0), unit="image", purpose="training")
+            journal.record(m.stream(1.0), unit="image", purpose="training")
         with pytest.raises(ValueError, match="count=0"):
-            journal.spend(TRAIN, unit="image", purpose="training", count=0)
-        assert len(journal.ledger()) == 8
+            journal.record(TRAIN, unit="image", purpose="training", count=0)
+        assert len(journal) == 8
     assert path.read_bytes() == before
 
 
@@ -244,12 +244,12 @@ def test_a_full_disk_spends_nothing(path, monkeypatch, broken):
         with monkeypatch.context() as patch:
             patch.setattr(os, broken, half if broken == "pwrite" else no_sync)
             with pytest.raises(OSError, match=r"space|error"):
-                journal.spend(m.poisson(0.3, 9.0), unit="image", purpose="other")
+                journal.record(m.poisson(0.3, 9.0), unit="image", purpose="other")
         assert path.read_bytes() == before
-        assert len(journal.ledger()) == 8
-        journal.spend(m.poisson(0.3, 9.0), unit="image", purpose="other")
+        assert len(journal) == 8
+        journal.record(m.poisson(0.3, 9.0), unit="image", purpose="other")
     with Journal(path) as journal:
-        assert len(journal.ledger()) == 9
+        assert len(journal) == 9
 
 
 def test_a_disk_that_cannot_be_mended_ends_the_journal(path, monkeypatch):
@@ -263,18 +263,18 @@ def test_a_disk_that_cannot_be_mended_ends_the_journal(path, monkeypatch):
         patch.setattr(os, "fsync", fail)
         patch.setattr(os, "ftruncate", fail)
         with pytest.raises(OSError, match="Input/output"):
-            journal.spend(TRAIN, unit="image", purpose="training")
+            journal.record(TRAIN, unit="image", purpose="training")
     with pytest.raises(LedgerError, match="is closed"):
-        journal.spend(TRAIN, unit="image", purpose="training")
+        journal.record(TRAIN, unit="image", purpose="training")
     with Journal(path) as journal:
-        assert len(journal.ledger()) >= 8
+        assert len(journal) >= 8
 
 
 def test_a_closed_journal_spends_nothing(path):
     with Journal(path) as journal:
         pass
     with pytest.raises(LedgerError, match="is closed"):
-        journal.spend(TRAIN, unit="image", purpose="training")
+        journal.record(TRAIN, unit="image", purpose="training")
     journal.close()
 
 
@@ -284,7 +284,7 @@ def test_times_are_kept(path, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: 86400.5)
     fill(path)
     with Journal(path) as journal:
-        entry = journal.ledger().entries[0]
+        entry = journal.entries[0]
     assert entry.first == "1970-01-01T00:00:00+00:00"
     assert entry.last == "1970-01-02T00:00:00+00:00"
 
@@ -305,10 +305,10 @@ def test_a_clock_that_jumps_or_stands_changes_no_count(path, monkeypatch, clock)
     steady = Ledger()
     for _ in clock:
         with Journal(path) as journal:
-            journal.spend(TRAIN, unit="image", purpose="training")
+            journal.record(TRAIN, unit="image", purpose="training")
         steady.record(TRAIN, unit="image", purpose="training")
     with Journal(path) as journal:
-        found = journal.ledger()
+        found = journal
     assert found == steady
     assert found.epsilon(1e-5) == steady.epsilon(1e-5)
     (entry,) = found.entries
@@ -323,7 +323,7 @@ def test_a_disk_that_fills_up_counts_all_that_began(path, full_disk):
         def spend():
             nonlocal began
             for _ in range(20):
-                journal.spend(TRAIN, unit="image", purpose="training")
+                journal.record(TRAIN, unit="image", purpose="training")
                 began += 1
 
         with (
@@ -332,9 +332,9 @@ def test_a_disk_that_fills_up_counts_all_that_began(path, full_disk):
         ):
             spend()
         assert began > 8  # some fitted, and one in part
-        assert len(journal.ledger()) == began
+        assert len(journal) == began
     with Journal(path) as journal:
-        assert len(journal.ledger()) == began
+        assert len(journal) == began
 
 
 def test_a_read_only_folder_spends_nothing(read_only):
@@ -345,7 +345,7 @@ def test_a_read_only_folder_spends_nothing(read_only):
                 Journal(folder / name)
     assert [path.name for path in read_only.folder.iterdir()] == ["old.journal"]
     with Journal(read_only.folder / "old.journal") as journal:
-        assert len(journal.ledger()) == 8
+        assert len(journal) == 8
 
 
 TURNS = """
@@ -355,7 +355,7 @@ done = 0
 while done < 20:
     try:
         with Journal(sys.argv[1]) as journal:
-            journal.spend(mechanisms.poisson(0.01, 1.1), unit="image", purpose="x")
+            journal.record(mechanisms.poisson(0.01, 1.1), unit="image", purpose="x")
     except LedgerError as error:
         assert "open in another process" in str(error), error
     else:
@@ -371,4 +371,4 @@ def test_two_processes_that_take_turns_are_both_counted(path):
     ]
     assert [process.wait() for process in both] == [0, 0]
     with Journal(path) as journal:
-        assert len(journal.ledger()) == 40
+        assert len(journal) == 40

@@ -126,10 +126,10 @@ def test_covers_compares_steps(ledger):
 
 
 def test_merge_speaks_for_weights_only_if_both_do(ledger):
-    ledger.speak_for("abc")
+    ledger.set_weights_digest("abc")
     twin, other = ledger.copy(), ledger.copy()
     assert ledger.merge(twin).weights_digest == "abc"
-    other.speak_for("def")
+    other.set_weights_digest("def")
     assert ledger.merge(other).weights_digest is None
 
 
@@ -152,9 +152,9 @@ def test_equality_is_about_what_was_spent(ledger):
 
 
 def test_weights(ledger):
-    with pytest.raises(LedgerError, match="does not speak for these weights"):
+    with pytest.raises(LedgerError, match="does not match these weights"):
         ledger.check_weights("abc")
-    ledger.speak_for("abc")
+    ledger.set_weights_digest("abc")
     ledger.check_weights("abc")
     with pytest.raises(LedgerError, match="digest='abd'"):
         ledger.check_weights("abd")
@@ -238,7 +238,7 @@ def test_statement_never_rounds_down(ledger):
 
 
 def test_statement_for_programs(ledger):
-    ledger.speak_for("abc")
+    ledger.set_weights_digest("abc")
     document = json.loads(ledger.statement(1e-6, format="json"))
     assert document["epsilon"] == ledger.epsilon(1e-6)
     assert document["epsilon_without_amplification"] > 500

@@ -184,24 +184,27 @@ def test_a_million_steps_are_one_entry():
 
 
 def spend(journal, count=1):
-    journal.spend(STEPS[0], unit="image", purpose="training", count=count)
+    journal.record(STEPS[0], unit="image", purpose="training", count=count)
 
 
 def test_a_ledger_and_its_journal_hold_the_same_steps(tmp_path):
     ledger = Ledger()
     record(ledger, count=5)
-    with Journal(tmp_path / "journal", ledger) as journal:
-        spend(journal, 2)
-        assert len(ledger) == len(journal.ledger()) == 7
+    ledger.open_journal(tmp_path / "journal")
+    spend(ledger, 2)
+    ledger.close_journal()
+    assert len(ledger) == 7
     saved = reread(ledger)
     record(ledger)  # after the journal was closed
     with Journal(tmp_path / "journal") as journal:
-        assert journal.ledger().covers(saved)
-        assert not journal.ledger().covers(ledger)
-    with Journal(tmp_path / "journal", ledger) as journal:
-        spend(journal)
-        assert journal.ledger().covers(ledger)
-        assert len(ledger.merge(saved)) == 9
+        assert journal.covers(saved)
+        assert not journal.covers(ledger)
+    ledger.open_journal(tmp_path / "journal")
+    spend(ledger)
+    ledger.close_journal()
+    assert len(ledger.merge(saved)) == 9
+    with Journal(tmp_path / "journal") as journal:
+        assert journal == ledger
 
 
 def test_a_journal_put_back_to_an_older_state_numbers_no_step_twice(tmp_path):
@@ -210,11 +213,11 @@ def test_a_journal_put_back_to_an_older_state_numbers_no_step_twice(tmp_path):
         spend(journal, 3)
         older = path.read_bytes()
         spend(journal, 4)
-        seven = journal.ledger()
+        seven = journal.copy()
     path.write_bytes(older)
     with Journal(path) as journal:
         spend(journal, 4)
-        assert len(journal.ledger().merge(seven)) == 3 + 4 + 4
+        assert len(journal.merge(seven)) == 3 + 4 + 4
 
 
 def test_each_opening_of_a_journal_is_a_run(tmp_path):
@@ -225,7 +228,7 @@ def test_each_opening_of_a_journal_is_a_run(tmp_path):
     lines = (tmp_path / "journal").read_text().splitlines()
     assert [line[0] for line in lines] == ["{", "m", *3 * ["r", "s", "s"]]
     with Journal(tmp_path / "journal") as journal:
-        (entry,) = journal.ledger().entries
+        (entry,) = journal.entries
     assert list(entry.runs.values()) == [3, 3, 3]
 
 
@@ -237,11 +240,11 @@ def test_a_ledger_that_does_not_compose_leaves_the_journal_as_it_was(tmp_path):
     other = Ledger()
     other.record(STEPS[0], unit="person", purpose="training")
     with pytest.raises(ValueError, match="do not compose"):
-        Journal(path, other)
+        other.open_journal(path)
     assert path.read_bytes() == before
     assert len(other) == 1
     with Journal(path) as journal:  # the lock was released
-        assert len(journal.ledger()) == 1
+        assert len(journal) == 1
 
 
 def test_a_journal_of_version_1_is_one_run(tmp_path):
@@ -253,12 +256,12 @@ def test_a_journal_of_version_1_is_one_run(tmp_path):
     texts[0] = texts[0].replace('"version":2', '"version":1')
     path.write_bytes(sealed(texts))
     with Journal(path) as journal:
-        first = journal.ledger()
+        first = journal.copy()
         assert len(first) == 3
         spend(journal)
     with Journal(path) as journal:
-        assert len(journal.ledger()) == 4
-        assert journal.ledger().covers(first)
+        assert len(journal) == 4
+        assert journal.covers(first)
 
 
 def test_a_journal_whose_steps_have_no_run_is_damaged(tmp_path):
@@ -272,10 +275,10 @@ def test_a_journal_whose_steps_have_no_run_is_damaged(tmp_path):
 
 
 def sealed(texts):
-    from tfpriv.accounting import journal
+    from tfpriv.accounting import journal_file
 
     content, chain = b"", 0
     for text in texts:
-        line, chain = journal._seal(text, chain)
+        line, chain = journal_file._seal(text, chain)
         content += line
     return content

@@ -278,7 +278,7 @@ def test_cautions_stay_with_weights(model, tmp_path):
     assert privacy.ledger.recorded_cautions == ledger.recorded_cautions
     resumed = dp.Privacy()
     with resumed.training():
-        resumed.adopt(ledger)
+        resumed.load(ledger)
     assert resumed.ledger.recorded_cautions == ledger.recorded_cautions
 
 

@@ -16,7 +16,6 @@ import tensorflow as tf
 
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, LedgerError
-from tfpriv.dp.privacy import Privacy
 
 Relation = dpa.NeighboringRelation
 DELTA = 1e-5
@@ -70,14 +69,14 @@ def test_planted_accountant_with_half_the_steps(monkeypatch):
 
 def test_planted_epochs_counted_for_steps(monkeypatch):
     """Of the four steps of an epoch one is written down."""
-    real, calls = Privacy._write, itertools.count()
+    real, calls = Ledger.record, itertools.count()
 
-    def once_an_epoch(self, *args):
-        if next(calls) % 4 == 0:
-            real(self, *args)
+    def once_an_epoch(self, *args, purpose, **options):
+        if purpose != "training step" or next(calls) % 4 == 0:
+            real(self, *args, purpose=purpose, **options)
 
-    monkeypatch.setattr(Privacy, "_write", once_an_epoch)
-    with pytest.raises(AssertionError, match="3 == 12"):
+    monkeypatch.setattr(Ledger, "record", once_an_epoch)
+    with pytest.raises(AssertionError, match="== 12"):
         test_poisson_from_arrays()
 
 
@@ -140,7 +139,7 @@ def test_own_batches_declared():
     entry = only_entry(model, 4)
     assert entry.mechanism.event == dpa.GaussianDpEvent(Z / 2)
     assert entry.mechanism.relation is Relation.REPLACE_SPECIAL
-    assert entry.purpose == "own batch"
+    assert entry.purpose == "user-provided batch"
     truth = integration.gaussian(Z / 2, 4, DELTA)
     assert_close_above(model.privacy.epsilon(DELTA, "pld"), truth, 0.002)
 

@@ -87,7 +87,7 @@ def test_private_gan(rng):
     expected.record(
         mechanisms.stream(2.0, max_occurrences=1),
         unit="example",
-        purpose="own batch",
+        purpose="user-provided batch",
         count=steps,
     )
     assert len(privacy.ledger) == steps

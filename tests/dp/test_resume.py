@@ -119,8 +119,8 @@ def assert_nothing_is_lost(folder, kind, kills):
         if kind == "private":
             assert {mode(path) for path in backup.iterdir()} == {0o600}
         with Journal(backup / "privacy_journal.jsonl") as journal:
-            assert survived <= len(journal.ledger()) == started(folder)
-            survived = len(journal.ledger())
+            assert survived <= len(journal) == started(folder)
+            survived = len(journal)
     done = train(folder, kind)
     twice = started(folder) - EPOCHS * STEPS
     uninterrupted = Ledger()
@@ -176,7 +176,7 @@ def test_between_paying_and_drawing_an_event_counts_too_much_rather_than_too_lit
 ):
     assert train(tmp_path, "private", "paid", 7) is None
     with Journal(tmp_path / "backup" / "privacy_journal.jsonl") as journal:
-        assert len(journal.ledger()) == started(tmp_path) + 1 == 7
+        assert len(journal) == started(tmp_path) + 1 == 7
     assert train(tmp_path, "private")["events"] == started(tmp_path) + 1
 
 
@@ -279,7 +279,7 @@ def test_earlier_steps_of_the_model_go_into_the_journal(tmp_path):
     model.fit(*small.data(20), batch_size=4, verbose=0)
     interrupted(tmp_path / "backup", model)
     with Journal(tmp_path / "backup" / "privacy_journal.jsonl") as journal:
-        assert len(journal.ledger()) == 12
+        assert len(journal) == 12
     # A model that spent something else meanwhile: added, in the journal as well.
     other = small.private()
     other.privacy.record(mechanisms.poisson(0.5, 2.0), "elsewhere", count=3)
@@ -311,7 +311,7 @@ def test_a_backup_under_another_relation_is_refused(tmp_path):
             )
     assert used.privacy.epsilon() == epsilon
     with Journal(tmp_path / "backup" / "privacy_journal.jsonl") as journal:
-        assert len(journal.ledger()) == 7
+        assert len(journal) == 7
 
 
 def test_a_spent_budget_is_an_error_before_anything_is_drawn(tmp_path):
@@ -323,7 +323,7 @@ def test_a_spent_budget_is_an_error_before_anything_is_drawn(tmp_path):
         resume(tmp_path / "backup", model)
     np.testing.assert_equal(model.get_weights(), weights)
     with Journal(tmp_path / "backup" / "privacy_journal.jsonl") as journal:
-        assert len(journal.ledger()) == 7
+        assert len(journal) == 7
 
 
 def test_damaged_backups_are_clear_errors(tmp_path):
@@ -364,7 +364,7 @@ def test_a_full_disk_ends_training_with_every_step_counted(tmp_path, full_disk):
         resume(tmp_path / "backup", model)
     spent = model.privacy.ledger
     with Journal(journal) as found:
-        assert len(found.ledger()) == len(spent) > 7
+        assert len(found) == len(spent) > 7
     # Five steps came with the backup; the two after it are in the journal alone.
     # The counter is raised while a batch is waited for: it may be one step ahead.
     assert int(model.optimizer.iterations) - 5 <= len(spent) - 7 + 1

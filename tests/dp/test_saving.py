@@ -1,7 +1,6 @@
 """Saved models carry weights, optimizer and ledger, and nothing that is secret."""
 
 import contextlib
-import gc
 import io
 import json
 import re
@@ -18,7 +17,7 @@ import tensorflow as tf
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, LedgerError, mechanisms
 from tfpriv.accounting.commands import find_ledger
-from tfpriv.dp import exporting, lineage
+from tfpriv.dp import exporting, provenance
 from tfpriv.dp.exporting import STATEMENT_NAME
 from tfpriv.dp.model import LEDGER_KEY
 from tfpriv.randomness import Randomness
@@ -542,24 +541,16 @@ def test_a_ledger_that_does_not_compose_is_refused_before_any_weight(tmp_path):
         assert model.privacy.epsilon() == epsilon
 
 
-def test_a_file_without_its_ledger_under_a_trained_model(
-    trained_once, tmp_path, monkeypatch
-):
-    gc.collect()  # models of other tests that loaded these weights
+def test_a_file_without_its_ledger_under_a_trained_model(trained_once, tmp_path):
     model = trained()
     trained_once.save_weights(tmp_path / "m.weights.h5")
     rewrite(tmp_path / "m.weights.h5", lambda _: None)
-    with monkeypatch.context() as patch:  # as if another process had written it
-        patch.setattr(lineage, "of_equal_weights", lambda digest, asking: [])
-        model.load_weights(tmp_path / "m.weights.h5")
-        with pytest.raises(LedgerError, match="does not speak"):
-            model.privacy.epsilon()
     model.load_weights(tmp_path / "m.weights.h5")
-    assert model.privacy.epsilon() > 0
-    assert len(model.privacy.ledger) == 8
-    model.set_weights([w + 1 for w in model.get_weights()])
-    with pytest.raises(LedgerError, match="does not speak"):
+    with pytest.raises(LedgerError, match="does not match"):
         model.privacy.epsilon()
+    model.privacy.add(trained_once.privacy.ledger)
+    model.privacy.bind_weights()
+    assert len(model.privacy.ledger) == 8
 
 
 def test_the_older_format_is_refused(tmp_path):
@@ -589,7 +580,7 @@ def test_weights_changed_after_training_cannot_be_saved_as_private(tmp_path):
         lambda: model.export(tmp_path / "exported", verbose=False),
         lambda: tf.saved_model.save(model, tmp_path / "saved"),
     ):
-        with pytest.raises(LedgerError, match="does not speak"):
+        with pytest.raises(LedgerError, match="does not match"):
             save()
     assert list(tmp_path.iterdir()) == []
 
@@ -620,10 +611,12 @@ def test_loading_an_earlier_file_refunds_nothing(tmp_path):
 def test_planted_load_that_replaces_the_ledger_is_found(tmp_path, monkeypatch):
     from tfpriv.dp.privacy import Privacy
 
-    def replace(privacy, ledger, moved=None):
-        privacy._ledger = ledger
+    def replace(privacy, ledger, is_private=None):
+        for variable in privacy.provenance._model.weights:
+            setattr(variable, provenance._LEDGERS, ())
+        privacy._ledger = privacy.provenance.ledger = ledger
 
-    monkeypatch.setattr(Privacy, "adopt", replace)
+    monkeypatch.setattr(Privacy, "load", replace)
     with pytest.raises(AssertionError):
         test_loading_an_earlier_file_refunds_nothing(tmp_path)
 
@@ -792,28 +785,16 @@ def test_what_a_copy_inherits_is_saved_with_it(tmp_path):
     assert saved.weights_digest == model.privacy.ledger.weights_digest
 
 
-def test_weights_that_something_changed_are_not_vouched_for_by_saving(tmp_path):
-    model = small.private(max_occurrences=1)
-    model.train_on_batch(*small.data(4))
+def test_saving_does_not_vouch_for_weights_that_something_changed(tmp_path):
+    model = trained()
     model.layers[0].set_weights([w + 1 for w in model.layers[0].get_weights()])
     model.save_weights(tmp_path / "m.weights.h5")
-    fresh = small.private()
+    fresh = small.compiled(dp.make_private(with_dropout()), adam())
+    fresh.optimizer.build(fresh.trainable_variables)
     fresh.load_weights(tmp_path / "m.weights.h5")
     for changed in (model, fresh):
-        with pytest.raises(LedgerError, match="does not speak"):
+        with pytest.raises(LedgerError, match="does not match"):
             changed.privacy.epsilon()
-
-
-def test_an_untrained_model_that_something_trained_is_not_vouched_for(tmp_path):
-    model = small.private()
-    model.layers[0].set_weights([w + 1 for w in model.layers[0].get_weights()])
-    model.save_weights(tmp_path / "m.weights.h5")
-    fresh = small.private()
-    fresh.load_weights(tmp_path / "m.weights.h5")
-    with pytest.raises(LedgerError, match="does not speak"):
-        fresh.privacy.epsilon()
-    with pytest.warns(UserWarning, match="changed since the model was compiled"):
-        fresh.fit(*small.data(8), batch_size=4, verbose=0)
 
 
 @pytest.mark.parametrize("private", [True, False])

@@ -254,7 +254,7 @@ def test_the_chief_saves_for_all(kept):
 def test_the_journal_goes_on_where_it_stood(kept):
     folder, workers = kept
     assert [(w["first"], w["resumed"]) for w in workers] == [(2, 3)] * 2
-    assert len(Journal(folder / "journal.jsonl").ledger()) == 3
+    assert len(Journal(folder / "journal.jsonl")) == 3
 
 
 @pytest.mark.slow
@@ -311,7 +311,7 @@ def test_a_worker_that_dies_leaves_a_counted_step(tmp_path):
     assert chief["error"] in ("UnavailableError", "AbortedError", "InternalError")
     assert (chief["ledger"], chief["drawn"]) == (3, 3)
     assert not chief["moved"]
-    assert len(Journal(tmp_path / "journal.jsonl").ledger()) == 3
+    assert len(Journal(tmp_path / "journal.jsonl")) == 3
 
 
 def test_other_strategies_and_samplers_are_refused():

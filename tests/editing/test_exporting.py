@@ -206,7 +206,7 @@ def test_one_picture_costs_what_is_recorded(exported, pictures, mechanism, tmp_p
     assert release.unit == mechanism.unit
     with Journal(tmp_path / "journal") as journal:
         release(pictures, ledger=journal, distinct_persons=True)
-        assert journal.ledger().epsilon(delta=1e-5, accountant="pld") == spent
+        assert journal.epsilon(delta=1e-5, accountant="pld") == spent
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -2.0, 300.0])

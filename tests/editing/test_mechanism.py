@@ -269,7 +269,7 @@ def test_the_ledger_knows_before_the_noise_is_drawn(monkeypatch, tmp_path):
         mechanism()(np.zeros((3, DIM)), ledger=journal)
         mechanism()(np.zeros((3, DIM)), ledger=journal)
         assert seen == [1, 2]
-        assert len(journal.ledger()) == 6
+        assert len(journal) == 6
 
 
 def test_what_fails_after_writing_down_stays_written(monkeypatch):
@@ -291,7 +291,7 @@ def test_a_full_disk_releases_nothing(monkeypatch, tmp_path):
         raise AssertionError("noise was drawn")
 
     with Journal(tmp_path / "faces.journal") as journal:
-        monkeypatch.setattr(journal, "_append", full)
+        monkeypatch.setattr(journal._file, "_append", full)
         monkeypatch.setattr(discrete_noise, "gaussian", never)
         with pytest.raises(OSError, match="disk full"):
             mechanism()(np.zeros(DIM), ledger=journal)

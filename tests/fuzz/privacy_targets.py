@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from target import Target, as_json, place, written
 
-from tfpriv.accounting import Journal, Ledger, LedgerError, journal, serialization
+from tfpriv.accounting import Journal, Ledger, LedgerError, journal_file, serialization
 from tfpriv.accounting import mechanisms as m
 from tfpriv.files import parse_json
 from tfpriv.shuffling import codec, datasets
@@ -87,7 +87,7 @@ def _read_journal_texts(data):
     """As an attacker would write it: each line's checksum is right."""
     content, chain = b"", 0
     for text in data.decode("utf-8", "replace").split("\n"):
-        line, chain = journal._seal(text, chain)
+        line, chain = journal_file._seal(text, chain)
         content += line
     with Journal(written("b.journal", content)) as opened:
         found = opened.ledger()

@@ -210,7 +210,7 @@ def events_on_disk(dataset, tmp_path):
     copy = tmp_path / "copy.journal"
     copy.write_bytes((dataset / generation.JOURNAL).read_bytes())
     with Journal(copy) as journal:
-        return len(journal.ledger())
+        return len(journal)
 
 
 def test_private_masks_are_in_the_ledger(dataset, tmp_path, network):

@@ -244,7 +244,7 @@ def test_a_journal_has_it_on_the_disk(tmp_path):
         with pytest.raises(ValueError, match="a seed and a Journal"):
             masks_of(SCORES, ledger=journal, seed=1)
     with Journal(tmp_path / "spent") as journal:
-        assert journal.ledger().epsilon(delta=0) == pytest.approx(EPSILON, rel=1e-9)
+        assert journal.epsilon(delta=0) == pytest.approx(EPSILON, rel=1e-9)
 
 
 def test_a_seed_is_for_tests():

@@ -2,4 +2,4 @@
 
 
 class LedgerError(ValueError):
-    """A ledger that cannot be read, does not fit, or speaks for something else."""
+    """A ledger that cannot be read, does not fit, or matches other weights."""

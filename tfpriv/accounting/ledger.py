@@ -13,6 +13,7 @@ from tfpriv.accounting import checks, serialization, statement
 from tfpriv.accounting import epsilon as bounds
 from tfpriv.accounting.entry import Entry, now
 from tfpriv.accounting.errors import LedgerError
+from tfpriv.accounting.journal_file import JournalFile, Key, Use
 from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.warning import warn
 
@@ -47,10 +48,11 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self._entries: dict[tuple[Mechanism, str, str], Entry] = {}
+        self._entries: dict[Key, Entry] = {}
         self._not_for_release: list[str] = []
         self._cautions: list[str] = []
         self._weights_digest: str | None = None
+        self._file: JournalFile | None = None
         self.begin_run()
 
     # What it holds.
@@ -128,7 +130,10 @@ class Ledger:
             ValueError: if an argument is out of range.
         """
         self.check(mechanism, unit=unit, purpose=purpose, count=count)
-        self.count_uses((mechanism, unit, purpose), int(count), now(), self.run_id)
+        key, run = (mechanism, unit, purpose), self.run_id
+        if self._file is not None:
+            self._file.write([(key, run, int(count))])
+        self._count_uses(key, int(count), now(), run)
 
     def check(
         self, mechanism: Mechanism, *, unit: str, purpose: str, count: int = 1
@@ -160,17 +165,8 @@ class Ledger:
         if mechanism.is_private:
             _check_composable(leading, mechanism, unit)
 
-    def count_uses(
-        self, key: tuple[Mechanism, str, str], count: int, time: str, run: str
-    ) -> None:
-        """Counts the next uses in a run, which `check` has let pass.
-
-        Args:
-            key: mechanism, unit and purpose.
-            count: number of uses.
-            time: when, ISO 8601 in UTC.
-            run: id of the run.
-        """
+    def _count_uses(self, key: Key, count: int, time: str, run: str) -> None:
+        """Counts the next uses in a run, which passed `check`."""
         known = self._entries.get(key)
         before = known.runs.get(run, 0) if known else 0
         self._add(Entry(*key, {run: before + count}, time, time))
@@ -202,8 +198,8 @@ class Ledger:
     def merge(self, other: "Ledger") -> Self:
         """Takes the union with another ledger about the same unit.
 
-        A step that both ledgers hold counts once. The result speaks for no weights
-        unless both spoke for the same.
+        A step that both ledgers hold counts once. The result has no weights digest
+        unless both have the same.
 
         Args:
             other: the ledger to add. It is not changed.
@@ -214,6 +210,8 @@ class Ledger:
         Raises:
             LedgerError: if the other is about another unit or relation. Nothing has
                 changed then.
+            OSError: if a journal is open and cannot be written. Nothing has changed
+                then.
         """
         if not isinstance(other, Ledger):
             raise ValueError(f"`other` must be a Ledger. Received: other={other!r}")
@@ -222,6 +220,8 @@ class Ledger:
             union.check(entry.mechanism, unit=entry.unit, purpose=entry.purpose)
             union._add(entry)
         checks.whole("count", len(union), low=0)
+        if self._file is not None:
+            self._file.write(self._missing(other))
         self._entries = union._entries
         for reason in tuple(other._not_for_release):
             self.mark_not_for_release(reason)
@@ -230,6 +230,54 @@ class Ledger:
         if self._weights_digest != other._weights_digest:
             self._weights_digest = None
         return self
+
+    def _missing(self, other: "Ledger") -> list[Use]:
+        """Returns the uses of another ledger that this one lacks."""
+        found = []
+        for entry in other.entries:
+            own = self._entries.get(entry.key)
+            for run, count in entry.runs.items():
+                more = count - (own.runs.get(run, 0) if own else 0)
+                if more > 0:
+                    found.append((entry.key, run, more))
+        return found
+
+    # A file, written ahead.
+
+    def open_journal(self, path: str | os.PathLike[str]) -> None:
+        """Writes every use to a file from here on, before it is counted.
+
+        The ledger gets the steps in the file, and the file those in the ledger. See
+        `Journal` for the file. Steps are recorded under a new run id, so that a step
+        that a crash lost does not share its id with another.
+
+        Args:
+            path: the file. It is created if it does not exist; its folder must exist.
+
+        Raises:
+            LedgerError: if the file is damaged, is open in another process, or does
+                not compose with the ledger. Nothing has changed then.
+            OSError: if it cannot be read or written. Nothing has changed then.
+        """
+        file, held = JournalFile(path), Ledger()
+        try:
+            file.replay(held._check_key, held._count_uses)
+            union = self.copy().merge(held)
+            file.write(held._missing(self))
+        except BaseException:
+            file.close()
+            raise
+        self._entries, self._file = union._entries, file
+        self.begin_run()
+
+    def _check_key(self, key: Key, count: int) -> None:
+        self.check(key[0], unit=key[1], purpose=key[2], count=count)
+
+    def close_journal(self) -> None:
+        """Closes the file of `open_journal`; the ledger stays in memory."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def covers(self, other: "Ledger") -> bool:
         """Whether every step of another ledger is also one of this ledger's."""
@@ -357,7 +405,7 @@ class Ledger:
     # Release.
 
     def mark_not_for_release(self, reason: str) -> None:
-        """Marks whatever this ledger speaks for as not to be released.
+        """Marks the weights or results of this ledger as not to be released.
 
         Args:
             reason: why, e.g. "noise from a fixed seed".
@@ -399,11 +447,11 @@ class Ledger:
 
     @property
     def weights_digest(self) -> str | None:
-        """The digest of the weights that this ledger speaks for, if any."""
+        """The digest of the weights that this ledger matches, if any."""
         return self._weights_digest
 
-    def speak_for(self, digest: str) -> None:
-        """States which weights the ledger speaks for.
+    def set_weights_digest(self, digest: str) -> None:
+        """Sets which weights the ledger matches.
 
         Args:
             digest: a digest of the weights.
@@ -411,19 +459,19 @@ class Ledger:
         self._weights_digest = checks.text("digest", digest)
 
     def check_weights(self, digest: str) -> None:
-        """Refuses weights that the ledger does not speak for.
+        """Raises for weights that the ledger does not match.
 
         Args:
             digest: the digest of the weights at hand.
 
         Raises:
-            LedgerError: if the ledger speaks for others, or for none.
+            LedgerError: if the ledger matches others, or none.
         """
         if digest != self._weights_digest:
             raise LedgerError(
-                "The ledger does not speak for these weights: they were changed "
-                "without it, or it belongs to others. Record what changed them, then "
-                "call `speak_for`. "
+                "The ledger does not match these weights: they were changed without "
+                "it, or it belongs to others. Record what changed them, then call "
+                "`set_weights_digest`. "
                 f"Expected digest {self._weights_digest}. Received: digest={digest!r}"
             )
 
@@ -477,7 +525,7 @@ class Ledger:
             for text in content.get("cautions", ()):  # absent in older files
                 ledger.caution(text)
             if content["weights_digest"] is not None:
-                ledger.speak_for(content["weights_digest"])
+                ledger.set_weights_digest(content["weights_digest"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, LedgerError):
                 raise

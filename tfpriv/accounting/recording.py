@@ -12,7 +12,7 @@ from tfpriv.files import same_rows
 
 
 def spend(
-    ledger: Ledger | Journal,
+    ledger: Ledger,
     mechanism: Mechanism,
     *,
     unit: str,
@@ -36,19 +36,16 @@ def spend(
         LedgerError: if it is about another unit or relation. Nothing was recorded.
         ValueError: if an argument is out of range. Nothing was recorded.
     """
-    if not isinstance(ledger, Ledger | Journal):
+    if not isinstance(ledger, Ledger):
         raise ValueError(
             "A release is written into a `Ledger`, or a `Journal` on the disk. "
             f"Received: ledger={ledger!r}"
         )
-    if isinstance(ledger, Journal):
-        if seeded:
-            raise ValueError(
-                "A seed is for tests, which write into a `Ledger`: noise that can be "
-                "repeated is no release. Received: a seed and a Journal"
-            )
-        ledger.spend(mechanism, unit=unit, purpose=purpose, count=count)
-        return
+    if seeded and isinstance(ledger, Journal):
+        raise ValueError(
+            "A seed is for tests, which write into a `Ledger`: noise that can be "
+            "repeated is no release. Received: a seed and a Journal"
+        )
     ledger.record(mechanism, unit=unit, purpose=purpose, count=count)
     if seeded:
         ledger.mark_not_for_release("noise comes from a seed")
@@ -89,7 +86,7 @@ def check_copy(path: Path, journal: Journal) -> None:
     Raises:
         LedgerError: the journal lacks what was released there.
     """
-    if path.is_file() and not journal.ledger().covers(Ledger.load(path)):
+    if path.is_file() and not journal.covers(Ledger.load(path)):
         raise LedgerError(
             "The journal says less than the ledger beside the results: it is another "
             "one, or an older state. Restore it, or name another folder. "

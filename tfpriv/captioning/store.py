@@ -48,7 +48,7 @@ def released(model: Captioner) -> Captioner:
     copy.set_weights(model.get_weights())
     if hasattr(model, "privacy"):
         dp.make_private(copy, unit=UNIT)
-        copy.privacy.adopt(model.privacy.ledger.copy())
+        copy.privacy.load(model.privacy.ledger)
         copy.privacy.budget = model.privacy.budget  # the delta of statements
     return copy
 
@@ -86,7 +86,7 @@ def ledger_of(path: str | Path, model: Captioner) -> Ledger | None:
     """The ledger inside a private model, or that beside a plain one, or `None`.
 
     Raises:
-        LedgerError: The ledger is damaged or speaks for other weights.
+        LedgerError: The ledger is damaged or matches other weights.
     """
     if hasattr(model, "privacy"):
         model.privacy.check_weights()

@@ -121,7 +121,7 @@ class Examples:
 
 @dataclasses.dataclass
 class Trained:
-    """A trained captioner and the ledger that speaks for its weights.
+    """A trained captioner and the ledger that matches its weights.
 
     Args:
         model: `Captioner`, private or plain.
@@ -303,7 +303,7 @@ def _optimizer(population, recipe, protection, steps, ledger):
 def _make_private(model, ledger, learned_vocabulary):
     dp.make_private(model, unit=UNIT)
     if ledger is not None:
-        model.privacy.adopt(ledger.copy())
+        model.privacy.load(ledger)
     if learned_vocabulary:
         model.privacy.record(
             mechanisms.non_private(LEARNED_VOCABULARY), purpose="vocabulary"
@@ -314,5 +314,5 @@ def _plain_ledger(model, ledger):
     """What to say of weights that no mechanism protects."""
     spent = Ledger() if ledger is None else ledger.copy()
     spent.record(mechanisms.non_private(WITHOUT_PRIVACY), unit=UNIT, purpose="training")
-    spent.speak_for(digest_of(model.weights))
+    spent.set_weights_digest(digest_of(model.weights))
     return spent

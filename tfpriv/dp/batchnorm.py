@@ -4,7 +4,7 @@ import tempfile
 
 import keras
 
-from tfpriv.dp import group_normalization, keras_internals, lineage
+from tfpriv.dp import group_normalization, keras_internals, provenance
 from tfpriv.dp.model import PrivateModel
 
 
@@ -49,8 +49,8 @@ def replace_batchnorm(model: keras.Model, groups: int = 32) -> keras.Model:
     copy = copier.copy(model)
     copier.copy_states(copy)
     group_normalization.remember_groups(copy, groups)
-    if lineage.was_trained(model):
-        lineage.remember_training(copy)
+    if provenance.was_trained(model):
+        provenance.remember_training(copy)
     return copy
 
 

@@ -69,7 +69,7 @@ def export(export_to, ledger, delta, filepath, accountant="rdp"):
 
     Args:
         export_to: Function that exports to the path that it is given.
-        ledger: `Ledger` that speaks for the weights.
+        ledger: `Ledger` that matches the weights.
         delta: Float for the statement.
         filepath: Where the artifact must be; an earlier one is replaced.
         accountant: Of the statement, too.

@@ -13,7 +13,6 @@ from tfpriv.dp import (
     callback_checks,
     feeding,
     keras_internals,
-    lineage,
     preprocessing,
     private_loss,
     validate,
@@ -210,6 +209,7 @@ def _check_strategy(strategy):
 def check_own_batches(model):
     """Raises `ValueError` where `train_on_batch` would count a unit twice."""
     model._assert_compile_called("train_on_batch")
+    model.privacy.check_not_in_training()
     replicas = model.distribute_strategy.num_replicas_in_sync
     if replicas > 1:
         raise ValueError(
@@ -480,8 +480,6 @@ def _notes(model):
     layers = validate.layers_with_statistics(model)
     if layers:
         yield f"what `adapt` left in {', '.join(layers)} is {AS_PUBLIC}"
-    if lineage.was_trained(model):
-        yield f"what the model had learned before is {AS_PUBLIC}"
     if model._private_options["private_metrics"]:
         yield COVERED
 

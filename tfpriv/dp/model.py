@@ -10,16 +10,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.accounting import Ledger, LedgerError
+from tfpriv.accounting import Ledger, LedgerError, mechanisms
 from tfpriv.dp import (
     clipping,
     exporting,
     feeding,
     fitting,
     keras_internals,
-    lineage,
     preprocessing,
     private_loss,
+    provenance,
     validate,
 )
 from tfpriv.dp.budget import checked
@@ -29,8 +29,15 @@ from tfpriv.dp.mixed_classes import MixedIn, mixed_class
 from tfpriv.dp.privacy import Privacy
 from tfpriv.warning import warn
 
+STARTED_FROM = "What the model had learned before is treated as public."
+_TRAINED_BEFORE = (
+    "This model was trained before, by steps that its ledger does not know of, and "
+    "what it learned is treated as public. If that used private data, no epsilon holds: "
+    "start from other weights, or record it, `model.privacy.record("
+    "dp.mechanisms.non_private('...'), purpose='earlier training')`."
+)
 LEDGER_KEY = "privacy_ledger"
-MOVED_KEY = "privacy_ledger_speaks_for"  # one byte for each of the weights
+PRIVATE_KEY = "privacy_ledger_speaks_for"  # one byte for each variable
 
 
 def make_private(
@@ -89,26 +96,19 @@ def make_private(
     if not isinstance(model, PrivateModel):
         _refuse_own_train_step(model)
         validate.check_layers(model)
-        _warn_if_trained(model)
         plain_class: Any = type(model)
+        was_trained = provenance.was_trained(model)
         model.__class__ = _private_class(plain_class, **options)
         model.compiled = False  # whatever it was compiled with added no noise
+        if model.built:
+            model.privacy.provenance.receive(model.get_weights())
+        if was_trained:
+            warn(_TRAINED_BEFORE)
+            model.privacy.ledger.caution(STARTED_FROM)
     model.privacy.declare(unit, max_occurrences, seed)
     model.__class__ = _private_class(model.plain_class, **options)
     model._forget_plan()
     return model
-
-
-def _warn_if_trained(model):
-    if lineage.was_trained(model):
-        lineage.remember_training(model)
-        warn(
-            "This model was trained before, by steps that its ledger does not know of, "
-            "and what they learned is taken as public. If they saw private data, no "
-            "epsilon holds: start from weights that did not, or say so by `model."
-            "privacy.record(dp.mechanisms.non_private('...'), purpose='earlier "
-            "training')`."
-        )
 
 
 def _refuse_own_train_step(model):
@@ -146,8 +146,7 @@ class PrivateModel(MixedIn):
             attributes["_privacy"] = Privacy(
                 self._private_options["unit"],
                 self._private_options["max_occurrences"],
-                weights=lambda: self.weights,
-                built=lambda: self.built,
+                model=self,
             )
         return attributes["_privacy"]
 
@@ -195,16 +194,7 @@ class PrivateModel(MixedIn):
             **kwargs,
         )
         optimizer.track(self.privacy)
-        self._warn_if_moved()
-        self.privacy.start_from_here()
         self._forget_plan()
-
-    def _warn_if_moved(self):
-        """Something else moved weights that no private step has moved yet."""
-        if self.privacy.left_its_start():
-            lineage.remember_training(self)
-            lineage.warn_of_change()
-            self.privacy.start_from_here()
 
     def _assert_compile_called(self, method_name=None):
         if not self.compiled:
@@ -290,7 +280,6 @@ class PrivateModel(MixedIn):
             ValueError: For arguments that would break the guarantee, and when the
                 budget is spent already.
         """
-        self._warn_if_moved()
         keras_fit = keras_internals.past_preprocessing(self, super()).fit
         return fitting.fit(self, keras_fit, x, y, batch_size, epochs, **kwargs)
 
@@ -327,14 +316,13 @@ class PrivateModel(MixedIn):
         The batch size is a public constant. See `max_occurrences` in `make_private`.
         """
         fitting.check_own_batches(self)
-        self._warn_if_moved()
         if class_weight is not None:
             sample_weight = fitting.weights_of_classes(self, y, class_weight)
         parts = preprocessing.batch_for(self, x, y, sample_weight)
         batch = clipping.as_batch(*parts)
         self._prepare(clipping.spec_of(batch))
-        with fitting.clean_after_failure(self), self.privacy.training(single=True):
-            ticket = self.privacy.pay_own_batch(
+        with fitting.clean_after_failure(self):
+            ticket = self.privacy.pay_user_batch(
                 lambda sampler: fitting.step_mechanism(self, sampler),
                 self.optimizer.noise_multiplier,
                 self.optimizer.budget,
@@ -377,7 +365,6 @@ class PrivateModel(MixedIn):
             "model": self.plain_config(),
             "privacy": self._private_options,
             "privacy_budget": self.privacy.budget and list(self.privacy.budget),
-            "trained_before": lineage.was_trained(self),
             "privacy_statement": self.privacy.statement(
                 format="json", accountant="rdp"
             ),
@@ -390,11 +377,10 @@ class PrivateModel(MixedIn):
         )
         make_private(model, **config["privacy"])
         model.privacy.budget = checked(config.get("privacy_budget"))
-        if config.get("trained_before"):
-            lineage.remember_training(model)
         statement = json.loads(config["privacy_statement"])
-        if statement["weights_digest"] is not None:
-            model.privacy.expect_ledger_of(statement["weights_digest"])
+        if statement["steps"]:
+            digest = statement["weights_digest"]
+            model.privacy.provenance.needs_ledger_of = digest
         return model
 
     def compile_from_config(self, config):
@@ -405,9 +391,9 @@ class PrivateModel(MixedIn):
 
     def save_own_variables(self, store):
         super().save_own_variables(store)
-        ledger, moved = self.privacy.ledger_to_save(), self.privacy.moved_weights()
+        ledger = self.privacy.ledger_to_save()
         store[LEDGER_KEY] = np.frombuffer(ledger.to_bytes(), dtype=np.uint8)
-        store[MOVED_KEY] = np.array(moved, dtype=np.uint8)
+        store[PRIVATE_KEY] = self.privacy.provenance.which_are_private()
 
     def save_assets(self, dir_path):
         """Puts the ledger where it can be read without Keras, for `tfpriv budget`."""
@@ -415,27 +401,26 @@ class PrivateModel(MixedIn):
         ledger.save(pathlib.Path(dir_path) / exporting.LEDGER_NAME)
 
     def load_assets(self, dir_path):
-        """Nothing to do: the ledger beside the weights is the one that counts."""
+        """Does nothing: the ledger that counts is stored with the weights."""
 
     def load_own_variables(self, store):
         # The ledger first: a failure below, or in a layer, loads weights in part.
         try:
-            self._adopt_from(store)
+            self._load_ledger(store)
         except LedgerError as error:
             if self._is_loading:
                 raise _Refusal from error
-            self.privacy.distrust("weights whose ledger is damaged or does not compose")
+            damage = mechanisms.non_private("weights whose ledger cannot be read")
+            self.privacy.record(damage, "lost ledger")
             raise
-        own = (LEDGER_KEY, MOVED_KEY)
+        own = (LEDGER_KEY, PRIVATE_KEY)
         super().load_own_variables({k: store[k] for k in store.keys() if k not in own})
 
-    def _adopt_from(self, store):
-        if LEDGER_KEY not in store.keys():
-            self.privacy.forget_start()
-            return
-        ledger = Ledger.from_bytes(bytes(np.asarray(store[LEDGER_KEY])))
-        moved = np.asarray(store[MOVED_KEY]) if MOVED_KEY in store.keys() else None
-        self.privacy.adopt(ledger, moved)
+    def _load_ledger(self, store):
+        if LEDGER_KEY in store.keys():
+            ledger = Ledger.from_bytes(bytes(np.asarray(store[LEDGER_KEY])))
+            private = store[PRIVATE_KEY] if PRIVATE_KEY in store.keys() else None
+            self.privacy.load(ledger, private)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """As in Keras; the ledger in the file is added to the model's.
@@ -453,8 +438,12 @@ class PrivateModel(MixedIn):
             raise refusal.__cause__ from None
         finally:
             self._is_loading = False
-            if not self.privacy.has_start:
-                self.privacy.start_from_here()
+
+    def get_weights(self):
+        """As in Keras; `set_weights` of a private model recognises the copies."""
+        weights = super().get_weights()
+        self.privacy.provenance.hand_out(weights)
+        return weights
 
     def set_weights(self, weights):
         """As in Keras; weights of another private model bring its ledger.
@@ -463,14 +452,10 @@ class PrivateModel(MixedIn):
             tfpriv.accounting.LedgerError: If that ledger does not compose with the
                 model's. No weight has changed then.
         """
-        before = self.get_weights()
+        digest = self.privacy.provenance.receive(weights)
         super().set_weights(weights)
-        try:
-            self.privacy.inherit()
-        except LedgerError:
-            super().set_weights(before)
-            raise
-        self.privacy.start_from_here()
+        if digest is not None:
+            self.privacy.bind_weights()
 
     def save(self, filepath, overwrite=True, **kwargs):
         """As in Keras, to a `.keras` file, which is replaced whole or not at all."""

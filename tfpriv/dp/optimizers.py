@@ -184,8 +184,7 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
             scale=(self.loss_scale_factor or 1.0) / divisor,
             dtypes=self._dtypes(grads, trainable_variables),
         )
-        with self.privacy.following(clipped.ticket):
-            super().apply(released, trainable_variables)
+        super().apply(released, trainable_variables)
         if self._is_adaptive:
             self._adapt_bound(clipped, divisor)
 

@@ -60,7 +60,6 @@ def fit_on_workers(model, sampler, steps, *, journal=None):
     strategy = model.distribute_strategy
     _check(model, strategy, sampler, steps)
     sampler = preprocessing.sampler_for(model, sampler)
-    model._warn_if_moved()
     fitting.check_units(model, sampler)
     mechanism = _mechanism(model, sampler)
     model.privacy.check(mechanism)
@@ -69,7 +68,7 @@ def fit_on_workers(model, sampler, steps, *, journal=None):
     with contextlib.ExitStack() as stack:
         stack.enter_context(fitting.clean_after_failure(model))
         stack.enter_context(model.privacy.training(journal if is_chief else None))
-        stack.callback(model.privacy.begin_run)
+        stack.callback(model.privacy.ledger.begin_run)
         _agree(model, strategy, sampler, steps, mechanism)
         if is_chief:  # it speaks for all
             fitting.warn_of_small_batches(model.optimizer.planned_batches, sampler)
@@ -176,11 +175,11 @@ def _share_ledgers(privacy, strategy):
 
     The chief's journal may hold steps that a killed run had begun.
     """
-    own = [privacy.ledger.to_bytes().decode(), privacy.begin_run()]
+    own = [privacy.ledger.to_bytes().decode(), privacy.ledger.begin_run()]
     everyone = _gather(strategy, own)
     for ledger, _ in everyone:
         privacy.add(Ledger.from_bytes(ledger.encode()))
-    privacy.begin_run(everyone[_CHIEF][1])
+    privacy.ledger.begin_run(everyone[_CHIEF][1])
 
 
 def _gather(strategy, value):

@@ -17,7 +17,6 @@ import tensorflow as tf
 
 from tfpriv import ops
 from tfpriv.accounting import (
-    Journal,
     Ledger,
     LedgerError,
     checks,
@@ -223,7 +222,7 @@ class PictureRelease:
         self,
         pictures: Any,
         *,
-        ledger: Ledger | Journal,
+        ledger: Ledger,
         distinct_persons: bool = False,
     ) -> np.ndarray:
         """Releases pictures; the event is in the ledger before any noise is drawn.
@@ -250,9 +249,8 @@ class PictureRelease:
                 f"shape {pictures.shape}"
             )
         count = recording.uses(pictures, distinct_persons)
-        write = ledger.spend if isinstance(ledger, Journal) else ledger.record
         for event in self._events:
-            write(event, unit=self.unit, purpose=self._purpose, count=count)
+            ledger.record(event, unit=self.unit, purpose=self._purpose, count=count)
         key = np.frombuffer(Randomness().key(), np.uint8)
         released = self._model.serve(pictures, key)["pictures"]
         return np.rint(released).astype(np.uint8)

@@ -172,7 +172,7 @@ def release_files(
         if latents or there:
             take_up(output / SETTINGS, made)
             # Before the first result: none is ever beside a ledger that says less.
-            journal.ledger().save(output / LEDGER)
+            journal.save(output / LEDGER)
         for i, (path, latent) in enumerate(zip(latents, released, strict=True)):
             drawn = generator.generate(latent, release.space, **options)
             images.save(output / f"{path.stem}.png", images.to_bytes(drawn))

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpriv.accounting import Journal, Ledger, Mechanism, checks, recording
+from tfpriv.accounting import Ledger, Mechanism, checks, recording
 from tfpriv.accounting.serialization import mechanism_to_json
 from tfpriv.editing.grid_noise import MOST_COORDINATES
 from tfpriv.editing.subspace import SPACES, Subspace
@@ -58,7 +58,7 @@ class Release(ABC):
         self._randomness = Randomness(seed)
 
     def __call__(
-        self, w: Any, *, ledger: Ledger | Journal, distinct_persons: bool = False
+        self, w: Any, *, ledger: Ledger, distinct_persons: bool = False
     ) -> np.ndarray:
         """Releases latents.
 

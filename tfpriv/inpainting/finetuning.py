@@ -30,7 +30,7 @@ class Done(NamedTuple):
     Attributes:
         name: of its file.
         model: the classifier, or the FaceNet.
-        ledger: speaks for its weights.
+        ledger: matches its weights.
         figures: how well it does: exact functions of pictures, covered by no epsilon.
     """
 

@@ -113,7 +113,7 @@ def generate_dataset(
         if kind.private:
             journal = stack.enter_context(Journal(people.celeba.folder / JOURNAL))
             recording.check_copy(output / LEDGER, journal)
-            journal.ledger().save(output / LEDGER)
+            journal.save(output / LEDGER)
         make = mask_kinds.maker(
             mask, settings, network=network, classifier=classifier, ledger=journal
         )
@@ -128,7 +128,7 @@ def _told(make, journal, path):
 
     def told(subject):
         mask = make(subject)
-        journal.ledger().save(path)
+        journal.save(path)
         return mask
 
     return told

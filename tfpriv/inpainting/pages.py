@@ -170,7 +170,7 @@ def finetuned(path: Path, ledger: Ledger, delta: float) -> None:
 
     Args:
         path: where to.
-        ledger: speaks for its weights.
+        ledger: matches its weights.
         delta: of the claim.
     """
     report.write(

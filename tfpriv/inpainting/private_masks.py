@@ -12,7 +12,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from tfpriv.accounting import Journal, Ledger, Mechanism, checks, mechanisms, recording
+from tfpriv.accounting import Ledger, Mechanism, checks, mechanisms, recording
 from tfpriv.inpainting import masks
 from tfpriv.inpainting.pictures import checked
 from tfpriv.randomness import Randomness
@@ -32,7 +32,7 @@ def private_patches(
     scores: np.ndarray,
     *,
     epsilon: float,
-    ledger: Ledger | Journal,
+    ledger: Ledger,
     count: int = 48,
     region: np.ndarray | None = None,
     distinct_persons: bool = False,

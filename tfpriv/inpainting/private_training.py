@@ -74,7 +74,7 @@ def train_identities_privately(
         batch_size: expected number of pictures in a step.
 
     Returns:
-        The classifier, and the ledger that speaks for its weights.
+        The classifier, and the ledger that matches its weights.
 
     Raises:
         ValueError: if an argument is out of range, or the budget cannot be met.
@@ -121,7 +121,7 @@ def train_embedding_privately(
         batch_size: expected number of persons in a step.
 
     Returns:
-        A FaceNet with another last layer, and the ledger that speaks for it.
+        A FaceNet with another last layer, and the ledger that matches it.
 
     Raises:
         ValueError: if an argument is out of range, or the budget cannot be met.
@@ -247,5 +247,5 @@ def _fit(model, data, unit, protection, epochs, learning_rate, population, optio
 def _speaking_for(ledger, model):
     """A copy of a ledger for the weights of a model that holds what was trained."""
     ledger = ledger.copy()
-    ledger.speak_for(digest_of(model.weights))
+    ledger.set_weights_digest(digest_of(model.weights))
     return ledger
