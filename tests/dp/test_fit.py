@@ -507,7 +507,7 @@ def budgeted(epsilon=2.0, **options):
 def test_training_stops_before_the_budget_is_passed():
     model = budgeted()
     x, y = small.data(40)
-    with pytest.warns(UserWarning, match="pays for 10 of the 40 steps to come"):
+    with pytest.warns(UserWarning, match="allows 10 of the 40 steps to come"):
         model.fit(x, y, batch_size=10, epochs=10, verbose=0)
     assert len(model.privacy.ledger) == 10 == int(model.optimizer.iterations)
     assert 1.9 < model.privacy.epsilon(1e-5) <= 2.0
@@ -525,12 +525,12 @@ def test_a_stop_in_the_middle_is_said(capsys):
     assert [w.filename for w in warned] == [__file__]
     shown = capsys.readouterr().out
     assert "Stopped in epoch 3 of 5, after 2 of 4 steps" in shown
-    assert "one more step would pass epsilon = 2 at delta = 1e-05" in shown
+    assert "one more step would exceed epsilon = 2 at delta = 1e-05" in shown
 
 
 def test_a_stop_at_the_end_of_an_epoch_is_said(capsys):
     optimizer = dp.DPSGD.for_budget(2.0, 1e-5, population=40, batch_size=10, epochs=1)
-    with pytest.warns(UserWarning, match="pays for 4 of the 8"):
+    with pytest.warns(UserWarning, match="allows 4 of the 8"):
         small.private(optimizer).fit(
             *small.data(40), batch_size=10, epochs=2, verbose=2
         )
@@ -543,7 +543,9 @@ def test_a_step_that_no_budget_pays_for_is_told_from_a_spent_one():
     whole = tf.data.Dataset.from_tensor_slices((x, y)).batch(10)
     optimizer = dp.DPSGD.for_budget(2.0, 1e-5, population=400, batch_size=10, steps=10)
     model = small.private(optimizer)
-    with pytest.raises(LedgerError, match=r"alone passes .*, epsilon = 2 .*dp\.Stream"):
+    with pytest.raises(
+        LedgerError, match=r"alone exceeds .*, epsilon = 2 .*dp\.Stream"
+    ):
         model.fit(dp.Stream(whole, max_occurrences=1), verbose=0)
     with pytest.raises(LedgerError, match="alone passes"):
         dp.make_private(model, max_occurrences=1).train_on_batch(x[:10], y[:10])
@@ -672,7 +674,7 @@ def test_a_budget_by_pld_pays_for_all_its_steps(capsys):
     model = budgeted(accountant="pld")
     by_rdp = budgeted().optimizer.noise_multiplier
     assert model.optimizer.noise_multiplier < 0.99 * by_rdp
-    assert model.optimizer.budget == (2.0, 1e-5, "pld")
+    assert model.optimizer.budget.serialized() == (2.0, 1e-5, "pld")
     x, y = small.data(40)
     model.fit(x, y, batch_size=10, epochs=10, verbose=2)
     assert len(model.privacy.ledger) == 10 == int(model.optimizer.iterations)

@@ -163,7 +163,7 @@ def test_serialisation(name):
     assert again.get_config() == optimizer.get_config()
     assert again.l2_norm_clip == 0.5
     assert again.noise_multiplier == 1.25
-    assert again.budget == (3.0, 1e-5)
+    assert again.budget.serialized() == (3.0, 1e-5)
     assert isinstance(again._learning_rate, type(schedule))
     assert set(keras_classes()[name]().get_config()) <= set(again.get_config())
 

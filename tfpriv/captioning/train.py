@@ -247,7 +247,8 @@ def train(
         optimizer = keras.optimizers.Adam(_schedule(recipe, steps))
     model.compile(optimizer, loss=CaptionLoss())
     if protection.clips and protection.epsilon is None:
-        model.privacy.budget = math.inf, protection.delta  # the delta of all figures
+        # The delta of all figures.
+        model.privacy.budget = dp.Budget(math.inf, protection.delta)
     start = time.monotonic()
     history = model.fit(
         examples.x,

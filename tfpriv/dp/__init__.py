@@ -13,6 +13,7 @@ if keras.backend.backend() != "tensorflow":
 
 from tfpriv.accounting import mechanisms as mechanisms  # at hand for `Privacy.record`
 from tfpriv.dp.batchnorm import replace_batchnorm
+from tfpriv.dp.budget import Budget
 from tfpriv.dp.callbacks import BackupAndRestore, TensorBoard
 from tfpriv.dp.clipping import clipped_gradients, per_example
 from tfpriv.dp.clipping.adaptive import AdaptiveClipping
@@ -49,6 +50,7 @@ __all__ = [
     "DPSGD",
     "AdaptiveClipping",
     "BackupAndRestore",
+    "Budget",
     "DPAdadelta",
     "DPAdafactor",
     "DPAdagrad",

@@ -1,21 +1,16 @@
-"""Callbacks: epsilon in the logs, the stop before a budget, safe backups."""
+"""Callbacks: epsilon in the logs, the stop before a budget, private backups."""
 
 import os
 import pathlib
-import time
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import Ledger
+from tfpriv.accounting import Ledger, Mechanism
 from tfpriv.accounting import epsilon as bounds
 from tfpriv.accounting.statement import rounded_up
-from tfpriv.dp.budget import (
-    in_words,
-    refuse_spent_budget,
-    steps_within_budget,
-    warn_of_early_stop,
-)
+from tfpriv.dp.budget import with_steps
 from tfpriv.files import remove_only
 
 JOURNAL_NAME = "privacy_journal.jsonl"
@@ -33,140 +28,101 @@ COVERED = ("epsilon", "private_loss")  # the entries of training logs that are
 
 
 class PrivacyLogger(keras.callbacks.Callback):
-    """Shows epsilon while training and stops before the budget is passed.
+    """Shows epsilon while training and stops before the budget is exceeded.
 
-    Added by `fit` of a private model, before all other callbacks, so that they find
-    `epsilon` in their logs. Within an epoch it is that of all steps until it is
-    computed again, never less than that of the steps done; at its end it is exact.
+    `fit` of a private model adds it before all other callbacks, so that `epsilon` is
+    in their logs: at the end of an epoch the exact figure, within the epoch what it
+    will be at the end.
 
     Args:
-        model: Private model.
-        mechanism: What one step costs.
-        budget: The optimizer's.
+        model: Private model, compiled.
+        mechanism: Cost of one step.
         choosing: Class names of callbacks that can choose by exact figures.
     """
 
-    SECONDS_BETWEEN_UPDATES = 1.0
-    # PLD can take seconds: at most so much of the time goes into showing epsilon.
-    SHARE_FOR_UPDATES = 0.05
-
-    def __init__(self, model, mechanism, budget, choosing=()):
+    def __init__(
+        self, model: keras.Model, mechanism: Mechanism, choosing: Sequence[str] = ()
+    ) -> None:
         super().__init__()
         self._exact = model._exact_figures
         self._choosing = tuple(choosing)
         self._privacy = model.privacy
         self._private_loss = model._private_loss
         self._mechanism = mechanism
-        self._budget = budget
-        self._shown, self._shown_for = None, Ledger()
-        self._seconds_to_show = 0.0
-        self._restart_clock()
-        self._steps_left = None
-        self._too_long = False  # more steps were asked for than the budget pays for
+        self._budget = model.optimizer.budget
+        self._shown, self._shown_for = 0.0, Ledger()
+        self._steps_left: int | None = None
+        self._stops_early = False  # the budget does not allow all steps
         self._epoch = self._batch = 0
-        self.not_covered = ()
-
-    def refuse_spent_budget(self):
-        """Raises `LedgerError` if not even one more step fits the budget."""
-        refuse_spent_budget(self._budget, self._mechanism, self._privacy.ledger)
+        self.not_covered: tuple[str, ...] = ()
 
     def on_epoch_begin(self, epoch, logs=None):
         if self._private_loss is not None:
             self._private_loss.reset_state()
         if self._budget is not None and self._steps_left is None:
-            # Not before here: a backup may have brought a ledger of its own.
-            self.refuse_spent_budget()
-            self._steps_left = steps_within_budget(
-                *self._budget, mechanism=self._mechanism, ledger=self._privacy.ledger
-            )
-            planned = (self.params["epochs"] - epoch) * self.params["steps"]
-            self._too_long = warn_of_early_stop(
-                self._budget,
-                self._mechanism,
-                self._steps_left,
-                planned,
-                self._privacy.ledger,
-                self._private_loss is not None,
-            )
+            # Not before here: `BackupAndRestore` may have loaded a ledger.
+            self._begin_budget(self.params["epochs"] - epoch)
         self._epoch = epoch
-        self._restart_clock()
+        self._predict(self.params["steps"])
+
+    def _begin_budget(self, epochs):
+        ledger, mechanism = self._privacy.ledger, self._mechanism
+        self._budget.check(ledger, mechanism)
+        self._steps_left = self._budget.steps_left(ledger, mechanism)
+        has_private_loss = self._private_loss is not None
+        self._stops_early = self._budget.warn_of_early_stop(
+            ledger, mechanism, epochs * self.params["steps"], has_private_loss
+        )
 
     def on_train_batch_end(self, batch, logs=None):
         if self._steps_left is not None:
             self._steps_left -= 1
-            if self._steps_left < 1:
-                self.model.stop_training = True
+            self.model.stop_training |= self._steps_left < 1
         self._batch = batch
-        self._steps_timed += 1
-        if not self._shown_for.covers(self._privacy.ledger):
-            self._update(self._steps_to_look_ahead())
-            self._restart_clock()
+        if not self._shown_for.covers(self._privacy.ledger):  # another one was added
+            self._predict(self.params["steps"] - batch - 1)
         if logs is not None:
             logs["epsilon"] = self._shown
 
     def on_epoch_end(self, epoch, logs=None):
-        if self._shown_for != self._privacy.ledger:
-            self._update()
-        if logs is None:
-            return
-        self.not_covered = tuple(name for name in logs if name in self._exact)
-        logs["epsilon"] = self._shown
+        if not self._privacy.ledger.covers(self._shown_for):  # it has fewer steps
+            self._predict(0)
+        if logs is not None:
+            self.not_covered = tuple(name for name in logs if name in self._exact)
+            logs["epsilon"] = self._shown
+
+    def _predict(self, steps):
+        """Computes epsilon after so many further steps, which is shown until then."""
+        privacy = self._privacy
+        if self._steps_left is not None:
+            steps = min(steps, self._steps_left)
+        ledger = with_steps(privacy.ledger, self._mechanism, steps, privacy.unit)
+        bound = bounds.epsilon(ledger.steps(), privacy.delta, privacy.accountant)
+        self._shown, self._shown_for = bound.value, ledger
 
     def on_train_end(self, logs=None):
         if not self.params.get("verbose"):
             return
-        if self._too_long and self._steps_left == 0:
+        if self._stops_early and self._steps_left == 0:
             print(
-                f"Stopped {self._place()}: one more step would pass "
-                f"{in_words(self._budget)}."
+                f"Stopped {self._position()}: one more step would exceed "
+                f"{self._budget}."
             )
         if self.not_covered:
+            of_budget = f" of {self._budget.epsilon:g}" if self._budget else ""
             choices = [f"choices by {name}" for name in self._choosing]
             print(
-                f"epsilon = {rounded_up(self._shown)}{self._of_budget()} at delta = "
+                f"epsilon = {rounded_up(self._shown)}{of_budget} at delta = "
                 f"{self._privacy.delta:g}, for the weights; "
                 f"{', '.join([*self.not_covered, *choices])}: {NOT_COVERED}."
             )
 
-    def _place(self):
+    def _position(self):
         done, steps = self._batch + 1, self.params["steps"]
         epoch = f"epoch {self._epoch + 1} of {self.params['epochs']}"
         if done == steps:
             return f"after {epoch}"
         return f"in {epoch}, after {done} of {steps} steps"
-
-    def _of_budget(self):
-        return "" if self._budget is None else f" of {self._budget[0]:g}"
-
-    def _update(self, steps_ahead=0):
-        """Computes the epsilon that is shown until so many more steps are done."""
-        privacy, began = self._privacy, time.monotonic()
-        ledger = privacy.ledger.copy()
-        if steps_ahead:
-            ledger.begin_run(privacy.ledger.run_id)  # they are its next steps
-            ledger.record(
-                self._mechanism,
-                unit=privacy.unit,
-                purpose="training step",
-                count=steps_ahead,
-            )
-        bound = bounds.epsilon(ledger.steps(), privacy.delta, privacy.accountant)
-        self._shown, self._shown_for = bound.value, ledger
-        self._seconds_to_show = time.monotonic() - began
-
-    def _steps_to_look_ahead(self):
-        """As many as fill the time between updates, none past epoch or budget."""
-        pause = max(
-            self.SECONDS_BETWEEN_UPDATES, self._seconds_to_show / self.SHARE_FOR_UPDATES
-        )
-        seconds = max(time.monotonic() - self._clock, 1e-6)
-        left = [self.params["steps"] - self._batch - 1]
-        if self._steps_left is not None:
-            left.append(self._steps_left)
-        return max(0, min(*left, int(self._steps_timed * pause / seconds)))
-
-    def _restart_clock(self):
-        self._clock, self._steps_timed = time.monotonic(), 0
 
 
 class TensorBoard(keras.callbacks.TensorBoard):

@@ -18,7 +18,6 @@ from tfpriv.dp import (
     validate,
 )
 from tfpriv.dp import callbacks as dp_callbacks
-from tfpriv.dp.budget import warn_of_large_delta
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
 from tfpriv.dp.sources import as_arrays, as_source, is_column
@@ -85,11 +84,12 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
         stack.enter_context(clean_after_failure(model, failures))
         stack.enter_context(model.privacy.training(_journal_path(single)))
         model.privacy.check(mechanism)  # again: a journal may have come in
-        budget = model.optimizer.budget
-        watch = dp_callbacks.PrivacyLogger(model, mechanism, budget, choosing)
-        watch.refuse_spent_budget()
+        budget, ledger = model.optimizer.budget, model.privacy.ledger
+        if budget is not None:
+            budget.check(ledger, mechanism)
+        model.optimizer.warn_of_large_delta(ledger, mechanism)
         callback_checks.caution(model, choosing)
-        warn_of_large_delta(model.optimizer, mechanism, model.privacy.ledger)
+        watch = dp_callbacks.PrivacyLogger(model, mechanism, choosing)
         epochs_left = epochs - kwargs.get("initial_epoch", 0)
         dataset = feeding.make_dataset(
             sampler,

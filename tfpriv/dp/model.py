@@ -22,7 +22,7 @@ from tfpriv.dp import (
     provenance,
     validate,
 )
-from tfpriv.dp.budget import checked
+from tfpriv.dp.budget import Budget
 from tfpriv.dp.clipping import tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks, units_present
 from tfpriv.dp.mixed_classes import MixedIn, mixed_class
@@ -32,8 +32,8 @@ from tfpriv.warning import warn
 STARTED_FROM = "What the model had learned before is treated as public."
 _TRAINED_BEFORE = (
     "This model was trained before, by steps that its ledger does not know of, and "
-    "what it learned is treated as public. If that used private data, no epsilon holds: "
-    "start from other weights, or record it, `model.privacy.record("
+    "what it learned is treated as public. If that used private data, no epsilon "
+    "holds: start from other weights, or record it, `model.privacy.record("
     "dp.mechanisms.non_private('...'), purpose='earlier training')`."
 )
 LEDGER_KEY = "privacy_ledger"
@@ -361,10 +361,11 @@ class PrivateModel(MixedIn):
     # Saving: weights, optimizer and ledger travel together, randomness never.
 
     def get_config(self):
+        budget = self.privacy.budget
         return {
             "model": self.plain_config(),
             "privacy": self._private_options,
-            "privacy_budget": self.privacy.budget and list(self.privacy.budget),
+            "privacy_budget": budget and budget.serialized(),
             "privacy_statement": self.privacy.statement(
                 format="json", accountant="rdp"
             ),
@@ -376,7 +377,7 @@ class PrivateModel(MixedIn):
             config["model"], custom_objects=custom_objects
         )
         make_private(model, **config["privacy"])
-        model.privacy.budget = checked(config.get("privacy_budget"))
+        model.privacy.budget = Budget.of(config.get("privacy_budget"))
         statement = json.loads(config["privacy_statement"])
         if statement["steps"]:
             digest = statement["weights_digest"]

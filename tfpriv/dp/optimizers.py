@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from tfpriv.accounting import calibrate_noise, checks, mechanisms
 from tfpriv.accounting.calibration import steps_per_epoch
-from tfpriv.dp import budget as budgets
 from tfpriv.dp import keras_internals, noise
+from tfpriv.dp.budget import Budget
 from tfpriv.dp.clipping import check_l2_norm_clip, styles, tags
 from tfpriv.dp.clipping.adaptive import INDICATOR, AdaptiveClipping
 from tfpriv.dp.clipping.problem import sum_dtype
@@ -75,7 +75,7 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
         self._l2_norm_clip = float(l2_norm_clip)
         self._noise_multiplier = float(noise_multiplier)
         self._clipping = styles.get(clipping)
-        self._budget = budgets.checked(budget)
+        self._budget = Budget.of(budget)
         self._bound: Any = self._add_bound() if self._is_adaptive else None
         self.privacy = Privacy()
         self.privacy.budget = self._budget
@@ -116,12 +116,16 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
         return self._clipping
 
     @property
-    def budget(self):
-        """`(epsilon, delta)` that training may not pass, or `None`.
-
-        Where PLD decides, `"pld"` is the third.
-        """
+    def budget(self) -> Budget | None:
+        """The `Budget` that training may not exceed, or `None`."""
         return self._budget
+
+    def warn_of_large_delta(self, ledger, mechanism):
+        """Warns of a large delta, unless `for_budget` did for the same population."""
+        planned = self.planned_batches
+        has_warned = planned is not None and planned[1] == mechanism.population
+        if self._budget is not None and not has_warned:
+            self._budget.warn_of_large_delta(ledger, mechanism)
 
     @property
     def _is_adaptive(self):
@@ -264,7 +268,7 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
             "l2_norm_clip": self._l2_norm_clip,
             "noise_multiplier": self._noise_multiplier,
             "clipping": self._clipping.serialized(),
-            "budget": self._budget,
+            "budget": self._budget and self._budget.serialized(),
         }
 
     @classmethod
@@ -345,7 +349,7 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
             l2_norm_clip=l2_norm_clip,
             noise_multiplier=noise_multiplier,
             clipping=style,
-            budget=(epsilon, delta, *([accountant] if accountant != "rdp" else [])),
+            budget=Budget(float(epsilon), float(delta), accountant),
             **kwargs,
         )
         optimizer.planned_batches = batch_size, population

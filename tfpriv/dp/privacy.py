@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfpriv.accounting import Ledger, Mechanism, mechanisms
-from tfpriv.dp.budget import accountant_of, refuse_spent_budget
+from tfpriv.dp.budget import Budget
 from tfpriv.dp.provenance import Provenance
 from tfpriv.randomness import Randomness
 from tfpriv.warning import warn
@@ -57,7 +57,7 @@ class Privacy:
         self._lock = threading.RLock()
         self._notes: list[str] = []  # for the statement
         self.in_training = False
-        self.budget: tuple | None = None  # of the optimizer
+        self.budget: Budget | None = None  # of the optimizer
         self.declare(unit, max_occurrences, seed)
 
     def declare(self, unit: str, max_occurrences: int | None, seed: int | None) -> None:
@@ -99,14 +99,14 @@ class Privacy:
         Without a budget it is 1e-5, or less for data sets of more than 10,000 units.
         """
         if self.budget is not None:
-            return self.budget[1]
+            return self.budget.delta
         populations = [e.mechanism.population or 1 for e in self._ledger.entries]
         return min(1e-5, 10.0 ** -len(str(max(populations, default=1))))
 
     @property
     def accountant(self) -> str:
         """The default accountant: that of the optimizer's budget, or `"rdp"`."""
-        return accountant_of(self.budget)
+        return "rdp" if self.budget is None else self.budget.accountant
 
     def epsilon(
         self, delta: float | None = None, accountant: str | None = None
@@ -273,7 +273,7 @@ class Privacy:
         self,
         cost: Callable[[Callable[[float], Mechanism]], Mechanism],
         noise_multiplier: float,
-        budget: tuple | None = None,
+        budget: Budget | None = None,
     ) -> int:
         """`pay` for a user-provided batch, in `train_on_batch` or a custom loop.
 
@@ -282,7 +282,7 @@ class Privacy:
                 releases, given that of the sampler as a function of its noise
                 multiplier.
             noise_multiplier: Of the gradients, which the ticket is valid for.
-            budget: `(epsilon, delta)` that may not be passed, or `None`.
+            budget: `Budget` that may not be exceeded, or `None`.
         """
         if self.max_occurrences is None:
             warn(
@@ -293,14 +293,15 @@ class Privacy:
         k = self.max_occurrences
         mechanism = cost(lambda z: mechanisms.stream(z, max_occurrences=k))
         self.check_weights()
-        refuse_spent_budget(budget, mechanism, self._ledger)
+        if budget is not None:
+            budget.check(self._ledger, mechanism)
         return self.pay(mechanism, noise_multiplier, "user-provided batch")
 
     def redeem(
         self,
         ticket: int,
         noise_multiplier: float,
-        budget: tuple | None = None,
+        budget: Budget | None = None,
         cost: Callable[[Callable[[float], Mechanism]], Mechanism] | None = None,
     ) -> Any:
         """Returns a fresh noise key, uint8 `(32,)`, for a ticket.
@@ -313,7 +314,7 @@ class Privacy:
 
         Raises:
             ValueError: If the ticket is unknown, was used, or is for other noise.
-            tfpriv.accounting.LedgerError: If a step to be recorded now would pass
+            tfpriv.accounting.LedgerError: If a step to be recorded now would exceed
                 `budget`, or the ledger does not match the weights.
         """
         with self._lock:

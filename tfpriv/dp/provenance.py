@@ -53,12 +53,13 @@ class Provenance:
         self._digests: set[str] = set()  # of weights whose cost the ledger holds
         self._in_training = False  # from a step on until the digest is set again
 
+    def _variables(self) -> list[keras.Variable]:
+        return [] if self._model is None else self._model.weights
+
     def take_over(self) -> None:
         """Adds the ledgers that the variables bring."""
-        if self._model is None:
-            return
         is_new = len(self.ledger) == 0
-        for ledger in _ledgers_of(self._model.weights):
+        for ledger in _ledgers_of(self._variables()):
             self.add(ledger)
         if is_new and len(self.ledger):
             self.bind()
@@ -86,8 +87,8 @@ class Provenance:
             self._digests.add(ledger.weights_digest)
             if self.ledger.weights_digest is None:
                 self.ledger.set_weights_digest(ledger.weights_digest)
-        if self._model is not None and len(ledger):
-            variables = self._model.weights
+        if len(ledger):
+            variables = self._variables()
             if is_private is not None and len(is_private) == len(variables):
                 chosen = zip(variables, is_private, strict=True)
                 variables = [variable for variable, yes in chosen if yes]
@@ -101,9 +102,8 @@ class Provenance:
 
     def mark(self, frozen_too: bool = False) -> None:
         """Notes on the trainable variables that their values need this ledger."""
-        if self._model is not None:
-            variables = self._model.weights
-            _mark([v for v in variables if frozen_too or v.trainable], self.ledger)
+        variables = self._variables()
+        _mark([v for v in variables if frozen_too or v.trainable], self.ledger)
 
     def bind(self) -> None:
         """Makes the ledger match the weights as they are now."""
@@ -154,7 +154,7 @@ class Provenance:
 
     def receive(self, weights: list) -> str | None:
         """Adds the ledger of copied weights; returns their digest if it is known."""
-        variables = self._model.weights
+        variables = self._variables()
         if not _HANDED_OUT or len(weights) != len(variables):
             return None
         dtypes = [tf.as_dtype(v.dtype).as_numpy_dtype for v in variables]
@@ -167,7 +167,7 @@ class Provenance:
     def which_are_private(self) -> np.ndarray:
         """For each variable whether a private model trained its values, uint8."""
         return np.array(
-            [any(map(len, _ledgers_of([v]))) for v in self._model.weights], np.uint8
+            [any(map(len, _ledgers_of([v]))) for v in self._variables()], np.uint8
         )
 
 

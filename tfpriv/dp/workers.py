@@ -13,12 +13,6 @@ import tensorflow as tf
 
 from tfpriv.accounting import Ledger
 from tfpriv.dp import feeding, fitting, preprocessing
-from tfpriv.dp.budget import (
-    refuse_spent_budget,
-    steps_within_budget,
-    warn_of_early_stop,
-    warn_of_large_delta,
-)
 from tfpriv.dp.sampling import SIZE_FROM_DATA, PoissonSampler
 from tfpriv.weights import digest_of
 
@@ -120,14 +114,13 @@ def _mechanism(model, sampler):
 def _affordable(model, mechanism, steps):
     """So many of the steps as the budget pays for, the same number on all workers."""
     budget, ledger = model.optimizer.budget, model.privacy.ledger
-    refuse_spent_budget(budget, mechanism, ledger)
     if budget is None:
         return steps
-    left = steps_within_budget(*budget, mechanism=mechanism, ledger=ledger)
+    budget.check(ledger, mechanism)
     if model.distribute_strategy.extended.should_checkpoint:
-        warn_of_large_delta(model.optimizer, mechanism, ledger)
-        warn_of_early_stop(budget, mechanism, left, steps, ledger)
-    return min(steps, left)
+        model.optimizer.warn_of_large_delta(ledger, mechanism)
+        budget.warn_of_early_stop(ledger, mechanism, steps)
+    return min(steps, budget.steps_left(ledger, mechanism))
 
 
 # Before the first step: what must be the same on all workers, is.
