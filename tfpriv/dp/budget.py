@@ -34,7 +34,7 @@ class Budget:
         Raises:
             ValueError: If it is neither these nor a `Budget` nor `None`.
         """
-        if budget is None or isinstance(budget, cls):
+        if budget is None or isinstance(budget, Budget):
             return budget
         epsilon, delta, *accountant = budget
         if len(accountant) > 1 or not set(accountant) <= set(ACCOUNTANTS):
