@@ -12,6 +12,7 @@ from engines import EXAMPLES, normal
 from keras import layers
 
 import tfpriv.dp as dp
+from tfpriv.dp.clipping import recurrence
 
 BOUND = 0.01
 
@@ -67,7 +68,22 @@ def by_operations():
     )
 
 
+class MixingCell(layers.SimpleRNNCell):
+    """Keras' cell, whose new state mixes the rows."""
+
+    def call(self, sequence, states, training=False):
+        output, new = super().call(sequence, states, training)
+        return centred(output), [centred(state) for state in new]
+
+
+def recurrent(layer):
+    reshaped = layers.Reshape((4, 4))
+    return keras.Sequential([keras.Input((16,)), reshaped, layer, layers.Dense(1)])
+
+
 MODELS = {
+    "recurrent activation": lambda: recurrent(layers.GRU(4, activation=centred)),
+    "recurrent cell": lambda: recurrent(layers.RNN(MixingCell(4, activation=None))),
     **{
         function.__name__: lambda function=function: around(function)
         for function in (
@@ -105,6 +121,14 @@ def test_one_example_moves_the_sum_by_no_more_than_the_bound(name, rng):
     oracle.assert_exact(
         model, x, y, loss=keras.losses.MeanSquaredError(), engine="ghost"
     )
+
+
+def test_planted_trust_in_any_activation_is_found(monkeypatch, rng):
+    monkeypatch.setattr(recurrence, "_ACTIVATIONS", ())
+    with pytest.raises(AssertionError):
+        test_one_example_moves_the_sum_by_no_more_than_the_bound(
+            "recurrent activation", rng
+        )
 
 
 @pytest.mark.parametrize("name", MODELS)

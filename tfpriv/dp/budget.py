@@ -39,8 +39,8 @@ class Budget:
         epsilon, delta, *accountant = budget
         if len(accountant) > 1 or not set(accountant) <= set(ACCOUNTANTS):
             raise ValueError(
-                "`budget` must be `(epsilon, delta)` or `(epsilon, delta, accountant)`, "
-                f"the accountant one of {ACCOUNTANTS}. Received: budget={budget}"
+                "`budget` must be `(epsilon, delta)` or `(epsilon, delta, accountant)` "
+                f"with an accountant of {ACCOUNTANTS}. Received: budget={budget}"
             )
         return cls(float(epsilon), float(delta), *accountant)
 

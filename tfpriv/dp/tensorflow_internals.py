@@ -9,6 +9,7 @@ from tensorflow.python.framework import op_def_registry
 from tensorflow.python.ops.parallel_for import control_flow_ops, pfor
 
 converters = pfor._pfor_converter_registry  # operation type -> function
+call = converters["PartitionedCall"]  # one of these functions
 gather = pfor._convert_gather  # one of these functions
 vectorizer = pfor  # the module; `_fallback_converter` is for what no converter takes
 conv2d_backprop_input = converters["Conv2DBackpropInput"]

@@ -236,6 +236,65 @@ def _at_grouped_input(pfor_input, kernel, rows, size, channels):
     return tf.concat(parts, axis=3)
 
 
+def at_once(function, rows, others):
+    """Calls a function that `tf.vectorized_map` calls once for all examples.
+
+    Args:
+        function: Function of `rows` and `others` that returns tensors with rows as
+            their first axis, each row computed from that row alone.
+        rows: Nested tensors with rows as their first axis.
+        others: List of tensors that belong to no example, such as weights.
+
+    Returns:
+        What the function returns.
+    """
+    flat, forms = tf.nest.flatten(rows), []
+
+    def run(*tensors):
+        given = tf.nest.pack_sequence_as(rows, tensors[: len(flat)])
+        results = function(given, list(tensors[len(flat) :]))
+        forms.append(tf.nest.map_structure(lambda t: None, results))
+        return tf.nest.flatten(results)
+
+    specs = [tf.TensorSpec([None, *t.shape[1:]], t.dtype) for t in flat]
+    specs += [tf.TensorSpec(t.shape, t.dtype) for t in others]
+    traced = tf.function(run, autograph=False).get_concrete_function(*specs)
+    _NUMBER_OF_ROW_INPUTS[traced.name.decode()] = len(flat)
+    results = traced(*flat, *others)
+    for result in results:
+        result.set_shape([flat[0].shape[0], *result.shape[1:]])
+    return tf.nest.pack_sequence_as(forms[-1], results)
+
+
+_NUMBER_OF_ROW_INPUTS: dict[str, int] = {}  # of functions, by name
+
+
+def _call(pfor_input):
+    function = pfor_input.get_attr("f")
+    count = _NUMBER_OF_ROW_INPUTS.get(function.name)
+    if count is None:
+        return internals.call(pfor_input)
+    pfor_input.stack_inputs(range(count))
+    rows = [pfor_input.stacked_input(i) for i in range(count)]
+    others = range(count, pfor_input.num_inputs)
+    results = tf.raw_ops.PartitionedCall(
+        args=[_merged(t) for t in rows]
+        + [pfor_input.unstacked_input(i) for i in others],
+        Tout=[output.dtype for output in pfor_input.op.outputs],
+        f=function,
+    )
+    examples = pfor_input.pfor.loop_len_vector[0]
+    for i, output in enumerate(pfor_input.op.outputs):
+        shape = [examples, -1, *output.shape[1:]]
+        results[i] = internals.wrap(tf.reshape(results[i], shape), True)
+    return results
+
+
+def _merged(tensor):
+    """(examples, rows, ...) -> (examples * rows, ...)."""
+    return tf.reshape(tensor, [-1, *tensor.shape[2:]])
+
+
 def _attribute(pfor_input, name):
     value = pfor_input.get_attr(name)
     return value.decode() if isinstance(value, bytes) else value
@@ -250,6 +309,7 @@ _OURS = {
     "DepthwiseConv2dNativeBackpropInput": _depthwise_conv2d_backprop_input,
     "GatherV2": _gather,
     "LogSoftmax": _log_softmax,
+    "PartitionedCall": _call,
     "Softmax": _softmax,
     "Squeeze": _squeeze,
 }

@@ -32,6 +32,10 @@ from tfpriv.dp.clipping.vectorized import average_over_groups
 # cancel, and single precision is not enough: it is right to about 1e-7 of that sum.
 _CANCELLING = 0.02
 _RANGE = (1e-30, 1e30)  # of square norms
+# A norm below this part of the whole gradient's, such as zero, need not be exact: an
+# upper bound takes its place.
+_NEGLIGIBLE = 1e-9
+_VANISHED = 1e-24  # more than what squares that vanish in single precision add up to
 # Single precision has no smaller squares: a length of zero may be anything below.
 _LEAST_SQUARE = {tf.float32: 1e-30, tf.float64: 0.0}
 
@@ -311,7 +315,13 @@ def square_norms(gradients):
     cancelling = tf.constant([[g.cancelling] for g in gradients])
     precise = (squares > _RANGE[0]) & (squares < _RANGE[1])
     precise &= tf.math.is_finite(worst) & (cancelling | ~cancels)
-    return squares, rounding, precise
+    # The norm is at most the sum of the lengths of its terms.
+    is_whole = tf.constant([[t is None] for t in terms])
+    bound = tf.where(is_whole, squares + _VANISHED, tf.square(worst))
+    total = tf.reduce_sum(tf.where(precise, squares, tf.zeros_like(squares)), axis=0)
+    negligible = bound <= _NEGLIGIBLE**2 * total
+    squares = tf.where(negligible, bound, squares)
+    return squares, rounding, precise | negligible
 
 
 def combine(parts):

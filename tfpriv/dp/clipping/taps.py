@@ -16,6 +16,7 @@ import keras
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
+from tfpriv.dp.clipping import recurrence
 from tfpriv.dp.clipping.rules import NotCoveredError, is_proven, rule_of
 
 LONGEST_UNROLLED = 256  # time steps of a recurrent layer
@@ -102,9 +103,18 @@ class Taps(list):
 def tapped(model, tape):
     """Inside, calls of the model's layers are recorded; yields the list of taps."""
     taps = Taps()
+    layers = keras_internals.flatten_layers(model)
+    in_loops = {id(one.cell) for one in layers if recurrence.is_covered(one)}
     with contextlib.ExitStack() as stack:
-        for layer in keras_internals.flatten_layers(model):
-            if isinstance(layer, keras.layers.RNN):
+        for layer in layers:
+            if recurrence.is_covered(layer):
+                loop = functools.partial(_run_loop, layer, tape, taps)
+                stack.enter_context(
+                    keras_internals.instead_of(layer, "inner_loop", loop)
+                )
+            elif id(layer) in in_loops:
+                continue
+            elif isinstance(layer, keras.layers.RNN):
                 unrolled = functools.partial(_run_unrolled, layer, layer.call)
                 stack.enter_context(keras_internals.instead_of(layer, "unroll", True))
                 stack.enter_context(keras_internals.instead_of(layer, "call", unrolled))
@@ -122,6 +132,15 @@ def _run(layer, call, tape, taps, *args, **kwargs):
     inputs = [t for t in tf.nest.flatten((args, kwargs)) if tf.is_tensor(t)]
     record = Recorder(layer, inputs, tape, taps)
     return rule_of(layer)(layer, call, record, *args, **kwargs)
+
+
+def _run_loop(layer, tape, taps, *args, **kwargs):
+    """The time steps of a recurrent layer."""
+
+    def record(inputs):
+        return Recorder(layer.cell, inputs, tape, taps)
+
+    return recurrence.inner_loop(layer, tape, record, *args, **kwargs)
 
 
 def _run_unrolled(
