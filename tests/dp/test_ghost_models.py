@@ -521,6 +521,35 @@ def test_recurrent_layers(models):
     check()
 
 
+class Doubled(layers.LSTM):
+    """A recurrent layer with a loop of the user's own."""
+
+    def inner_loop(self, *args, **kwargs):
+        last, outputs, states = super().inner_loop(*args, **kwargs)
+        return 2 * last, outputs, states
+
+
+class Signed(layers.GRUCell):
+    """A cell of the user's own around one of Keras'."""
+
+    def call(self, inputs, states, training=False):
+        output, states = super().call(inputs, states, training)
+        return keras.ops.abs(output), states
+
+
+RECURRENT = {
+    "own loop": lambda: Doubled(3),
+    "own cell": lambda: layers.RNN(Signed(3)),
+    "own activation": lambda: layers.LSTM(3, activation=lambda x: keras.ops.sin(x)),
+    "softmax": lambda: layers.SimpleRNN(3, activation="softmax"),
+}
+
+
+@pytest.mark.parametrize("make", RECURRENT.values(), ids=RECURRENT)
+def test_recurrent_layers_of_the_user(make, rng):
+    compare(lambda rng: of(rng, (3, 2), make()), rng, "float32")
+
+
 # Losses and outputs.
 
 

@@ -30,6 +30,8 @@ def is_covered(layer):
     """Whether a layer is recurrent, not stateful, and all of its cell is Keras' own."""
     if not isinstance(layer, keras.layers.RNN) or layer.stateful:
         return False
+    if not type(layer).inner_loop.__module__.startswith("keras."):  # overridden
+        return False
     cell, known = layer.cell, vars(keras.activations).values()
     activations = [getattr(cell, name, None) for name in _ACTIVATIONS]
     return (
