@@ -52,12 +52,12 @@ class Randomness:
             for tests only, since anyone who knows the seed can subtract the noise.
     """
 
-    def __init__(self, seed=None):
+    def __init__(self, seed: int | None = None) -> None:
         self.seed = seed
-        self._drawn = collections.Counter()
+        self._drawn: collections.Counter[str] = collections.Counter()
         self._lock = threading.Lock()
 
-    def key(self, purpose=""):
+    def key(self, purpose: str = "") -> bytes:
         """32 fresh bytes.
 
         Args:
@@ -75,13 +75,13 @@ class Randomness:
             text = f"tfpriv test key {self.seed} {purpose} {self._drawn[purpose]}"
         return hashlib.sha256(text.encode()).digest()
 
-    def words(self, count, purpose=""):
+    def words(self, count: int, purpose: str = "") -> np.ndarray:
         """Independent uniform 64-bit words, shape `(count,)`, dtype uint64."""
         stream = Cipher(algorithms.ChaCha20(self.key(purpose), bytes(16)), mode=None)
         zeros = bytes(8 * count)
         return np.frombuffer(stream.encryptor().update(zeros), dtype="<u8")
 
-    def bernoulli(self, probability, count):
+    def bernoulli(self, probability: float, count: int) -> np.ndarray:
         """Indices in `range(count)`, each present with `probability`, independently.
 
         The probability is rounded down to a multiple of 2**-64.

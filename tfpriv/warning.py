@@ -7,7 +7,7 @@ import warnings
 _LIBRARIES = ("tfpriv", "keras", "tensorflow")
 
 
-def warn(sentence):
+def warn(sentence: str) -> None:
     """Warns of something at the line outside of libraries that led here."""
     level = 1
     frame: types.FrameType | None = sys._getframe()

@@ -35,7 +35,7 @@ _DAMAGE = (
 _LARGEST_LEDGER = 64 * 2**20  # bytes; a member of an archive beyond it is no ledger
 
 
-def add_parser(subparsers) -> None:
+def add_parser(subparsers: Any) -> None:
     """Adds `budget` to the parsers of the `tfpriv` command.
 
     Args:
@@ -148,8 +148,8 @@ def _check_plan(args: argparse.Namespace) -> None:
 
 def _steps(args: argparse.Namespace) -> int:
     if args.steps is not None:
-        return args.steps
-    return args.epochs * steps_per_epoch(args.population, args.batch_size)
+        return int(args.steps)
+    return int(args.epochs) * steps_per_epoch(args.population, args.batch_size)
 
 
 def _print_plan(args: argparse.Namespace, noise: float, mechanism: Mechanism) -> int:

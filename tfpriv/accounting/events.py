@@ -28,7 +28,7 @@ RELATION_WORDS = {
 
 
 @attr.s(frozen=True, slots=True, auto_attribs=True)
-class ApproximateDpEvent(dpa.DpEvent):
+class ApproximateDpEvent(dpa.DpEvent):  # type: ignore[misc]  # it has no types
     """A release of which only its plain (epsilon, delta) is known.
 
     dp-accounting has no event for it. Such a release is dominated by one that

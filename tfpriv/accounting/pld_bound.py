@@ -51,7 +51,7 @@ def _reach(event: dpa.DpEvent) -> float:
                 -q
             )
         case dpa.GaussianDpEvent(noise_multiplier=z):
-            return 2 * (_TAIL + 0.5 / z) / z
+            return float(2 * (_TAIL + 0.5 / z) / z)
         case ApproximateDpEvent(epsilon=epsilon):
             return 2 * epsilon
         case dpa.RandomizedResponseDpEvent():

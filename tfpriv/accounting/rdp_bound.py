@@ -69,7 +69,7 @@ def _rounding(orders: np.ndarray) -> np.ndarray:
     errors of some units in the last place, of numbers up to `order * log(order)`; the
     series for broken orders stops at e^-30. Both are divided by `order - 1`.
     """
-    return 4e-13 * orders / (orders - 1)
+    return np.asarray(4e-13 * orders / (orders - 1))
 
 
 def _safe(event: dpa.DpEvent) -> dpa.DpEvent | None:
@@ -149,7 +149,7 @@ def _curve(event: dpa.DpEvent, orders: tuple[float, ...]) -> np.ndarray:
     curve = np.minimum.accumulate(curve[::-1])[::-1]
     curve = curve * (1 + 1e-9) + _rounding(at)
     curve.flags.writeable = False
-    return curve
+    return np.asarray(curve)
 
 
 def _total(steps: Steps, orders: tuple[float, ...]) -> np.ndarray:

@@ -74,7 +74,7 @@ class Budget:
             0 if not even one step fits; at most 2**40.
         """
 
-        def fits(steps):
+        def fits(steps: int) -> bool:
             return self.epsilon_after(ledger, mechanism, steps) <= self.epsilon
 
         if not fits(1):

@@ -173,7 +173,9 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
     _weights_path: str
     _training_metadata_path: str
 
-    def __init__(self, backup_dir, delete_checkpoint=True):
+    def __init__(
+        self, backup_dir: str | os.PathLike[str], delete_checkpoint: bool = True
+    ) -> None:
         super().__init__(backup_dir, "epoch", False, delete_checkpoint)
 
     def _load_model(self):

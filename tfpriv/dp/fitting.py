@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import pathlib
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,7 +47,7 @@ class Public:
         sample_weight: Weights, or `None`.
     """
 
-    def __init__(self, x, y=None, sample_weight=None):
+    def __init__(self, x: Any, y: Any = None, sample_weight: Any = None) -> None:
         if y is None and sample_weight is None:
             self.data = (x,) if is_column(x) else x
         else:

@@ -41,15 +41,15 @@ PRIVATE_KEY = "privacy_ledger_speaks_for"  # one byte for each variable
 
 
 def make_private(
-    model,
-    unit="example",
+    model: Any,
+    unit: str = "example",
     *,
-    max_occurrences=None,
-    private_metrics=False,
-    engine="auto",
-    microbatch_size=None,
-    seed=None,
-):
+    max_occurrences: int | None = None,
+    private_metrics: bool = False,
+    engine: str = "auto",
+    microbatch_size: int | None = None,
+    seed: int | None = None,
+) -> Any:
     """Turns a Keras model, in place, into one that trains with differential privacy.
 
     Compile it with an optimizer of `tfpriv.dp` and call `fit` as ever; batches are
@@ -154,17 +154,17 @@ class PrivateModel(MixedIn):
 
     def compile(
         self,
-        optimizer="rmsprop",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        weighted_metrics=None,
-        run_eagerly=False,
-        steps_per_execution=1,
-        jit_compile="auto",
-        auto_scale_loss=True,
-        **kwargs,
-    ):
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+        **kwargs: Any,
+    ) -> None:
         """As in Keras, with a DP optimizer.
 
         `auto_scale_loss` is not followed: set `loss_scale_factor` on the optimizer.
@@ -257,7 +257,14 @@ class PrivateModel(MixedIn):
 
     # Training.
 
-    def fit(self, x=None, y=None, batch_size=None, epochs=1, **kwargs):
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
         """Trains privately; arguments as in Keras.
 
         Args:
@@ -285,13 +292,13 @@ class PrivateModel(MixedIn):
 
     def evaluate(
         self,
-        x=None,
-        y=None,
-        batch_size=None,
-        verbose="auto",
-        sample_weight=None,
-        **kwargs,
-    ):
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: str | int = "auto",
+        sample_weight: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """As in Keras. What it returns is an exact function of the data.
 
         `x` may be a `tfpriv.dp.Public`, for data that may be shown: only of other data
@@ -309,8 +316,13 @@ class PrivateModel(MixedIn):
         )
 
     def train_on_batch(
-        self, x, y=None, sample_weight=None, class_weight=None, return_dict=False
-    ):
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
         """One private step on a batch of your own, without amplification.
 
         The batch size is a public constant. See `max_occurrences` in `make_private`.

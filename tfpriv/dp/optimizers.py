@@ -7,12 +7,13 @@ post-processing that costs no privacy.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import calibrate_noise, checks, mechanisms
+from tfpriv.accounting import Ledger, calibrate_noise, checks, mechanisms
 from tfpriv.accounting.calibration import steps_per_epoch
 from tfpriv.dp import keras_internals, noise
 from tfpriv.dp.budget import Budget
@@ -43,13 +44,13 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
 
     def __init__(
         self,
-        *args,
-        l2_norm_clip=None,
-        noise_multiplier=None,
-        clipping="flat",
-        budget=None,
-        **kwargs,
-    ):
+        *args: Any,
+        l2_norm_clip: float | None = None,
+        noise_multiplier: float | None = None,
+        clipping: Any = "flat",
+        budget: Budget | Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         if l2_norm_clip is None or noise_multiplier is None:
             raise TypeError(
                 "A DP optimizer needs a bound and noise: `l2_norm_clip=1.0` and "
@@ -274,20 +275,20 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
     @classmethod
     def for_budget(
         cls,
-        epsilon,
-        delta,
+        epsilon: float,
+        delta: float,
         *,
-        population,
-        batch_size,
-        epochs=None,
-        steps=None,
-        l2_norm_clip=1.0,
-        clipping="flat",
-        private_metrics=False,
-        accountant="rdp",
-        ledger=None,
-        **kwargs,
-    ):
+        population: int,
+        batch_size: int,
+        epochs: int | None = None,
+        steps: int | None = None,
+        l2_norm_clip: float = 1.0,
+        clipping: Any = "flat",
+        private_metrics: bool = False,
+        accountant: str = "rdp",
+        ledger: Ledger | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """An optimizer with just enough noise for a budget, which it then keeps.
 
         Args:

@@ -219,7 +219,9 @@ class Privacy:
     # Training.
 
     @contextlib.contextmanager
-    def training(self, journal_path: str | os.PathLike | None = None) -> Iterator[None]:
+    def training(
+        self, journal_path: str | os.PathLike[str] | None = None
+    ) -> Iterator[None]:
         """Context of one training run.
 
         Args:

@@ -2,6 +2,7 @@
 
 import abc
 import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -144,15 +145,15 @@ class PoissonSampler(_RandomAccessSampler):
 
     def __init__(
         self,
-        data,
-        batch_size,
+        data: Any,
+        batch_size: float,
         *,
-        steps_per_epoch=None,
-        population=None,
-        groups=None,
-        max_examples_per_group=None,
-        load=None,
-    ):
+        steps_per_epoch: int | None = None,
+        population: int | None = None,
+        groups: Any = None,
+        max_examples_per_group: int | None = None,
+        load: Callable[[Any], Any] | None = None,
+    ) -> None:
         self._members = None
         if groups is None:
             super().__init__(data, batch_size, steps_per_epoch, population, load)
@@ -218,7 +219,14 @@ class FixedSizeSampler(_RandomAccessSampler):
         load: Function, or `None`.
     """
 
-    def __init__(self, data, batch_size, *, steps_per_epoch=None, load=None):
+    def __init__(
+        self,
+        data: Any,
+        batch_size: int,
+        *,
+        steps_per_epoch: int | None = None,
+        load: Callable[[Any], Any] | None = None,
+    ) -> None:
         super().__init__(data, int(batch_size), steps_per_epoch, None, load)
 
     def mechanism(self, noise_multiplier):
@@ -247,7 +255,13 @@ class Stream(Sampler):
             single examples, of which another axis would pass for the batch.
     """
 
-    def __init__(self, dataset, max_occurrences=None, *, steps_per_epoch=None):
+    def __init__(
+        self,
+        dataset: tf.data.Dataset,
+        max_occurrences: int | None = None,
+        *,
+        steps_per_epoch: int | None = None,
+    ) -> None:
         if not isinstance(dataset, tf.data.Dataset):
             raise ValueError(
                 "`Stream` takes a `tf.data.Dataset`. "

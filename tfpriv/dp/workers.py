@@ -8,6 +8,8 @@ are added up by the strategy, and the chief's part carries the noise.
 import contextlib
 import dataclasses
 import json
+import os
+from typing import Any
 
 import tensorflow as tf
 
@@ -19,7 +21,13 @@ from tfpriv.weights import digest_of
 _CHIEF = 0
 
 
-def fit_on_workers(model, sampler, steps, *, journal=None):
+def fit_on_workers(
+    model: Any,
+    sampler: PoissonSampler,
+    steps: int,
+    *,
+    journal: str | os.PathLike[str] | None = None,
+) -> int:
     """Trains one private model on several workers; each of them calls this.
 
     Afterwards all workers hold the same weights and the same ledger, in which each

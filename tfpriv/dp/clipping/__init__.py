@@ -1,5 +1,7 @@
 """Per-example clipping: summed gradients, each unit's bounded before the sum."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -28,17 +30,17 @@ def check_engine(name):
 
 @tf.autograph.experimental.do_not_convert
 def clipped_gradients(
-    model,
-    x,
-    y=None,
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
     *,
-    loss=None,
-    l2_norm_clip,
-    clipping="flat",
-    engine="auto",
-    sample_weight=None,
-    microbatch_size=None,
-):
+    loss: Any = None,
+    l2_norm_clip: Any,
+    clipping: Any = "flat",
+    engine: str = "auto",
+    sample_weight: Any = None,
+    microbatch_size: int | None = None,
+) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Sum of per-example gradients, each clipped, for custom training loops.
 
     Every example is pushed through the model as a batch of one with

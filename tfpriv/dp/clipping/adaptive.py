@@ -42,7 +42,13 @@ class AdaptiveClipping(styles.Flat):
 
     name = "adaptive"
 
-    def __init__(self, target_quantile=0.5, learning_rate=0.2, *, indicator_stddev):
+    def __init__(
+        self,
+        target_quantile: float = 0.5,
+        learning_rate: float = 0.2,
+        *,
+        indicator_stddev: float,
+    ) -> None:
         _check("target_quantile", target_quantile, 0 <= float(target_quantile) <= 1)
         _check("learning_rate", learning_rate, 0 < float(learning_rate) < float("inf"))
         finite = 0 <= float(indicator_stddev) < float("inf")

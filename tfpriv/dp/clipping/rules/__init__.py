@@ -1,6 +1,7 @@
 """One rule per kind of layer: from a loss's gradient at a layer to its weights'."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -21,7 +22,7 @@ class NotCoveredError(Exception):
         return str(inner)
 
 
-def register_clipping_rule(layer_class):
+def register_clipping_rule(layer_class: type[keras.Layer]) -> Callable[..., Any]:
     """Decorator: teaches the fast engine the weights of a layer class of your own.
 
     A layer without a rule works as well; the gradients of its own weights are then
