@@ -3,6 +3,7 @@
 import os
 import pathlib
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -56,7 +57,7 @@ class PrivacyLogger(keras.callbacks.Callback):
         self._epoch = self._batch = 0
         self.not_covered: tuple[str, ...] = ()
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._private_loss is not None:
             self._private_loss.reset_state()
         if self._budget is not None and self._steps_left is None:
@@ -74,7 +75,7 @@ class PrivacyLogger(keras.callbacks.Callback):
             ledger, mechanism, epochs * self.params["steps"], has_private_loss
         )
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self._steps_left is not None:
             self._steps_left -= 1
             self.model.stop_training |= self._steps_left < 1
@@ -84,7 +85,7 @@ class PrivacyLogger(keras.callbacks.Callback):
         if logs is not None:
             logs["epsilon"] = self._shown
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         if not self._privacy.ledger.covers(self._shown_for):  # it has fewer steps
             self._predict(0)
         if logs is not None:
@@ -100,7 +101,7 @@ class PrivacyLogger(keras.callbacks.Callback):
         bound = bounds.epsilon(ledger.steps(), privacy.delta, privacy.accountant)
         self._shown, self._shown_for = bound.value, ledger
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Any = None) -> None:
         if not self.params.get("verbose"):
             return
         if self._stops_early and self._steps_left == 0:
@@ -134,7 +135,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
     `epoch_train_val_...` among those of training.
     """
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)
         names = [f"epoch_{self._tag(name)}" for name in self.model._exact_figures]
         listed = f" ({', '.join(names)})" if names else ""
@@ -146,7 +147,7 @@ class TensorBoard(keras.callbacks.TensorBoard):
                 step=0,
             )
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         super().on_epoch_end(
             epoch, {self._tag(name): value for name, value in (logs or {}).items()}
         )
@@ -207,7 +208,7 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         for new, old in zip(fresh, final, strict=True):
             os.replace(new, old)
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: Any = None) -> None:
         if self.delete_checkpoint:
             remove_only(self.backup_dir, BACKUP_FILES)
 

@@ -343,7 +343,7 @@ class PrivateModel(MixedIn):
             keras_step = keras_internals.past_preprocessing(self, super())
             return keras_step.train_on_batch(fed, return_dict=return_dict)
 
-    def train_step(self, data):
+    def train_step(self, data: Any) -> dict[str, Any]:
         """One step of DP-SGD on a logical batch: clip, sum, add noise, update."""
         batch, ticket, divisor = _read(data)
         private = self._private_options["private_metrics"]
@@ -384,7 +384,9 @@ class PrivateModel(MixedIn):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None
+    ) -> Any:
         model = keras.saving.deserialize_keras_object(
             config["model"], custom_objects=custom_objects
         )
@@ -396,27 +398,27 @@ class PrivateModel(MixedIn):
             model.privacy.provenance.needs_ledger_of = digest
         return model
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         """As in Keras, whose own gives up on models with a `compile` of their own."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built and not self.optimizer.built:
             self.optimizer.build(self.trainable_variables)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: Any) -> None:
         super().save_own_variables(store)
         ledger = self.privacy.ledger_to_save()
         store[LEDGER_KEY] = np.frombuffer(ledger.to_bytes(), dtype=np.uint8)
         store[PRIVATE_KEY] = self.privacy.provenance.which_are_private()
 
-    def save_assets(self, dir_path):
+    def save_assets(self, dir_path: str) -> None:
         """Puts the ledger where it can be read without Keras, for `tfpriv budget`."""
         ledger = self.privacy.ledger_to_save()
         ledger.save(pathlib.Path(dir_path) / exporting.LEDGER_NAME)
 
-    def load_assets(self, dir_path):
+    def load_assets(self, dir_path: str) -> None:
         """Does nothing: the ledger that counts is stored with the weights."""
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: Any) -> None:
         # The ledger first: a failure below, or in a layer, loads weights in part.
         try:
             self._load_ledger(store)
@@ -435,7 +437,9 @@ class PrivateModel(MixedIn):
             private = store[PRIVATE_KEY] if PRIVATE_KEY in store.keys() else None
             self.privacy.load(ledger, private)
 
-    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+    def load_weights(
+        self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any
+    ) -> None:
         """As in Keras; the ledger in the file is added to the model's.
 
         What was spent before stays in it: loading an older file refunds nothing.
@@ -452,13 +456,13 @@ class PrivateModel(MixedIn):
         finally:
             self._is_loading = False
 
-    def get_weights(self):
+    def get_weights(self) -> list[Any]:
         """As in Keras; `set_weights` of a private model recognises the copies."""
         weights = super().get_weights()
         self.privacy.provenance.hand_out(weights)
         return weights
 
-    def set_weights(self, weights):
+    def set_weights(self, weights: list[Any]) -> None:
         """As in Keras; weights of another private model bring its ledger.
 
         Raises:
@@ -470,7 +474,7 @@ class PrivateModel(MixedIn):
         if digest is not None:
             self.privacy.bind_weights()
 
-    def save(self, filepath, overwrite=True, **kwargs):
+    def save(self, filepath: Any, overwrite: bool = True, **kwargs: Any) -> None:
         """As in Keras, to a `.keras` file, which is replaced whole or not at all."""
         exporting.save(super().save, filepath, overwrite, **kwargs)
 
@@ -490,7 +494,7 @@ class PrivateModel(MixedIn):
             )
         return children
 
-    def export(self, filepath, *args, **kwargs):
+    def export(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
         """As in the model's own class; ledger and statement lie beside the SavedModel.
 
         Args:

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import Ledger, calibrate_noise, checks, mechanisms
+from tfpriv.accounting import Ledger, Mechanism, calibrate_noise, checks, mechanisms
 from tfpriv.accounting.calibration import steps_per_epoch
 from tfpriv.dp import keras_internals, noise
 from tfpriv.dp.budget import Budget
@@ -121,7 +121,7 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
         """The `Budget` that training may not exceed, or `None`."""
         return self._budget
 
-    def warn_of_large_delta(self, ledger, mechanism):
+    def warn_of_large_delta(self, ledger: Ledger, mechanism: Mechanism) -> None:
         """Warns of a large delta, unless `for_budget` did for the same population."""
         planned = self.planned_batches
         has_warned = planned is not None and planned[1] == mechanism.population
@@ -142,7 +142,7 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
             name="l2_norm_clip",
         )
 
-    def track(self, privacy):
+    def track(self, privacy: Privacy) -> Any:
         """Charges every step to this `Privacy` (done by a private model).
 
         Raises:
@@ -161,7 +161,7 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
         return self
 
     @tf.autograph.experimental.do_not_convert
-    def apply(self, grads, trainable_variables=None):
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
         """Adds noise to clipped sums, divides, and applies the Keras update.
 
         Under several replicas, what they hand in is one batch: their sums are added

@@ -2,17 +2,18 @@
 
 import abc
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.accounting import calibration, mechanisms
+from tfpriv.accounting import Mechanism, calibration, mechanisms
 from tfpriv.dp import tensorflow_internals
 from tfpriv.dp.grouping import members_of_groups, warn_of_repeated_files
 from tfpriv.dp.preprocessing import PreprocessedSource
 from tfpriv.dp.sources import as_source, name_parts
+from tfpriv.randomness import Randomness
 
 SIZE_FROM_DATA = "data set size treated as public"
 _LISTS = (
@@ -38,18 +39,20 @@ class Sampler(abc.ABC):
     group_size: Any = None
 
     @abc.abstractmethod
-    def mechanism(self, noise_multiplier):
+    def mechanism(self, noise_multiplier: float) -> Mechanism:
         """The `Mechanism` of one step with this sampler."""
 
     @abc.abstractmethod
-    def batches(self, pay, randomness):
+    def batches(
+        self, pay: Callable[[], int], randomness: Randomness
+    ) -> Iterator[tuple[int, Any]]:
         """Yields `(ticket, batch)`; `pay()` is called before a batch is drawn."""
 
     @abc.abstractmethod
     def element_spec(self):
         """Dict of nested `tf.TensorSpec` of one example, without batch axis."""
 
-    def preprocess_by(self, rows):
+    def preprocess_by(self, rows: Any) -> None:
         """Applies a function to what is drawn; see `tfpriv.dp.preprocessing`."""
         raise NotImplementedError(
             f"{type(self).__name__} does not apply a task's preprocessor. Define "
@@ -97,7 +100,9 @@ class _RandomAccessSampler(Sampler):
         """Expected number of units in a batch."""
         return self._divisor
 
-    def batches(self, pay, randomness):
+    def batches(
+        self, pay: Callable[[], int], randomness: Randomness
+    ) -> Iterator[tuple[int, Any]]:
         while True:
             ticket = pay()
             yield ticket, self._draw(randomness)
@@ -105,7 +110,7 @@ class _RandomAccessSampler(Sampler):
     def arrays(self):
         return self.source.arrays()
 
-    def preprocess_by(self, rows):
+    def preprocess_by(self, rows: Any) -> None:
         self.source = PreprocessedSource(self.source, rows)
 
     @abc.abstractmethod
@@ -175,7 +180,7 @@ class PoissonSampler(_RandomAccessSampler):
         """Probability q of a unit to be in a batch."""
         return min(1.0, self.divisor / self.population)
 
-    def mechanism(self, noise_multiplier):
+    def mechanism(self, noise_multiplier: float) -> Mechanism:
         return mechanisms.poisson(
             self.sampling_probability,
             noise_multiplier,
@@ -229,7 +234,7 @@ class FixedSizeSampler(_RandomAccessSampler):
     ) -> None:
         super().__init__(data, int(batch_size), steps_per_epoch, None, load)
 
-    def mechanism(self, noise_multiplier):
+    def mechanism(self, noise_multiplier: float) -> Mechanism:
         return mechanisms.fixed_size(
             self.population, int(self.divisor), noise_multiplier, notes=self._notes
         )
@@ -286,10 +291,12 @@ class Stream(Sampler):
         """How often one unit can appear in one batch; read-only, as declared."""
         return self._max_occurrences
 
-    def mechanism(self, noise_multiplier):
+    def mechanism(self, noise_multiplier: float) -> Mechanism:
         return mechanisms.stream(noise_multiplier, max_occurrences=self.max_occurrences)
 
-    def batches(self, pay, randomness):
+    def batches(
+        self, pay: Callable[[], int], randomness: Randomness
+    ) -> Iterator[tuple[int, Any]]:
         del randomness
         elements = itertools.chain.from_iterable(itertools.repeat(self.dataset))
         while True:
@@ -303,7 +310,7 @@ class Stream(Sampler):
             name_parts(self.dataset.element_spec),
         )
 
-    def preprocess_by(self, rows):
+    def preprocess_by(self, rows: Any) -> None:
         self.dataset = rows.over(self.dataset)
 
 

@@ -1,9 +1,12 @@
 """Adaptive clipping: a bound that follows a quantile of the gradients' norms."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import mechanisms
+from tfpriv.accounting import Mechanism, mechanisms
 from tfpriv.dp.clipping import styles
 
 # How far the bound may go from where it began, up and down, and where it may begin:
@@ -74,17 +77,19 @@ class AdaptiveClipping(styles.Flat):
         """Standard deviation of the noise on the sum of the indicators."""
         return self._indicator_stddev
 
-    def mechanism(self, sampler, noise_multiplier):
+    def mechanism(
+        self, sampler: Callable[[float], Mechanism], noise_multiplier: float
+    ) -> Mechanism:
         return mechanisms.adaptive_clipping(
             sampler, noise_multiplier, self.indicator_stddev
         )
 
-    def check_start(self, l2_norm_clip):
+    def check_start(self, l2_norm_clip: float) -> None:
         """Raises `ValueError` for a first bound too near the ends of float32."""
         within = SMALLEST_START <= float(l2_norm_clip) <= LARGEST_START
         _check("l2_norm_clip", l2_norm_clip, within)
 
-    def indicators(self, norms, present, l2_norm_clip):
+    def indicators(self, norms: Any, present: Any, l2_norm_clip: Any) -> Any:
         """Sum of the centred indicators, float64.
 
         Args:
@@ -97,7 +102,9 @@ class AdaptiveClipping(styles.Flat):
         each = tf.where(unclipped, within, -within)
         return tf.reduce_sum(tf.where(present, each, tf.zeros_like(each)))
 
-    def next_bound(self, bound, noised_indicators, divisor, start):
+    def next_bound(
+        self, bound: Any, noised_indicators: Any, divisor: Any, start: float
+    ) -> Any:
         """The bound of the next step.
 
         Args:
@@ -118,7 +125,7 @@ class AdaptiveClipping(styles.Flat):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "AdaptiveClipping":
         return cls(**config)
 
     def serialized(self):

@@ -11,10 +11,13 @@ and a unit's factors depend on no other unit: this is what the noise is scaled t
 """
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfpriv.accounting import Mechanism
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping.scaling import total_norm
 
@@ -27,11 +30,13 @@ class Style:
 
     name: str
 
-    def bind(self, problem):
+    def bind(self, problem: Any) -> Callable[..., Any]:
         """The function `(norms, l2_norm_clip) -> factors` for this `Problem`."""
         raise NotImplementedError
 
-    def mechanism(self, sampler, noise_multiplier):
+    def mechanism(
+        self, sampler: Callable[[float], Mechanism], noise_multiplier: float
+    ) -> Mechanism:
         """What one step costs.
 
         Args:
@@ -40,7 +45,7 @@ class Style:
         """
         return sampler(noise_multiplier)
 
-    def indicators(self, norms, present, l2_norm_clip):
+    def indicators(self, norms: Any, present: Any, l2_norm_clip: Any) -> Any:
         """What a step must tell of its norms besides the gradients: nothing."""
         del norms, present, l2_norm_clip
 
@@ -58,7 +63,7 @@ class Flat(Style):
 
     name = "flat"
 
-    def bind(self, problem):
+    def bind(self, problem: Any) -> Callable[..., Any]:
         del problem
         return _shrink_together
 
@@ -86,7 +91,7 @@ class PerLayer(Style):
 
     name = "per_layer"
 
-    def bind(self, problem):
+    def bind(self, problem: Any) -> Callable[..., Any]:
         groups = _layers_of_variables(problem)
 
         def factors(norms, l2_norm_clip):
@@ -122,7 +127,7 @@ class Automatic(Style):
 
     name = "automatic"
 
-    def bind(self, problem):
+    def bind(self, problem: Any) -> Callable[..., Any]:
         del problem
         return _normalise
 
