@@ -14,7 +14,7 @@ def public_functions():
             yield name, thing
         elif inspect.isclass(thing):
             for member, function in inspect.getmembers(thing, inspect.isroutine):
-                ours = getattr(function, "__module__", "").startswith("tfpriv")
+                ours = str(getattr(function, "__module__", "")).startswith("tfpriv")
                 if ours and (member == "__init__" or not member.startswith("_")):
                     yield f"{name}.{member}", function
 
