@@ -1,9 +1,12 @@
 """Faults in private training, each switched on by a function of a monkeypatch."""
 
+import itertools
+
 import numpy as np
 import tensorflow as tf
 
 from tfpriv import ops
+from tfpriv.accounting import Ledger
 from tfpriv.dp import model as models
 from tfpriv.dp import noise, optimizers
 from tfpriv.dp.clipping import ghost, vectorized
@@ -118,27 +121,24 @@ def clip_after_noise(patch):
 
 
 def dropped_event(patch):
-    """One event in ten is not written down."""
-    real, calls = Privacy._write, []
-
-    def forgetful(self, mechanism, purpose, count=1):
-        calls.append(purpose)
-        if len(calls) % 10:
-            real(self, mechanism, purpose, count)
-
-    patch.setattr(Privacy, "_write", forgetful)
+    """One event in ten is not recorded."""
+    _record_if(patch, lambda number: number % 10 != 9)
 
 
 def epochs_counted_for_steps(patch):
-    """Of the steps that make an epoch, one in four, only the first is written down."""
-    real, calls = Privacy._write, []
+    """Of the steps that make an epoch, one in four, only the first is recorded."""
+    _record_if(patch, lambda number: number % 4 == 0)
 
-    def once_an_epoch(self, mechanism, purpose, count=1):
-        calls.append(purpose)
-        if len(calls) % 4 == 1:
-            real(self, mechanism, purpose, count)
 
-    patch.setattr(Privacy, "_write", once_an_epoch)
+def _record_if(patch, chosen):
+    """Of single steps, records those whose number is chosen."""
+    real, numbers = Ledger.record, itertools.count()
+
+    def record(self, *args, **options):
+        if "count" in options or chosen(next(numbers)):  # a count is that of a plan
+            real(self, *args, **options)
+
+    patch.setattr(Ledger, "record", record)
 
 
 def doubled_steps(patch):

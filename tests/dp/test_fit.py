@@ -547,7 +547,7 @@ def test_a_step_that_no_budget_pays_for_is_told_from_a_spent_one():
         LedgerError, match=r"alone exceeds .*, epsilon = 2 .*dp\.Stream"
     ):
         model.fit(dp.Stream(whole, max_occurrences=1), verbose=0)
-    with pytest.raises(LedgerError, match="alone passes"):
+    with pytest.raises(LedgerError, match="alone exceeds"):
         dp.make_private(model, max_occurrences=1).train_on_batch(x[:10], y[:10])
     assert len(model.privacy.ledger) == 0
 

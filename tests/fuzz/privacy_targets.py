@@ -58,8 +58,8 @@ def _read_content(data):
 def _steps(opened):
     for noise, count in ((1.1, 5), (1.1, 2), (3.0, 1), (1.1, 40)):
         mechanism = m.poisson(0.01, noise)
-        opened.spend(mechanism, unit="image", purpose="training", count=count)
-        yield opened.ledger()
+        opened.record(mechanism, unit="image", purpose="training", count=count)
+        yield opened.copy()
 
 
 @functools.cache
@@ -74,7 +74,7 @@ def _journal():
 def _read_journal(data):
     path = written("a.journal", data)
     with Journal(path) as opened:
-        found = opened.ledger()
+        found = opened.copy()
     assert found in _journal()[1], "neither what was spent nor a beginning of it"
 
 
@@ -90,7 +90,7 @@ def _read_journal_texts(data):
         line, chain = journal_file._seal(text, chain)
         content += line
     with Journal(written("b.journal", content)) as opened:
-        found = opened.ledger()
+        found = opened.copy()
     assert all(entry.count > 0 for entry in found.entries), "a count below 1"
     assert Ledger.from_bytes(found.to_bytes()) == found, "no ledger"
 

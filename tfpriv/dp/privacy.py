@@ -331,7 +331,7 @@ class Privacy:
                     f"noise_multiplier={noise_multiplier}"
                 )
             self.provenance.begin()
-        return self.side_key("gradients")
+        return np.frombuffer(self.randomness.key("gradients"), dtype=np.uint8)
 
     def side_key(self, purpose: str) -> Any:
         """Returns a fresh noise key, uint8 `(32,)`, for a further sum of a paid step.
