@@ -538,9 +538,9 @@ class Signed(layers.GRUCell):
 
 
 RECURRENT = {
-    "own loop": lambda: Doubled(3),
-    "own cell": lambda: layers.RNN(Signed(3)),
-    "own activation": lambda: layers.LSTM(3, activation=lambda x: keras.ops.sin(x)),
+    "custom inner loop": lambda: Doubled(3),
+    "custom cell": lambda: layers.RNN(Signed(3)),
+    "custom activation": lambda: layers.LSTM(3, activation=lambda x: keras.ops.sin(x)),
     "softmax": lambda: layers.SimpleRNN(3, activation="softmax"),
 }
 

@@ -118,6 +118,7 @@ class Budget:
         self,
         ledger: Ledger,
         mechanism: Mechanism,
+        left: int,
         planned: int,
         private_metrics: bool = False,
     ) -> bool:
@@ -126,13 +127,13 @@ class Budget:
         Args:
             ledger: What was spent before.
             mechanism: Cost of one step.
+            left: What `steps_left` returned.
             planned: Number of steps to come.
             private_metrics: Whether a private loss is part of each step.
 
         Returns:
             Whether it warned.
         """
-        left = self.steps_left(ledger, mechanism)
         if left >= planned:
             return False
         advice = "with this data set's size, batch size and epochs"

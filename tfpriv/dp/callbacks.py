@@ -70,9 +70,12 @@ class PrivacyLogger(keras.callbacks.Callback):
         ledger, mechanism = self._privacy.ledger, self._mechanism
         self._budget.check(ledger, mechanism)
         self._steps_left = self._budget.steps_left(ledger, mechanism)
-        has_private_loss = self._private_loss is not None
         self._stops_early = self._budget.warn_of_early_stop(
-            ledger, mechanism, epochs * self.params["steps"], has_private_loss
+            ledger,
+            mechanism,
+            self._steps_left,
+            epochs * self.params["steps"],
+            private_metrics=self._private_loss is not None,
         )
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:

@@ -101,7 +101,7 @@ def make_private(
         model.__class__ = _private_class(plain_class, **options)
         model.compiled = False  # whatever it was compiled with added no noise
         if model.built:
-            model.privacy.provenance.receive(model.get_weights())
+            model.privacy.provenance.receive(model.weights)
         if was_trained:
             warn(_TRAINED_BEFORE)
             model.privacy.ledger.caution(STARTED_FROM)

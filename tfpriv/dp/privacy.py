@@ -146,7 +146,7 @@ class Privacy:
         """
         self.check_weights()
         if len(self._ledger):
-            self.provenance.bind_if_known()
+            self.provenance.bind_if_trained()
         delta = self.delta if delta is None else delta
         accountant = accountant or self.accountant
         return self._ledger.statement(delta, format, accountant, self._notes)

@@ -115,16 +115,20 @@ class Provenance:
         self._digests.add(digest)
         self.ledger.set_weights_digest(digest)
 
+    def bind_if_trained(self) -> bool:
+        """`bind`, where no digest was set since the last step; returns whether so."""
+        unbound = self._in_training or self.ledger.weights_digest is None
+        if unbound:
+            self.bind()
+        return unbound
+
     def bind_if_known(self) -> bool:
         """`bind`, unless something that recorded nothing changed the weights.
 
         Returns:
             Whether the ledger matches the weights now.
         """
-        if self._model is None:
-            return True
-        if self._in_training or self.ledger.weights_digest is None:
-            self.bind()
+        if self._model is None or self.bind_if_trained():
             return True
         # Another private model may have trained the same variables.
         others = {ledger.weights_digest for ledger in _ledgers_of(self._model.weights)}

@@ -125,10 +125,11 @@ def _affordable(model, mechanism, steps):
     if budget is None:
         return steps
     budget.check(ledger, mechanism)
+    left = budget.steps_left(ledger, mechanism)
     if model.distribute_strategy.extended.should_checkpoint:
         model.optimizer.warn_of_large_delta(ledger, mechanism)
-        budget.warn_of_early_stop(ledger, mechanism, steps)
-    return min(steps, budget.steps_left(ledger, mechanism))
+        budget.warn_of_early_stop(ledger, mechanism, left, steps)
+    return min(steps, left)
 
 
 # Before the first step: what must be the same on all workers, is.
