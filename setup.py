@@ -20,7 +20,9 @@ from setuptools.command.build_ext import build_ext
 
 TENSORFLOW_SONAME = "libtensorflow_framework.so.2"
 OPS = Path("tfpriv", "ops", "cc")
-WEIGHTS = Path("checkpoints")  # tfpriv/checkpoints.py looks where they are installed
+WEIGHTS = Path(
+    "checkpoints"
+)  # tfpriv/support/checkpoints.py looks where they are installed
 COMPILE_FLAGS = [
     "-std=c++17",
     "-O3",

@@ -62,7 +62,7 @@ def test_a_wheel_holds_the_op_and_fits_every_python(checkout):
     assert "-py3-none-linux_" in wheel.name
     names = contents.namelist()
     assert "tfpriv/ops/_native.so" in names
-    assert {"tfpriv/py.typed", "tfpriv/report/style.css"} <= set(names)
+    assert {"tfpriv/py.typed", "tfpriv/support/report/style.css"} <= set(names)
     ours = {str(path.relative_to(ROOT)) for path in (ROOT / "checkpoints").rglob("*.*")}
     share = f"{metadata_folder(names)[: -len('.dist-info')]}.data/data/share/tfpriv/"
     assert {name[len(share) :] for name in names if name.startswith(share)} == ours

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import pathlib
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +11,9 @@ import pytest
 from scipy.integrate import quad
 from scipy.optimize import brentq
 from scipy.stats import norm
+
+TESTS = pathlib.Path(__file__).parents[1]
+sys.path.insert(0, str(TESTS / "support" / "report"))  # reads pages
 
 
 def _solve(delta_at: Callable[[float], float], delta: float, high: float) -> float:

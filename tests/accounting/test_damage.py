@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tfpriv.accounting import Ledger, LedgerError, serialization
 from tfpriv.accounting import mechanisms as m
+from tfpriv.support import files
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -257,7 +258,7 @@ def break_write(monkeypatch):
     def full(path, mode):
         return Full(path.open(mode))
 
-    monkeypatch.setattr(serialization, "open", full, raising=False)
+    monkeypatch.setattr(files, "open", full, raising=False)
 
 
 @pytest.mark.parametrize("break_", [break_rename, break_sync, break_write])

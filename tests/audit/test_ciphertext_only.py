@@ -6,7 +6,7 @@ from scenes import PLACES, SIZE, moved, one_order, own_orders, smooth
 
 from tfpriv.audit import orders
 from tfpriv.audit.ciphertext_only import place_statistics, reassemble
-from tfpriv.audit.fidelity import fidelity
+from tfpriv.support.fidelity import fidelity
 
 MIRRORS = [np.s_[:, :], np.s_[:, ::-1], np.s_[::-1], np.s_[::-1, ::-1]]
 

@@ -5,7 +5,7 @@ import pytest
 from scenes import SIZE, one_order, own_orders, smooth
 
 from tfpriv.audit import inverter
-from tfpriv.audit.fidelity import fidelity, mean_colours
+from tfpriv.support.fidelity import fidelity, mean_colours
 
 SMALL = (8, 8)
 

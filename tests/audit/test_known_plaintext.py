@@ -5,8 +5,8 @@ import pytest
 from scenes import PLACES, moved, one_order, own_orders, smooth
 
 from tfpriv.audit import orders
-from tfpriv.audit.fidelity import fidelity
 from tfpriv.audit.known_plaintext import recover_order
+from tfpriv.support.fidelity import fidelity
 
 
 def test_distinct_colours_need_one_pair(rng):

@@ -13,7 +13,7 @@ from tfpriv.captioning import coco, scenes, vocabulary
 from tfpriv.captioning.model import Captioner
 
 sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "report"))  # reads pages
+sys.path.insert(0, str(Path(__file__).parents[1] / "support" / "report"))  # reads pages
 TINY_COCO = Path(__file__).parents[3] / "shared" / "data" / "tiny_coco"
 
 

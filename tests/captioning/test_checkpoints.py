@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tfpriv import checkpoints
 from tfpriv.captioning import store
 from tfpriv.captioning.train import UNIT
+from tfpriv.support import checkpoints
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 NAMES = ("captioning_public", "captioning_private", "captioning_plain")

@@ -8,9 +8,10 @@ import sys
 import pytest
 from reading import read
 
-from tfpriv import cli, images
+from tfpriv import cli
 from tfpriv.accounting import Ledger, commands
 from tfpriv.captioning import store
+from tfpriv.support import images
 
 SMALL = ["--width", "16", "--heads", "2", "--max-tokens", "7", "--image-size", "16"]
 SHORT = ["--epochs", "1", "--batch-size", "20"]

@@ -3,9 +3,9 @@
 import pytest
 from reading import read
 
-from tfpriv import images
 from tfpriv.captioning import demo, pages, store
 from tfpriv.captioning.train import Protection, Recipe
+from tfpriv.support import images
 
 CLAIM = (
     "each picture with all its captions",

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfpriv import images
 from tfpriv.accounting import Ledger, mechanisms
 from tfpriv.captioning import decode, export
 from tfpriv.captioning.train import UNIT
+from tfpriv.support import images
 
 SCRIPT = """
 import sys

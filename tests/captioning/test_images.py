@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfpriv import images
-from tfpriv.files import atomic_file
+from tfpriv.support import images
+from tfpriv.support.files import atomic_file
 
 
 @pytest.fixture

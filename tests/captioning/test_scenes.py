@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfpriv import images
 from tfpriv.captioning import coco, grammar, scenes
+from tfpriv.support import images
 
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -11,7 +11,7 @@ import tfpriv.dp as dp
 from tfpriv.accounting import Ledger
 from tfpriv.dp import callback_checks
 from tfpriv.dp import callbacks as dp_callbacks
-from tfpriv.training import Backup
+from tfpriv.support.training import Backup
 
 EARLY_STOPPING = keras.callbacks.EarlyStopping
 

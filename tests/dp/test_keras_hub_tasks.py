@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tfpriv.dp as dp
 from tfpriv.dp import preprocessing
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 LENGTH = 5
 TEXTS = ["the cat sat", "the dog ran", "good", "bad dog", "the", "cat cat"]

@@ -16,7 +16,7 @@ import small
 import tfpriv.dp as dp
 from tfpriv import ops
 from tfpriv.dp import noise
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 Z, C, BATCH = 1.5, 0.7, 2
 STDDEV = Z * C / BATCH

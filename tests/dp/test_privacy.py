@@ -18,7 +18,7 @@ import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, LedgerError, mechanisms
 from tfpriv.dp import provenance
 from tfpriv.dp.privacy import NO_TICKET
-from tfpriv.weights import digest_of
+from tfpriv.support.weights import digest_of
 
 STEP = mechanisms.poisson(0.1, 1.1)
 

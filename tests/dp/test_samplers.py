@@ -15,7 +15,7 @@ import tensorflow as tf
 from scipy import stats
 
 import tfpriv.dp as dp
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 FALSE_ALARM = 1e-6
 UNITS, EXPECTED, DRAWS = 30, 9, 4000

@@ -20,7 +20,7 @@ from tfpriv.accounting.commands import find_ledger
 from tfpriv.dp import exporting, provenance
 from tfpriv.dp.exporting import STATEMENT_NAME
 from tfpriv.dp.model import LEDGER_KEY
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 
 def adam():

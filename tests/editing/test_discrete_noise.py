@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from tfpriv.editing import discrete_noise
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 DRAWS = 200_000
 BOUND = 5.0

@@ -4,9 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfpriv import images
 from tfpriv.accounting import Ledger
-from tfpriv.audit.fidelity import structural_similarities
 from tfpriv.editing import (
     AttributeMechanism,
     Boundary,
@@ -19,6 +17,8 @@ from tfpriv.editing import (
 )
 from tfpriv.faces import reader as readers
 from tfpriv.faces.looks import ATTRIBUTES
+from tfpriv.support import images
+from tfpriv.support.fidelity import structural_similarities
 
 
 @pytest.fixture(scope="module")

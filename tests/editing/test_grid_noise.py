@@ -12,7 +12,7 @@ from scipy import stats
 from tfpriv.accounting import Ledger, mechanisms
 from tfpriv.editing import discrete_noise, grid_noise
 from tfpriv.editing.grid_noise import SCALE, calibrated
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 CLAIMS = [(0.2, 1e-5), (0.5, 1e-5), (1.0, 1e-6), (2.0, 1e-5), (8.0, 1e-5), (1.0, 1e-8)]
 

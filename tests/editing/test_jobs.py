@@ -10,9 +10,10 @@ import pytest
 import skimage
 from reading import read
 
-from tfpriv import checkpoints, cli, editing, images
+from tfpriv import cli, editing
 from tfpriv.accounting import Ledger
 from tfpriv.editing import Boundary, StyleGAN, jobs, save_generator
+from tfpriv.support import checkpoints, images
 
 
 @pytest.fixture(scope="module")

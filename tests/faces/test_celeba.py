@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfpriv import faces, images
+from tfpriv import faces
 from tfpriv.faces import celeba
+from tfpriv.support import images
 
 
 @pytest.fixture(scope="module")

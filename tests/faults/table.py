@@ -68,7 +68,7 @@ ROWS = (
         KILL,
         "whatever is written",
         "the old file or folder stands; nothing half-written has a name",
-        ("test_files.py::test_a_kill_leaves_what_was_there",),
+        ("support/test_files.py::test_a_kill_leaves_what_was_there",),
     ),
     Row(
         KILL,
@@ -168,7 +168,7 @@ ROWS = (
         FULL,
         "reports, settings, data sets",
         "`OSError`; the old file stands, no half folder",
-        ("test_files.py::test_a_disk_that_fills_up_leaves_what_was_there",),
+        ("support/test_files.py::test_a_disk_that_fills_up_leaves_what_was_there",),
     ),
     Row(
         READ_ONLY,
@@ -216,7 +216,7 @@ ROWS = (
         READ_ONLY,
         "reports, settings, data sets",
         "`PermissionError`; the folder stays as it was",
-        ("test_files.py::test_a_read_only_folder_stays_as_it_was",),
+        ("support/test_files.py::test_a_read_only_folder_stays_as_it_was",),
     ),
     Row(
         CUT,
@@ -249,7 +249,7 @@ ROWS = (
         "saved models",
         "an error; where only the ledger in it is damaged, epsilon is infinite",
         (
-            "test_models.py::test_any_damage_is_one_error_or_harmless",
+            "support/test_models.py::test_any_damage_is_one_error_or_harmless",
             "dp/test_saving.py::test_a_file_cut_short_is_no_model",
             "dp/test_saving.py::test_a_corrupt_ledger_inside_a_file",
         ),
@@ -401,8 +401,8 @@ ROWS = (
         "pickles of weights",
         "`ValueError`; nothing is executed",
         (
-            "test_weights.py::test_everything_else_is_refused",
-            "test_weights.py::test_a_file_cannot_spoil_the_next_one",
+            "support/test_weights.py::test_everything_else_is_refused",
+            "support/test_weights.py::test_a_file_cannot_spoil_the_next_one",
             "editing/stylegan/test_files.py::test_code_in_a_pickle_is_refused_and_not_run",
         ),
     ),
@@ -411,9 +411,9 @@ ROWS = (
         "PyTorch's archives",
         "`ValueError`: compressed members, views beyond their storage, huge shapes",
         (
-            "test_weights.py::test_compressed_storages_are_refused",
-            "test_weights.py::test_views_outside_of_a_storage_are_refused",
-            "test_weights.py::test_any_damage_is_a_value_error_or_harmless",
+            "support/test_weights.py::test_compressed_storages_are_refused",
+            "support/test_weights.py::test_views_outside_of_a_storage_are_refused",
+            "support/test_weights.py::test_any_damage_is_a_value_error_or_harmless",
         ),
     ),
     Row(
@@ -421,15 +421,15 @@ ROWS = (
         "NumPy's archives",
         "`ValueError`: Python objects, shapes beyond the memory",
         (
-            "test_files.py::test_objects_in_arrays_are_never_read",
-            "test_files.py::test_hostile_arrays_are_one_error",
+            "support/test_files.py::test_objects_in_arrays_are_never_read",
+            "support/test_files.py::test_hostile_arrays_are_one_error",
         ),
     ),
     Row(
         HOSTILE,
         "Keras models",
         "`ValueError`; Python code in it is not run",
-        ("test_models.py::test_code_in_a_model_is_refused_and_not_run",),
+        ("support/test_models.py::test_code_in_a_model_is_refused_and_not_run",),
     ),
     Row(
         HOSTILE,

@@ -8,14 +8,14 @@ import numpy as np
 from PIL import Image
 from target import Target, as_json, is_inside, place, written
 
-from tfpriv import files, images
 from tfpriv.captioning.coco import load_coco
 from tfpriv.captioning.vocabulary import load_vocabulary
 from tfpriv.editing.scores import read_scores, write_scores
 from tfpriv.faces import celeba
-from tfpriv.files import parse_json
 from tfpriv.inpainting import boxes
 from tfpriv.shuffling import data as labelled
+from tfpriv.support import files, images
+from tfpriv.support.files import parse_json
 
 # --- COCO ---
 

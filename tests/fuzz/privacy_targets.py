@@ -12,10 +12,10 @@ from target import Target, as_json, place, written
 
 from tfpriv.accounting import Journal, Ledger, LedgerError, journal_file, serialization
 from tfpriv.accounting import mechanisms as m
-from tfpriv.files import parse_json
 from tfpriv.shuffling import codec, datasets
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.record import Record
+from tfpriv.support.files import parse_json
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "accounting"))
 

@@ -13,7 +13,7 @@ import pytest
 import weight_targets
 from target import Target
 
-from tfpriv.files import parse_json
+from tfpriv.support.files import parse_json
 
 _COUNT = 100
 _SLOW = {

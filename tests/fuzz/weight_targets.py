@@ -11,15 +11,15 @@ import numpy as np
 import safetensors.numpy
 from target import Target, as_json, is_inside, place, written
 
-from tfpriv import weights
 from tfpriv.editing.boundary import Boundary
-from tfpriv.files import parse_json
 from tfpriv.inpainting.diffusion import loading, schedulers
 from tfpriv.inpainting.diffusion.text_encoder import text_encoder
 from tfpriv.inpainting.diffusion.tokenizer import read_tokenizer
 from tfpriv.inpainting.diffusion.unet import UNet
 from tfpriv.inpainting.diffusion.vae import VAE
-from tfpriv.training import restore_state, save_state
+from tfpriv.support import weights
+from tfpriv.support.files import parse_json
+from tfpriv.support.training import restore_state, save_state
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "editing" / "stylegan"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "inpainting" / "diffusion"))

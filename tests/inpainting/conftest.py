@@ -6,4 +6,6 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "editing" / "stylegan"))
 sys.path.insert(0, str(pathlib.Path(__file__).parent / "diffusion"))
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "report"))  # reads pages
+sys.path.insert(
+    0, str(pathlib.Path(__file__).parents[1] / "support" / "report")
+)  # reads pages

@@ -215,7 +215,7 @@ BRIGHTNESS = PhotoRecogniser(Brightness())
 
 
 def test_a_person_is_kept(tmp_path):
-    from tfpriv import images
+    from tfpriv.support import images
 
     reference = tmp_path / "me.png"
     images.save(reference, scene((30, 30)))
@@ -227,7 +227,7 @@ def test_a_person_is_kept(tmp_path):
 
 
 def test_who_is_to_be_kept_must_be_clear(tmp_path):
-    from tfpriv import images
+    from tfpriv.support import images
 
     reference = tmp_path / "us.png"
     for places, number in (((10, 10), (40, 40)), 2), ((), 0):
@@ -241,8 +241,8 @@ def test_who_is_to_be_kept_must_be_clear(tmp_path):
 @pytest.mark.slow
 def test_a_kept_person_by_a_network(tmp_path):
     """The whole way, with random weights: the reference's own face is the same."""
-    from tfpriv import images
     from tfpriv.inpainting import FaceNet
+    from tfpriv.support import images
 
     network, reference = tmp_path / "facenet.keras", tmp_path / "me.png"
     FaceNet(0.05, trained_on="photographs").save(network)

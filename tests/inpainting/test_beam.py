@@ -3,9 +3,9 @@
 import pytest
 from photo_scenes import encoded, scene
 
-from tfpriv import images
 from tfpriv.inpainting import boxes, photo_jobs
 from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Settings
+from tfpriv.support import images
 
 beam = pytest.importorskip("apache_beam")
 

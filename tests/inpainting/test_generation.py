@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfpriv import faces, images
+from tfpriv import faces
 from tfpriv.accounting import Journal, Ledger, LedgerError
 from tfpriv.inpainting import (
     FaceNet,
@@ -20,6 +20,7 @@ from tfpriv.inpainting import (
 from tfpriv.inpainting.generation import generate_dataset
 from tfpriv.inpainting.mask_kinds import Settings
 from tfpriv.inpainting.people import People
+from tfpriv.support import images
 
 SIZE, PEOPLE, PICTURES = 32, 3, 5
 SMALL = Settings(seen=80, epsilon=6.0, count=3)

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfpriv import images
 from tfpriv.inpainting import outputs
 from tfpriv.inpainting.outputs import Pictures
+from tfpriv.support import images
 
 
 def some(random, size=16):

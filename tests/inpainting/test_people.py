@@ -6,9 +6,10 @@ import shutil
 import numpy as np
 import pytest
 
-from tfpriv import faces, images
+from tfpriv import faces
 from tfpriv.inpainting import finetuning, mask_kinds, masks
 from tfpriv.inpainting.people import SPLIT, People, in_square
+from tfpriv.support import images
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from photo_scenes import find, scene
 from reading import read
 
-from tfpriv import checkpoints, cli, images
+from tfpriv import cli
 from tfpriv.inpainting import (
     anonymiser,
     boxes,
@@ -21,6 +21,7 @@ from tfpriv.inpainting import (
     keeping,
     outputs,
 )
+from tfpriv.support import checkpoints, images
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from photo_scenes import encoded, find, scene
 
-from tfpriv import images
 from tfpriv.inpainting import boxes, photo_jobs, photo_preview, photo_residual
 from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Settings
 from tfpriv.inpainting.obfuscation import Fill
 from tfpriv.inpainting.photo_recogniser import PhotoRecogniser
+from tfpriv.support import images
 
 PLACES = [((10, 20),), ((50, 30), (5, 5)), ((30, 40),)]
 

@@ -10,7 +10,7 @@ from PIL import Image
 from reading import read
 from skimage import data
 
-from tfpriv import cli, images
+from tfpriv import cli
 from tfpriv.faces import Face, draw, sample
 from tfpriv.inpainting import (
     FaceNet,
@@ -26,6 +26,7 @@ from tfpriv.inpainting import (
 from tfpriv.inpainting.anonymiser import Anonymiser, Settings
 from tfpriv.inpainting.boxes import Box
 from tfpriv.inpainting.photo_recogniser import PhotoRecogniser
+from tfpriv.support import images
 
 DRAWN, PHOTOGRAPHS = recognition.DRAWN_FACES, recognition.PHOTOGRAPHS
 COPY = embedded.path(embedded.FACENET)

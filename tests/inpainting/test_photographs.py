@@ -205,7 +205,7 @@ def test_unknown_names():
 
 
 def test_the_default_inpainter_is_missing_with_a_clear_error(tmp_path, monkeypatch):
-    from tfpriv import checkpoints
+    from tfpriv.support import checkpoints
 
     monkeypatch.setattr(checkpoints, "_PLACES", (tmp_path,))
     with pytest.raises(FileNotFoundError, match="No inpainter comes with this tfpriv"):

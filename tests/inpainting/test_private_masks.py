@@ -14,7 +14,7 @@ from scipy import stats
 from tfpriv.accounting import Journal, Ledger, LedgerError
 from tfpriv.inpainting import private_masks, private_patches
 from tfpriv.inpainting.masks import aligned_region
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 GRID, COUNT, EPSILON = 3, 3, 6.0  # epsilon / 2 of a draw is 1: weights from 1 to e
 REGION = np.zeros((GRID, GRID), bool)

@@ -11,7 +11,7 @@ from tfpriv.inpainting.private_training import (
     train_embedding_privately,
     train_identities_privately,
 )
-from tfpriv.weights import digest_of
+from tfpriv.support.weights import digest_of
 
 CLIP, MANY = 0.01, 30  # shorter than any gradient here
 FEATURES = 56  # of the network at this width

@@ -19,7 +19,7 @@ from tfpriv.inpainting import (
 )
 from tfpriv.inpainting.facenet_files import load_facenet
 from tfpriv.inpainting.people import SPLIT, People
-from tfpriv.weights import digest_of
+from tfpriv.support.weights import digest_of
 
 PEOPLE, PICTURES, SIZE = 20, 5, 32  # two persons are in none but the test partition
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tfpriv import weights
 from tfpriv.perception import vgg
 from tfpriv.perception.lpips import LINEAR, Lpips
+from tfpriv.support import weights
 
 SMALL = ((2, 3), (4, 4), (3,) * 3, (2,) * 3, (5,) * 3)
 

@@ -26,7 +26,9 @@ import tensorflow as tf
 
 import tfpriv
 import tfpriv.dp as dp
-from tfpriv import checkpoints, models, ops, report, shuffling
+from tfpriv import ops, shuffling
+from tfpriv.accounting import protection
+from tfpriv.support import checkpoints, models, report
 
 RANDOM = np.random.default_rng(0)
 ENV = "TFPRIV_PY_OPS"
@@ -69,7 +71,9 @@ def train_privately() -> tuple[keras.Model, float]:
 
 def report_of(model: keras.Model) -> None:
     """A page says what the training protects."""
-    report.write("page.html", "Smoke", report.of_weights(model.privacy.ledger, 1e-5))
+    report.write(
+        "page.html", "Smoke", protection.of_weights(model.privacy.ledger, 1e-5)
+    )
     page = Path("page.html").read_text(encoding="utf-8")
     assert "epsilon" in page
     assert "<style>" in page

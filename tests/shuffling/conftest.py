@@ -11,7 +11,11 @@ from tfpriv.shuffling import Key
 # Helpers lie beside these tests; the oracle of permutations, with the tests of the op;
 # what reads pages, with the tests of reports.
 HERE = pathlib.Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "ops"), str(HERE.parent / "report")]
+sys.path[:0] = [
+    str(HERE),
+    str(HERE.parent / "ops"),
+    str(HERE.parent / "support" / "report"),
+]
 
 
 @pytest.fixture

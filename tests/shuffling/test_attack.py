@@ -11,10 +11,10 @@ from scipy.ndimage import gaussian_filter
 
 from tfpriv import cli
 from tfpriv.audit import orders
-from tfpriv.audit.fidelity import fidelity
 from tfpriv.audit.known_plaintext import recover_order
 from tfpriv.shuffling import Key, attack, attack_report, commands, data, shuffle
 from tfpriv.shuffling.attack_schemes import KeyedScheme, schemes
+from tfpriv.support.fidelity import fidelity
 
 SIZE = (12, 12)
 TRAIN, TEST, SEEN = 240, 60, 120

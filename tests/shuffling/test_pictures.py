@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from tfpriv.ops import loader
-from tfpriv.randomness import Randomness
 from tfpriv.shuffling import Key, new_nonces, pictures, shuffle, unshuffle
 from tfpriv.shuffling.used_nonces import UsedNonces
+from tfpriv.support.randomness import Randomness
 
 BITS = bytes(range(32))
 SIDES = st.integers(1, 6)

@@ -9,7 +9,7 @@ from tfpriv.accounting import checks
 from tfpriv.accounting import epsilon as bounds
 from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.mechanisms import Mechanism
-from tfpriv.warning import warn
+from tfpriv.support.warning import warn
 
 _MOST_NOISE = 1e6
 _LEAST_NOISE = 1e-5

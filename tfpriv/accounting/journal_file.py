@@ -23,6 +23,7 @@ from typing import Any
 from tfpriv.accounting import checks, serialization
 from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.mechanisms import Mechanism
+from tfpriv.support.files import sync_folder
 
 _TORN = rb"[mr].*|s( \d*){0,3}( [0-9a-f]{0,7})?|"
 _HEADER = '{"format":"tfpriv-journal","version":2}'
@@ -144,7 +145,7 @@ class JournalFile:
             os.ftruncate(self._descriptor, self._end)
         if not lines:
             self._append([_HEADER])
-            serialization.sync_folder(self.path.resolve().parent)
+            sync_folder(self.path.resolve().parent)
         os.fchmod(self._descriptor, 0o600)  # of a file that existed before
 
     def _replay_line(

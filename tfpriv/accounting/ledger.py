@@ -15,7 +15,8 @@ from tfpriv.accounting.entry import Entry, now
 from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.journal_file import JournalFile, Key, Use
 from tfpriv.accounting.mechanisms import Mechanism
-from tfpriv.warning import warn
+from tfpriv.support.files import write_atomically
+from tfpriv.support.warning import warn
 
 # The file of a ledger in a SavedModel or `.keras` file.
 LEDGER_NAME = "privacy_ledger.json"
@@ -541,7 +542,7 @@ class Ledger:
         Raises:
             OSError: if it cannot be written. An older file then stands unchanged.
         """
-        serialization.write_atomically(path, self.to_bytes())
+        write_atomically(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Ledger":

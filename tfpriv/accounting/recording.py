@@ -8,7 +8,7 @@ from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.journal import Journal
 from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.mechanisms import Mechanism
-from tfpriv.files import same_rows
+from tfpriv.support.files import same_rows
 
 
 def spend(

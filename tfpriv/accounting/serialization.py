@@ -6,9 +6,6 @@ from a file is imported, unpickled or evaluated.
 
 import hashlib
 import json
-import os
-import secrets
-from pathlib import Path
 from typing import Any
 
 import dp_accounting as dpa
@@ -184,36 +181,3 @@ def unseal(data: bytes, kind: str, versions: tuple[int, ...]) -> tuple[int, Any]
             "content. Restore it from a copy."
         )
     return version, document["content"]
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes creations and renames in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Replaces a file by `data`, whole and durable, or leaves it as it was.
-
-    Args:
-        path: the file; its folder must exist.
-        data: the new content.
-
-    Raises:
-        OSError: if it cannot be written. Then the old file stands, and no other.
-    """
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with open(partial, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    sync_folder(target.parent)

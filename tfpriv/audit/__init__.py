@@ -8,7 +8,7 @@ true place of what a shuffled picture shows at place `q`.
 Names are imported when they are used: most need no TensorFlow.
 """
 
-from tfpriv import lazy
+from tfpriv.support import lazy
 
 _MODULES = {
     "Audit": "verdict",

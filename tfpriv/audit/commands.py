@@ -2,8 +2,8 @@
 
 import argparse
 
-from tfpriv import tables
-from tfpriv.terminal import progress
+from tfpriv.support import tables
+from tfpriv.support.terminal import progress
 
 EPSILONS = (1.0, 4.0, 8.0)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from tfpriv.images import to_bytes, to_signed
+from tfpriv.support.images import to_bytes, to_signed
 
 _PENALTIES = (1e-4, 1e-2, 1.0, 10.0)  # times the mean eigenvalue
 _HELD_OUT = 10  # one picture in so many judges the training

@@ -18,7 +18,7 @@ from scipy import stats
 
 from tfpriv.audit.claims import Claim
 from tfpriv.audit.intervals import Estimate, clopper_pearson
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 LOW_RATES = (1e-3, 1e-2, 0.1)
 _LEAST_SPREAD = 1e-6  # of statistics that are all alike

@@ -21,7 +21,7 @@ import numpy as np
 from scipy import optimize, stats
 
 from tfpriv.audit.claims import Claim
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 CONFIDENCE = 0.95
 _LARGEST = 50.0  # no number of canaries proves more

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv import images
 from tfpriv.captioning.grammar import Scene
-from tfpriv.files import identity, is_plain_name, read_json
+from tfpriv.support import images
+from tfpriv.support.files import identity, is_plain_name, read_json
 
 YEARS = ("2017", "2014")
 

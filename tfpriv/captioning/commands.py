@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tfpriv.captioning import arguments
-from tfpriv.terminal import progress
+from tfpriv.support.terminal import progress
 
 
 def add_parser(subparsers) -> None:
@@ -126,7 +126,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from tfpriv.captioning import jobs, store
     from tfpriv.captioning.evaluate import as_table
     from tfpriv.captioning.evaluate import evaluate as score
-    from tfpriv.files import check_output_file, write_json
+    from tfpriv.support.files import check_output_file, write_json
 
     if options.output:
         given = (options.data / "annotations").glob("*") if options.data else ()
@@ -145,10 +145,10 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def generate(options: argparse.Namespace) -> None:
-    from tfpriv import checkpoints, images
     from tfpriv.captioning import store
     from tfpriv.captioning.decode import caption_pictures
-    from tfpriv.files import check_output_file
+    from tfpriv.support import checkpoints, images
+    from tfpriv.support.files import check_output_file
 
     if options.model is None:
         options.model = checkpoints.folder("captioning_private")

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import keras
 
-from tfpriv import checkpoints, images
 from tfpriv.accounting.statement import rounded_up
 from tfpriv.captioning import coco, pages, scenes, store
 from tfpriv.captioning.evaluate import as_table, evaluate
 from tfpriv.captioning.train import Protection, Recipe, prepare, train
-from tfpriv.files import check_holds_only, check_new, moved_aside
-from tfpriv.report import PAGE
-from tfpriv.terminal import progress
+from tfpriv.support import checkpoints, images
+from tfpriv.support.files import check_holds_only, check_new, moved_aside
+from tfpriv.support.report import PAGE
+from tfpriv.support.terminal import progress
 
 PICTURES, UNSEEN = 15000, 300
 RECIPE = Recipe(

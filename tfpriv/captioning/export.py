@@ -11,7 +11,7 @@ from tfpriv.captioning.decode import check_beams, search
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.vocabulary import END_ID, PAD_ID, START_ID
 from tfpriv.dp import exporting
-from tfpriv.files import check_new
+from tfpriv.support.files import check_new
 
 
 def export(
@@ -75,7 +75,7 @@ def export(
 
 
 def to_model_size(image, size):
-    """As `tfpriv.images.load`: the middle square, scaled to `size`, uint8."""
+    """As `tfpriv.support.images.load`: the middle square, scaled to `size`, uint8."""
     shape = tf.shape(image)
     side = tf.minimum(shape[1], shape[2])
     top, left = (shape[1] - side) // 2, (shape[2] - side) // 2

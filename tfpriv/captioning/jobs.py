@@ -5,7 +5,6 @@ import sys
 
 import keras
 
-from tfpriv import checkpoints
 from tfpriv.captioning import coco, store, tfds_data, vocabulary
 from tfpriv.captioning import sweep as sweeps
 from tfpriv.captioning.arguments import MODEL_ARGUMENTS
@@ -16,8 +15,9 @@ from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.pages import Public
 from tfpriv.captioning.train import Protection, Recipe, prepare
 from tfpriv.captioning.train import train as fit_captioner
-from tfpriv.files import check_new, new_directory
-from tfpriv.terminal import command_line
+from tfpriv.support import checkpoints
+from tfpriv.support.files import check_new, new_directory
+from tfpriv.support.terminal import command_line
 
 DEFAULT_IMAGE_SIZE = 64
 PUBLIC = "figures on data declared public"

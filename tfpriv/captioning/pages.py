@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfpriv import images, report
-from tfpriv.accounting import Ledger
+from tfpriv.accounting import Ledger, protection
 from tfpriv.accounting.statement import rounded_up
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.train import Trained
+from tfpriv.support import images, report
 
 SHOWN = 12
 _FIGURES = ("CIDEr", "BLEU-4", "ROUGE-L", "true", "loss")
@@ -53,7 +53,7 @@ def run(path: Path, trained: Trained, manifest: dict, public: Public | None) -> 
         f"Captioner, {_claim(trained)}",
         *_how(manifest),
         *(_shown(public) if public else ()),
-        report.of_weights(trained.ledger, trained.delta, leaves=_LEAVES),
+        protection.of_weights(trained.ledger, trained.delta, leaves=_LEAVES),
     )
 
 
@@ -88,7 +88,7 @@ def demo(path: Path, trained: Trained, pictures: int, before: dict, public: Publ
             ),
             report.text(_TRUE.format(public.figures["tokenizer"])),
         ),
-        report.of_weights(trained.ledger, trained.delta, leaves=_LEAVES),
+        protection.of_weights(trained.ledger, trained.delta, leaves=_LEAVES),
     )
 
 
@@ -129,7 +129,7 @@ def sweep(
                 "spent together."
             ),
         ),
-        report.of_weights(together, private[0].delta, leaves=_LEAVES),
+        protection.of_weights(together, private[0].delta, leaves=_LEAVES),
     )
 
 

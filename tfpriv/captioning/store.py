@@ -10,10 +10,10 @@ from tfpriv.captioning import pages
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.pages import Public
 from tfpriv.captioning.train import UNIT, Trained
-from tfpriv.files import new_directory, write_json
-from tfpriv.models import load_model
-from tfpriv.report import PAGE
-from tfpriv.weights import digest_of
+from tfpriv.support.files import new_directory, write_json
+from tfpriv.support.models import load_model
+from tfpriv.support.report import PAGE
+from tfpriv.support.weights import digest_of
 
 MODEL, LEDGER, MANIFEST = "model.keras", "ledger.json", "manifest.json"
 CURVES_LABEL = "curves (exact functions of the training data: not covered by epsilon)"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import keras
 
-from tfpriv import report, tables
 from tfpriv.captioning import pages
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import evaluate
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.train import Protection, Recipe, Trained, prepare, train
-from tfpriv.files import atomic_file, write_json
+from tfpriv.support import report, tables
+from tfpriv.support.files import atomic_file, write_json
 
 FIGURES = ("CIDEr", "BLEU-4", "ROUGE-L", "true", "loss")
 _DRAWN = ("CIDEr", "loss")

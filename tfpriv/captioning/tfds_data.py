@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tfpriv import images
 from tfpriv.captioning.coco import CaptionSet
+from tfpriv.support import images
 
 SPLITS = {"train": "train", "restval": "restval", "val": "val", "test": "test"}
 

@@ -18,9 +18,9 @@ from tfpriv.accounting.calibration import steps_per_epoch
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.model import Captioner, CaptionLoss
 from tfpriv.captioning.vocabulary import check_known, teacher_inputs
-from tfpriv.files import same_contents, same_rows
-from tfpriv.warning import warn
-from tfpriv.weights import digest_of
+from tfpriv.support.files import same_contents, same_rows
+from tfpriv.support.warning import warn
+from tfpriv.support.weights import digest_of
 
 UNIT = "picture with all its captions"
 LEARNED_VOCABULARY = "vocabulary learned from private captions"

@@ -14,7 +14,7 @@ import numpy as np
 
 from tfpriv.captioning import grammar
 from tfpriv.captioning.scripts import normalized, without_accents, words
-from tfpriv.warning import warn
+from tfpriv.support.warning import warn
 
 PAD, START, END, UNKNOWN = "[PAD]", "[START]", "[END]", "[UNK]"
 SPECIAL = (PAD, START, END, UNKNOWN)

@@ -7,7 +7,7 @@ from typing import Any
 from tfpriv.accounting import Ledger, LedgerError, Mechanism
 from tfpriv.accounting import epsilon as bounds
 from tfpriv.accounting.statement import rounded_up
-from tfpriv.warning import warn
+from tfpriv.support.warning import warn
 
 MOST_STEPS = 1 << 40
 ACCOUNTANTS = ("rdp", "pld")

@@ -3,7 +3,7 @@
 import keras
 
 from tfpriv.dp import callbacks as dp_callbacks
-from tfpriv.warning import warn
+from tfpriv.support.warning import warn
 
 
 def one_by_one(callbacks):

@@ -22,8 +22,8 @@ from tfpriv.dp import callbacks as dp_callbacks
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
 from tfpriv.dp.sources import as_arrays, as_source, is_column
-from tfpriv.files import check_holds_only
-from tfpriv.warning import warn
+from tfpriv.support.files import check_holds_only
+from tfpriv.support.warning import warn
 
 _VALIDATION = (
     "its metrics would be shown exactly. If it is private, train on all of it and "

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpriv.warning import warn
+from tfpriv.support.warning import warn
 
 _ADVICE = (
     "Expected one label for each unit (a person), and one spelling of it; give "

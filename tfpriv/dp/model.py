@@ -27,7 +27,7 @@ from tfpriv.dp.clipping import tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks, units_present
 from tfpriv.dp.mixed_classes import MixedIn, mixed_class
 from tfpriv.dp.privacy import Privacy
-from tfpriv.warning import warn
+from tfpriv.support.warning import warn
 
 STARTED_FROM = "What the model had learned before is treated as public."
 _TRAINED_BEFORE = (

@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from tfpriv import ops
 from tfpriv.ops.dtypes import as_float64
-from tfpriv.randomness import KEY_BYTES
+from tfpriv.support.randomness import KEY_BYTES
 
 # Grid steps in one sensitivity (or standard deviation, where that is smaller), and the
 # most steps in a standard deviation: float64 noise is still finer than such a step.

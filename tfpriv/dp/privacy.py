@@ -13,8 +13,8 @@ import numpy as np
 from tfpriv.accounting import Ledger, Mechanism, mechanisms
 from tfpriv.dp.budget import Budget
 from tfpriv.dp.provenance import Provenance
-from tfpriv.randomness import Randomness
-from tfpriv.warning import warn
+from tfpriv.support.randomness import Randomness
+from tfpriv.support.warning import warn
 
 NO_TICKET = -1
 

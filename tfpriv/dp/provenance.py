@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfpriv.accounting import Ledger, LedgerError
 from tfpriv.dp import keras_internals
-from tfpriv.weights import digest_of
+from tfpriv.support.weights import digest_of
 
 _LEDGERS = "_tfpriv_ledgers"
 _TRAINED = "_tfpriv_trained_without_privacy"

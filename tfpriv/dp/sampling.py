@@ -13,7 +13,7 @@ from tfpriv.dp import tensorflow_internals
 from tfpriv.dp.grouping import members_of_groups, warn_of_repeated_files
 from tfpriv.dp.preprocessing import PreprocessedSource
 from tfpriv.dp.sources import as_source, name_parts
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 SIZE_FROM_DATA = "data set size treated as public"
 _LISTS = (

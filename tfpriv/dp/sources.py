@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
-from tfpriv.randomness import KEY_BYTES, restored_generators, seed_generators
+from tfpriv.support.randomness import KEY_BYTES, restored_generators, seed_generators
 
 _SCALARS = (bool, int, float, str, bytes, np.generic)
 _ROWS = (

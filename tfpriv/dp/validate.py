@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals, tensorflow_internals
-from tfpriv.warning import warn
+from tfpriv.support.warning import warn
 
 _SAID = "_tfpriv_said_of_statistics"
 # One trial alone overlooks about one in ten losses over the batch. Among four examples

@@ -16,7 +16,7 @@ import tensorflow as tf
 from tfpriv.accounting import Ledger
 from tfpriv.dp import feeding, fitting, preprocessing
 from tfpriv.dp.sampling import SIZE_FROM_DATA, PoissonSampler
-from tfpriv.weights import digest_of
+from tfpriv.support.weights import digest_of
 
 _CHIEF = 0
 

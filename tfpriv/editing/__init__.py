@@ -3,7 +3,7 @@
 Names are imported when they are used: the mechanism needs no TensorFlow.
 """
 
-from tfpriv import lazy
+from tfpriv.support import lazy
 
 _MODULES = {
     "AttributeMechanism": "mechanism",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv.files import atomic_file, parse_json, read_array, read_arrays
-from tfpriv.warning import warn
+from tfpriv.support.files import atomic_file, parse_json, read_array, read_arrays
+from tfpriv.support.warning import warn
 
 SPACES = ("z", "w")
 _MARKS = "marks"

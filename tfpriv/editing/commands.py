@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tfpriv.editing import training_commands
 from tfpriv.editing.arguments import add_generator, add_output, generator_of
-from tfpriv.terminal import command_line, progress
+from tfpriv.support.terminal import command_line, progress
 
 INCOMPLETE = 1  # the exit code where files were left out
 STARTS = ("mean", "random")
@@ -160,7 +160,7 @@ def _boundary(path: Path, generator):
 def invert(options: argparse.Namespace) -> int:
 
     from tfpriv.editing import encode, jobs
-    from tfpriv.models import load_model
+    from tfpriv.support.models import load_model
 
     loss, identity = _losses(options.vgg, options.reader)
     encoder = options.encoder and load_model(options.encoder)
@@ -189,8 +189,8 @@ def _losses(vgg: str | None, reader: Path | None):
 
     from tfpriv.editing import losses, scores
     from tfpriv.faces import reader as readers
-    from tfpriv.images import to_bytes
-    from tfpriv.models import load_model
+    from tfpriv.support.images import to_bytes
+    from tfpriv.support.models import load_model
 
     parts, identity = {"pixels": (1.0, losses.PixelLoss())}, None
     if vgg is not None:
@@ -215,7 +215,7 @@ def _losses(vgg: str | None, reader: Path | None):
 def privatize(options: argparse.Namespace) -> int:
     from tfpriv.accounting import Ledger
     from tfpriv.editing import jobs, pages
-    from tfpriv.report import PAGE
+    from tfpriv.support.report import PAGE
 
     generator = generator_of(options)
     mechanism = _mechanism(options, generator, options.space)
@@ -251,8 +251,8 @@ def study(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import embedded, study_report
     from tfpriv.editing.study import study
-    from tfpriv.files import check_new
-    from tfpriv.models import load_model
+    from tfpriv.support.files import check_new
+    from tfpriv.support.models import load_model
 
     check_new(options.output)
     generator = generator_of(options)
@@ -282,8 +282,8 @@ def export(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import export_release
     from tfpriv.editing.stylegan.exporting import export_generator
-    from tfpriv.files import check_new
-    from tfpriv.models import load_model
+    from tfpriv.support.files import check_new
+    from tfpriv.support.models import load_model
 
     needed = ("boundary", "clip", "epsilon", "delta")
     missing = [f"--{name}" for name in needed if getattr(options, name) is None]

@@ -14,7 +14,7 @@ privacy", 2020, algorithms 1 to 3.
 
 import numpy as np
 
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 # Larger scales would let the squares in `gaussian` pass 64 bits.
 LARGEST_SCALE = 1 << 26

@@ -5,7 +5,7 @@
 
 from pathlib import Path
 
-from tfpriv import checkpoints
+from tfpriv.support import checkpoints
 
 FOLDER = "faces"
 GENERATOR, READER, ENCODER = "generator.keras", "reader.keras", "encoder.keras"

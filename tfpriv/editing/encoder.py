@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv import images
 from tfpriv.accounting import checks
 from tfpriv.faces.reader import convolutions, without_optimizer
-from tfpriv.training import Backup
+from tfpriv.support import images
+from tfpriv.support.training import Backup
 
 
 def encoder(generator) -> keras.Model:

@@ -33,11 +33,11 @@ from tfpriv.editing.grid_noise import GAUSSIAN, MARGIN
 from tfpriv.editing.mechanism import AttributeMechanism
 from tfpriv.editing.release import LARGEST_LATENT
 from tfpriv.editing.stylegan.generator import PSI, TRUNCATED_LAYERS, StyleGAN
-from tfpriv.files import atomic_file, check_new, new_directory
-from tfpriv.models import file_errors
 from tfpriv.ops import loader
 from tfpriv.ops.noise import KEY_BYTES
-from tfpriv.randomness import Randomness
+from tfpriv.support.files import atomic_file, check_new, new_directory
+from tfpriv.support.models import file_errors
+from tfpriv.support.randomness import Randomness
 
 RECORD = "release.json"
 _KIND, _VERSION = "tfpriv-release", 1

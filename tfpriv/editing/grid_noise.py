@@ -20,7 +20,7 @@ import numpy as np
 
 from tfpriv.accounting import Mechanism, checks, mechanisms
 from tfpriv.editing import discrete_noise
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 GAUSSIAN, LAPLACE = "gaussian", "laplace"
 MOST_COORDINATES = 1 << 14

@@ -11,11 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.accounting import checks
-from tfpriv.audit.fidelity import structural_similarities
 from tfpriv.editing.inversion_state import State
 from tfpriv.editing.losses import Loss
-from tfpriv.files import atomic_file
-from tfpriv.images import to_bytes
+from tfpriv.support.fidelity import structural_similarities
+from tfpriv.support.files import atomic_file
+from tfpriv.support.images import to_bytes
 
 SPACES = ("w", "wp")
 STARTS = ("mean", "random")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv.files import atomic_file, read_arrays
+from tfpriv.support.files import atomic_file, read_arrays
 
 NAME = "inversion.npz"
 NEAR = 1e-3  # starts are the same: an encoder may guess a last bit otherwise

@@ -8,12 +8,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfpriv import images
 from tfpriv.accounting import Journal, recording
 from tfpriv.editing import inversion, pictures
 from tfpriv.editing.release import Release
-from tfpriv.files import atomic_file, check_output, check_output_file, read_array
-from tfpriv.settings import SETTINGS, check_settings, take_up
+from tfpriv.support import images
+from tfpriv.support.files import (
+    atomic_file,
+    check_output,
+    check_output_file,
+    read_array,
+)
+from tfpriv.support.settings import SETTINGS, check_settings, take_up
 
 JOURNAL, LEDGER = "releases.journal", "ledger.json"
 

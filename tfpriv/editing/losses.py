@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import keras
 from keras import ops
 
-from tfpriv import images
+from tfpriv.support import images
 
 # The seed's eight layers of VGG-16, by their numbers in torchvision.
 SEED_LAYERS = (1, 3, 6, 8, 11, 15, 22, 29)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv import images, report
-from tfpriv.accounting import Ledger
+from tfpriv.accounting import Ledger, protection
 from tfpriv.editing.mechanism import AttributeMechanism
 from tfpriv.editing.study import SEED, SUBSPACE, Study
+from tfpriv.support import images, report
 
 SHOWN = 12
 _AGAINST = (
@@ -60,7 +60,7 @@ def release(
             f"from a public centre, in the space {mechanism.space!r}."
         ),
         report.gallery(map(images.load, shown), [p.name for p in shown]),
-        report.protection(
+        protection.protection(
             ledger, delta, against=_AGAINST, leaves=_LEAVES, accountant="pld"
         ),
     )
@@ -106,7 +106,7 @@ def study(
                 "the latent shows."
             ),
         ),
-        report.protection(
+        protection.protection(
             found.claim,
             found.delta,
             against=_AGAINST,

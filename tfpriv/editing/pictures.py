@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv import images
 from tfpriv.faces.alignment import align
 from tfpriv.faces.detection import find_faces
+from tfpriv.support import images
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 

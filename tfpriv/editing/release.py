@@ -16,7 +16,7 @@ from tfpriv.accounting import Ledger, Mechanism, checks, recording
 from tfpriv.accounting.serialization import mechanism_to_json
 from tfpriv.editing.grid_noise import MOST_COORDINATES
 from tfpriv.editing.subspace import SPACES, Subspace
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 # Latents beyond this are no latents; below it nothing here comes near an overflow.
 LARGEST_LATENT = float(1 << 20)

@@ -7,11 +7,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfpriv import images
 from tfpriv.accounting import checks
 from tfpriv.faces import reader
 from tfpriv.faces.looks import ATTRIBUTES
-from tfpriv.files import atomic_file, read_csv
+from tfpriv.support import images
+from tfpriv.support.files import atomic_file, read_csv
 
 LATENTS, SCORES, SHEET = "latents.npy", "scores.csv", "samples.png"
 _SHOWN = 32  # pictures on the sheet

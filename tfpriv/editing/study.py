@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from tfpriv import images
 from tfpriv.accounting import Ledger
 from tfpriv.audit import leakage
-from tfpriv.audit.fidelity import structural_similarities
 from tfpriv.audit.leakage import Reading
 from tfpriv.editing import scores
 from tfpriv.editing.comparisons import IsotropicMechanism, UnclippedSeedRelease
@@ -22,6 +20,8 @@ from tfpriv.editing.release import Release
 from tfpriv.editing.stylegan.generator import PSI, StyleGAN
 from tfpriv.faces import reader as readers
 from tfpriv.faces.looks import ATTRIBUTES
+from tfpriv.support import images
+from tfpriv.support.fidelity import structural_similarities
 
 SUBSPACE, EVERYWHERE, SEED = "subspace", "every direction", "seed's (not private)"
 _SHOWN = 6  # faces that are kept to be looked at

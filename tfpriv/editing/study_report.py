@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tfpriv import images, report, tables
 from tfpriv.editing import pages
 from tfpriv.editing.study import EVERYWHERE, SEED, SUBSPACE, Row, Study
-from tfpriv.files import atomic_file, write_json
+from tfpriv.support import images, report, tables
+from tfpriv.support.files import atomic_file, write_json
 
 TABLE, FIGURES, CURVES, FACES = "study.md", "study.json", "study.png", "faces.png"
 _CELL = 128  # pixels on the sheet

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from tfpriv.editing.arguments import add_generator, add_output, generator_of
-from tfpriv.terminal import command_line, progress
+from tfpriv.support.terminal import command_line, progress
 
 
 def add_parsers(actions) -> None:
@@ -142,7 +142,7 @@ def _check_network(output: Path, *inputs: Path | None) -> Path:
 
     Returns the page's path.
     """
-    from tfpriv.files import check_output_file
+    from tfpriv.support.files import check_output_file
 
     if output.suffix != ".keras":
         raise ValueError(f"Expected a file that ends in .keras. Received: {output}")
@@ -172,9 +172,9 @@ def make_data(options: argparse.Namespace) -> None:
 
 
 def train_reader(options: argparse.Namespace) -> None:
-    from tfpriv import report
     from tfpriv.faces import reader_training
-    from tfpriv.files import atomic_path
+    from tfpriv.support import report
+    from tfpriv.support.files import atomic_path
 
     page = _check_network(options.output)
     model = reader_training.train_reader(
@@ -194,10 +194,11 @@ def train_reader(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    from tfpriv import faces, images, report
+    from tfpriv import faces
     from tfpriv.editing import pictures
     from tfpriv.editing.stylegan import train as training
-    from tfpriv.settings import is_taken_up
+    from tfpriv.support import images, report
+    from tfpriv.support.settings import is_taken_up
 
     is_taken_up(options.output / training.CHECKPOINT)  # raises before all is drawn
     steps = {} if options.steps is None else {"steps": options.steps}
@@ -225,9 +226,9 @@ def train(options: argparse.Namespace) -> None:
 
 
 def fit(options: argparse.Namespace) -> None:
-    from tfpriv import report
     from tfpriv.editing.stylegan import fitting
-    from tfpriv.models import load_model
+    from tfpriv.support import report
+    from tfpriv.support.models import load_model
 
     fitting.fit(
         options.output,
@@ -244,8 +245,9 @@ def fit(options: argparse.Namespace) -> None:
 
 
 def train_encoder(options: argparse.Namespace) -> None:
-    from tfpriv import editing, report
-    from tfpriv.files import atomic_path
+    from tfpriv import editing
+    from tfpriv.support import report
+    from tfpriv.support.files import atomic_path
 
     page = _check_network(options.output, options.generator)
     model = editing.train_encoder(
@@ -264,8 +266,8 @@ def train_encoder(options: argparse.Namespace) -> None:
 def score(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import scores
-    from tfpriv.files import check_new
-    from tfpriv.models import load_model
+    from tfpriv.support.files import check_new
+    from tfpriv.support.models import load_model
 
     check_new(options.output)
     scores.sample_and_score(
@@ -283,7 +285,7 @@ def score(options: argparse.Namespace) -> None:
 def boundary(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import Boundary, scores, train_boundary
-    from tfpriv.files import check_output_file, read_array
+    from tfpriv.support.files import check_output_file, read_array
 
     check_output_file(
         options.output,

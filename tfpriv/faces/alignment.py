@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from tfpriv import images
+from tfpriv.support import images
 
 _SMOOTH = 2  # pixels are drawn so much finer, and averaged
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv import images
 from tfpriv.faces.drawing import draw, landmarks
 from tfpriv.faces.looks import ATTRIBUTES, SCENE, TRAITS, Faces, sample
-from tfpriv.files import atomic_path, is_plain_name, new_directory, read_csv
+from tfpriv.support import images
+from tfpriv.support.files import atomic_path, is_plain_name, new_directory, read_csv
 
 PICTURES = "img_align_celeba"
 IDENTITIES = "identity_CelebA.txt"

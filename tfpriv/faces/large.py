@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfpriv import images
 from tfpriv.faces.detection import Face, find_faces
+from tfpriv.support import images
 
 TILE = 2048  # pixels of a side that are looked at together
 OVERLAP = 512  # of neighbouring tiles: a face of up to so many is whole in one of them

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfpriv import checkpoints
 from tfpriv.faces.looks import ATTRIBUTES, SCENE, TRAITS, Faces
-from tfpriv.models import load_model
+from tfpriv.support import checkpoints
+from tfpriv.support.models import load_model
 
 SIZE = 64  # pixels
 TRAINED_ON = "drawn faces"  # as `FaceNet.trained_on`

@@ -16,7 +16,7 @@ from tfpriv.faces.reader import (
     truth,
     without_optimizer,
 )
-from tfpriv.training import Backup
+from tfpriv.support.training import Backup
 
 TEST_PEOPLE = 1000
 _FIRST_TEST_PERSON = 10_000_000  # nobody who is trained on

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ImageFilter
 
-from tfpriv import images
 from tfpriv.accounting import checks
 from tfpriv.faces.large import find_faces_in_large
 from tfpriv.inpainting import (
@@ -24,6 +23,7 @@ from tfpriv.inpainting.boxes import Box
 from tfpriv.inpainting.photo_recogniser import PhotoRecogniser
 from tfpriv.inpainting.seeds import derived
 from tfpriv.inpainting.tracking import Tracker
+from tfpriv.support import images
 
 WITHOUT_FACES = ("fail", "blur", "copy")
 NO_FACE = "no face was found"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tfpriv.files import parse_json, read_csv
+from tfpriv.support.files import parse_json, read_csv
 
 COLUMNS = (
     "picture",

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tfpriv.inpainting import export_command, training_commands
-from tfpriv.terminal import progress
+from tfpriv.support.terminal import progress
 
 INCOMPLETE = 1  # the exit code where photographs have no result
 _HELP = ("-h", "--help")
@@ -231,7 +231,7 @@ def _generate_dataset(options) -> int:
         mask_kinds,
         pages,
     )
-    from tfpriv.report import PAGE
+    from tfpriv.support.report import PAGE
 
     _refuse(options, "of photographs, not of a data set", _OF_PHOTOGRAPHS)
     if options.output is None:
@@ -320,7 +320,7 @@ def _anonymise(options, **settings) -> int:
 
 def _preview(output: Path, one: bool) -> Path:
     """The file of the preview, which replaces an earlier run's and nothing else."""
-    from tfpriv.settings import SETTINGS
+    from tfpriv.support.settings import SETTINGS
 
     output = output.resolve()  # "." has no name
     path = output.with_name(f"{output.stem if one else output.name}-preview.png")
@@ -380,8 +380,8 @@ def _refuse(options, what: str, defaults: dict) -> None:
 
 def _output(source: Path, output: Path | None, masks_only: bool) -> tuple[Path, bool]:
     """Where results go, and whether that is a single file."""
-    from tfpriv import images
     from tfpriv.inpainting import photo_files
+    from tfpriv.support import images
 
     word = "mask" if masks_only else "anonymised"
     if source.is_dir():

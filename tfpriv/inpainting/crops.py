@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 from PIL import Image
 
-from tfpriv import images
 from tfpriv.faces import alignment
+from tfpriv.support import images
 
 # The square's side, in longer sides of the face's box: what is around a face tells an
 # inpainter about light, hair and clothes.

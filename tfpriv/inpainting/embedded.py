@@ -6,7 +6,7 @@
 import os
 from pathlib import Path
 
-from tfpriv import checkpoints
+from tfpriv.support import checkpoints
 
 FOLDER = "inpainting"
 DRAWN = "drawn"  # `--facenet drawn` is the embedded FaceNet, of drawn faces

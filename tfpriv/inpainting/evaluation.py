@@ -15,12 +15,9 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfpriv import images
 from tfpriv.audit import intervals
-from tfpriv.audit.fidelity import structural_similarities
 from tfpriv.audit.intervals import Estimate
 from tfpriv.faces import reader as readers
-from tfpriv.files import read_json
 from tfpriv.inpainting import generation, outputs
 from tfpriv.inpainting.facenet import standardised
 from tfpriv.inpainting.people import People
@@ -33,6 +30,9 @@ from tfpriv.inpainting.recognition import (
     threshold,
     trained_on,
 )
+from tfpriv.support import images
+from tfpriv.support.fidelity import structural_similarities
+from tfpriv.support.files import read_json
 
 ORIGINAL, REPAINTED = "original", "repainted"
 # What of a face belongs to the picture, not to the person.

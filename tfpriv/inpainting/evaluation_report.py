@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tfpriv import images, report, tables
 from tfpriv.audit.intervals import Estimate
-from tfpriv.files import atomic_file, write_json
 from tfpriv.inpainting import pages
 from tfpriv.inpainting.evaluation import Evaluation, Row
+from tfpriv.support import images, report, tables
+from tfpriv.support.files import atomic_file, write_json
 
 TABLE, FIGURES, SHEET = "evaluation.md", "evaluation.json", "evaluation.png"
 _CELL = 128  # pixels on the sheet

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from tfpriv.files import new_directory
 from tfpriv.inpainting.diffusion import StableDiffusionInpainter
 from tfpriv.inpainting.facenet import LEAST_SIZE, FaceNet, standardised
 from tfpriv.inpainting.saliency import LAYER, SEEN, THRESHOLD, similarity_maps
-from tfpriv.models import file_errors
 from tfpriv.ops import loader
+from tfpriv.support.files import new_directory
+from tfpriv.support.models import file_errors
 
 
 def export_facenet(network: FaceNet, folder: str | os.PathLike) -> None:

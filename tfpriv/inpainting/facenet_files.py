@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from keras import layers
 
-from tfpriv import weights
 from tfpriv.inpainting.facenet import FaceNet
 from tfpriv.inpainting.recognition import PHOTOGRAPHS
-from tfpriv.models import load_model
+from tfpriv.support import weights
+from tfpriv.support.models import load_model
 
 # The classifier over the pictures that the weights were trained on, of which no
 # embedding needs any; and counts of steps, which only PyTorch's training reads.

@@ -15,11 +15,11 @@ import tensorflow as tf
 from tfpriv.faces import draw, sample
 from tfpriv.faces.celeba import SIZE as CELEBA_SIZE
 from tfpriv.faces.celeba import ZOOM as CELEBA_ZOOM
-from tfpriv.files import atomic_path
 from tfpriv.inpainting import recognition
 from tfpriv.inpainting.facenet import EMBEDDING, FaceNet, standardised
 from tfpriv.inpainting.recognition import DRAWN_FACES, Gallery
-from tfpriv.training import restore_state, save_state
+from tfpriv.support.files import atomic_path
+from tfpriv.support.training import restore_state, save_state
 
 CHECKPOINT, NETWORK = "training.npz", "facenet.keras"
 WIDTH, DROPOUT = 0.25, 0.2

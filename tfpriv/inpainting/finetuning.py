@@ -11,13 +11,13 @@ import numpy as np
 
 from tfpriv.accounting import Ledger, checks
 from tfpriv.faces.celeba import TRUTH
-from tfpriv.files import new_directory
 from tfpriv.inpainting import pages, private_training, recognition
 from tfpriv.inpainting.facenet import FaceNet
 from tfpriv.inpainting.identities import EPOCHS, train_identities
 from tfpriv.inpainting.people import People
 from tfpriv.inpainting.private_training import Protection
-from tfpriv.report import PAGE
+from tfpriv.support.files import new_directory
+from tfpriv.support.report import PAGE
 
 CLASSIFIER, FACENET = "classifier.keras", "facenet.keras"
 LEDGER, STATEMENT = "ledger.json", "statement.txt"

@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfpriv import images
 from tfpriv.accounting import Journal, checks, recording
 from tfpriv.faces.celeba import PICTURES
 from tfpriv.inpainting import mask_kinds, outputs
 from tfpriv.inpainting.mask_kinds import Settings, Subject
 from tfpriv.inpainting.people import SPLIT, People, in_square
 from tfpriv.inpainting.seeds import derived
-from tfpriv.settings import take_up
+from tfpriv.support import images
+from tfpriv.support.settings import take_up
 
 JOURNAL, LEDGER = "masks.journal", outputs.LEDGER
 RUN = "generation.json"  # what the folder's pictures were made with
@@ -244,7 +244,7 @@ def digests(*models) -> list[str]:
         *models: FaceNets, classifiers over them, or None.
     """
     from tfpriv.inpainting.facenet import FaceNet
-    from tfpriv.weights import digest_of
+    from tfpriv.support.weights import digest_of
 
     found = []
     for model in models:

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers
 
 from tfpriv.inpainting.facenet import EMBEDDING, SIZE, FaceNet
-from tfpriv.models import load_model
+from tfpriv.support.models import load_model
 
 CELEBA_IDENTITIES = 10_177
 EPOCHS, RATE, BATCH_SIZE = 8, 1e-3, 32  # as published

@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from tfpriv import images
 from tfpriv.faces.large import find_faces_in_large
 from tfpriv.inpainting.boxes import Box
 from tfpriv.inpainting.photo_recogniser import PhotoRecogniser
+from tfpriv.support import images
 
 # Cosine similarity from which a face is taken for the reference's. FaceNet's authors
 # verify persons at a squared distance of 1.242, which is a similarity of 0.38. A

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from tfpriv import images as pictures_door
 from tfpriv.inpainting.pictures import checked
+from tfpriv.support import images as pictures_door
 
 
 class KerasHubInpainter:

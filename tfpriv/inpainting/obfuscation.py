@@ -11,8 +11,8 @@ import dataclasses
 import numpy as np
 from PIL import Image, ImageFilter
 
-from tfpriv import images as pictures_door
 from tfpriv.inpainting.pictures import checked
+from tfpriv.support import images as pictures_door
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfpriv import images
+from tfpriv.support import images
 
 # The word in the names of each folder's files; a result is written last.
 WORDS = {"original": "img", "masks": "masks", "results": "generated"}

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv import images, report
-from tfpriv.accounting import Ledger
+from tfpriv.accounting import Ledger, protection
 from tfpriv.inpainting import outputs, recognition
 from tfpriv.inpainting.boxes import Box
+from tfpriv.support import images, report
 
 SHOWN = 12
 _PIXELS = (
@@ -127,7 +127,9 @@ def masks_claim(folder: Path) -> report.Piece:
         leaves = (_IF_READ, *_SHOWS)
         return report.without_epsilon(_PIXELS, against=_ANYBODY, leaves=leaves)
     ledger = Ledger.load(folder / outputs.LEDGER)
-    return report.protection(ledger, 0.0, against=_MASK_AGAINST, leaves=_MASK_LEAVES)
+    return protection.protection(
+        ledger, 0.0, against=_MASK_AGAINST, leaves=_MASK_LEAVES
+    )
 
 
 def evaluation(
@@ -180,7 +182,7 @@ def finetuned(path: Path, ledger: Ledger, delta: float) -> None:
             "How well it does is not said here: such figures are exact functions of "
             "pictures, and no epsilon covers them."
         ),
-        report.of_weights(
+        protection.of_weights(
             ledger,
             delta,
             leaves=("that somebody is in the data, unless the unit is a person",),

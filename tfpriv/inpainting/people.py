@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv import images
 from tfpriv.faces import CelebA, split_within
 from tfpriv.faces.celeba import PICTURES, read_column, write_column
-from tfpriv.files import same_contents
-from tfpriv.warning import warn
+from tfpriv.support import images
+from tfpriv.support.files import same_contents
+from tfpriv.support.warning import warn
 
 SPLIT = "list_split_within.txt"  # beside CelebA's lists: 0 for training, 1 for testing
 _AT_ONCE = 256  # pictures in memory

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image
 
-from tfpriv import decoding, images
+from tfpriv.support import decoding, images
 
 _LONGEST = 256  # bytes of a value that is kept: longer ones hold pictures, or anything
 _FOLDERS = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from tfpriv import images
-from tfpriv.files import atomic_file, check_new
 from tfpriv.inpainting import photo_files, photo_preview
 from tfpriv.inpainting.anonymiser import NO_FACE, Anonymiser, Outcome
 from tfpriv.inpainting.boxes import Box
 from tfpriv.inpainting.photo_record import Record
 from tfpriv.inpainting.tracking import PATIENCE, Tracker
+from tfpriv.support import images
+from tfpriv.support.files import atomic_file, check_new
 
 _SHOWN = 8  # photographs on a preview
 _PARTIAL = re.compile(r"\.[0-9a-f]{8}\.(.+)")  # what `files.atomic_path` names

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfpriv import images
-from tfpriv.files import atomic_file
 from tfpriv.inpainting.anonymiser import Outcome
+from tfpriv.support import images
+from tfpriv.support.files import atomic_file
 
 TITLE = "Shows the originals: not to be published"
 _CELL = 320  # pixels

@@ -9,10 +9,10 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tfpriv.files import atomic_file
 from tfpriv.inpainting import boxes
 from tfpriv.inpainting.boxes import Box
-from tfpriv.settings import SETTINGS, take_up
+from tfpriv.support.files import atomic_file
+from tfpriv.support.settings import SETTINGS, take_up
 
 
 def named(name: str, share: tuple[int, int]) -> str:

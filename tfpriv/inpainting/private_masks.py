@@ -15,7 +15,7 @@ import numpy as np
 from tfpriv.accounting import Ledger, Mechanism, checks, mechanisms, recording
 from tfpriv.inpainting import masks
 from tfpriv.inpainting.pictures import checked
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 PURPOSE = "private mask"
 # The weight of a patch whose score is 0. Weights are whole numbers; this many make the

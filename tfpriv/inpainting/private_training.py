@@ -21,7 +21,7 @@ from tfpriv.inpainting.facenet import FaceNet, standardised
 from tfpriv.inpainting.identities import checked_labels, identity_classifier
 from tfpriv.inpainting.pictures import checked
 from tfpriv.inpainting.recognition import directions
-from tfpriv.weights import digest_of
+from tfpriv.support.weights import digest_of
 
 PICTURE, PERSON = "picture", "person"
 WITHOUT_PRIVACY = "trained without differential privacy"

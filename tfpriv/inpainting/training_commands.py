@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from tfpriv.terminal import command_line, progress
+from tfpriv.support.terminal import command_line, progress
 
 FIGURES = "finetune.json"
 
@@ -227,8 +227,8 @@ def _export_tfds(options):
 def train_facenet(options: argparse.Namespace) -> None:
     import keras
 
-    from tfpriv import report
     from tfpriv.inpainting import FaceNet, facenet_training
+    from tfpriv.support import report
 
     keras.utils.set_random_seed(options.seed)  # of the weights to begin with
     given = {"people": options.people, "steps": options.steps}
@@ -249,9 +249,9 @@ def train_facenet(options: argparse.Namespace) -> None:
 
 
 def finetune(options: argparse.Namespace) -> None:
-    from tfpriv.files import check_new, write_json
     from tfpriv.inpainting import facenet_option, finetuning, recognition
     from tfpriv.inpainting.people import People
+    from tfpriv.support.files import check_new, write_json
 
     check_new(options.output)
     finetuning.check_options(options)
@@ -279,12 +279,13 @@ def finetune(options: argparse.Namespace) -> None:
 
 
 def train_inpainter(options: argparse.Namespace) -> None:
-    from tfpriv import faces, report
+    from tfpriv import faces
     from tfpriv.inpainting import facenet_training
     from tfpriv.inpainting.diffusion import small, train
     from tfpriv.inpainting.diffusion.training import Recipe
     from tfpriv.inpainting.people import People
-    from tfpriv.settings import is_taken_up
+    from tfpriv.support import report
+    from tfpriv.support.settings import is_taken_up
 
     is_taken_up(options.output / train.CHECKPOINT)  # raises before all is drawn
     if options.data == "faces":
@@ -342,8 +343,8 @@ def _judges(options):
 
     from tfpriv.faces import reader as readers
     from tfpriv.inpainting import evaluation, load_facenet
-    from tfpriv.models import load_model
     from tfpriv.perception.lpips import Lpips
+    from tfpriv.support.models import load_model
 
     judges = {}
     if options.drawn:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from keras import ops
 
-from tfpriv import images
 from tfpriv.perception import vgg
+from tfpriv.support import images
 
 LINEAR = Path(__file__).with_name("lpips_vgg.npz")
 _RELUS = (3, 8, 15, 22, 29)

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfpriv import pretrained, weights
+from tfpriv import pretrained
+from tfpriv.support import weights
 
 # Filters of the convolutions between the poolings, as torchvision numbers them:
 # convolution, ReLU, convolution, ReLU, pooling, ...

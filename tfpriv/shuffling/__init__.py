@@ -3,7 +3,7 @@
 Names are imported when they are used: a key needs no TensorFlow.
 """
 
-from tfpriv import lazy
+from tfpriv.support import lazy
 
 _MODULES = {
     "Key": "keys",

@@ -15,9 +15,9 @@ from tfpriv.audit import (
     orders,
     wrong_keys,
 )
-from tfpriv.audit.fidelity import Fidelity, fidelity, mean_colours, mean_picture
 from tfpriv.shuffling.attack_schemes import Scheme, schemes
 from tfpriv.shuffling.data import Dataset
+from tfpriv.support.fidelity import Fidelity, fidelity, mean_colours, mean_picture
 
 PAIRS = (1, 2, 4, 8, 16)
 UNSEEN = 100  # pictures at most that every attack is judged by

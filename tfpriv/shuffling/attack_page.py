@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv import report
+from tfpriv.support import report
 
 _LEAVES = (
     "colours and their numbers, in every mode: they tell which picture it is to "

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 
 import tfpriv
-from tfpriv import images, report, tables
-from tfpriv.files import atomic_file
 from tfpriv.shuffling import attack_page
 from tfpriv.shuffling.attack import Result
+from tfpriv.support import images, report, tables
+from tfpriv.support.files import atomic_file
 
 TABLE, FIGURES, SHEET = "attacks.md", "attacks.json", "attacks.png"
 _CELL = 132  # pixels on the sheet: four pictures in a square

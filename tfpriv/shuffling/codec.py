@@ -9,11 +9,11 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 from PIL import Image
 
-from tfpriv import decoding, images
 from tfpriv.shuffling import png
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.pictures import new_nonces, shuffle, unshuffle
 from tfpriv.shuffling.record import Record
+from tfpriv.support import decoding, images
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 

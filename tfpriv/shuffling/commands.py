@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from tfpriv.shuffling import network_commands
-from tfpriv.terminal import progress
+from tfpriv.support.terminal import progress
 
 SHOWN = 20  # bad pictures that are named one by one
 INCOMPLETE = 1  # the exit code where pictures were left out
@@ -177,9 +177,9 @@ def unprotect(options: argparse.Namespace) -> int:
 
 def attack(options: argparse.Namespace) -> None:
 
-    from tfpriv.models import load_model
     from tfpriv.shuffling import attack as attacks
     from tfpriv.shuffling import attack_report, data, train
+    from tfpriv.support.models import load_model
 
     model = load_model(options.model) if options.model else None
     dataset = data.load(options.data)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv import images
-from tfpriv.files import read_arrays
 from tfpriv.shuffling.datasets import checked_files
+from tfpriv.support import images
+from tfpriv.support.files import read_arrays
 
 SIDE = 32
 _ARCHIVE_PARTS = ("bytes", "offsets", "labels")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv.files import atomic_file, parse_json, read_arrays
 from tfpriv.shuffling import codec, pipeline
 from tfpriv.shuffling.keys import CHECK_BYTES, Key
 from tfpriv.shuffling.pictures import new_nonces, shuffle, unshuffle
 from tfpriv.shuffling.pipeline import Progress, Report
+from tfpriv.support.files import atomic_file, parse_json, read_arrays
 
 MARK = "tfpriv_shuffling"  # the array that a protected data set has more
 _VERSION = 1

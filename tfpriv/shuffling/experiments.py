@@ -9,8 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpriv.files import atomic_path, write_json
-from tfpriv.models import load_model
 from tfpriv.shuffling.data import Dataset
 from tfpriv.shuffling.keyed_model import keyed
 from tfpriv.shuffling.keys import Key
@@ -18,6 +16,8 @@ from tfpriv.shuffling.networks import preresnet110, small_cnn, vgg16_bn, whiten
 from tfpriv.shuffling.pictures import new_nonces, shuffle
 from tfpriv.shuffling.recipes import RECIPES
 from tfpriv.shuffling.train import predictions, train
+from tfpriv.support.files import atomic_path, write_json
+from tfpriv.support.models import load_model
 
 NETWORKS = {
     "small_cnn": small_cnn,

@@ -7,12 +7,12 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfpriv import images
-from tfpriv.files import read_json
 from tfpriv.shuffling import codec
 from tfpriv.shuffling.experiments import MANIFEST_NAME
 from tfpriv.shuffling.keyed_model import keyed
 from tfpriv.shuffling.keys import Key
+from tfpriv.support import images
+from tfpriv.support.files import read_json
 
 SHOWN = 3  # likeliest classes
 MAPS = 8  # channels that are drawn of each convolution

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from tfpriv.shuffling.used_nonces import UsedNonces
-from tfpriv.tracing import refuse_in_graph
+from tfpriv.support.tracing import refuse_in_graph
 
 KEY_BYTES = 32
 CHECK_BYTES = 8

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from tfpriv.terminal import command_line
+from tfpriv.support.terminal import command_line
 
 DATA_HELP = (
     "shapes (generated), cifar10 or cifar100 (which TensorFlow Datasets downloads), a "
@@ -160,7 +160,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def _report(manifest, options, drawn) -> None:
-    from tfpriv import report
+    from tfpriv.support import report
 
     right = f"{manifest['test_right']} of {manifest['test_pictures']} test pictures"
     report.plain_training(
@@ -193,8 +193,8 @@ def average(options: argparse.Namespace) -> None:
 
 
 def test(options: argparse.Namespace) -> None:
-    from tfpriv.files import check_output_file, write_json
     from tfpriv.shuffling import Key, data, experiments
+    from tfpriv.support.files import check_output_file, write_json
 
     if options.output is not None:
         check_output_file(
@@ -220,8 +220,8 @@ def test(options: argparse.Namespace) -> None:
 
 
 def infer(options: argparse.Namespace) -> None:
-    from tfpriv.files import check_output_file
     from tfpriv.shuffling import experiments, inference
+    from tfpriv.support.files import check_output_file
 
     if options.feature_maps is not None:
         check_output_file(
@@ -240,9 +240,9 @@ def infer(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
     import numpy as np
 
-    from tfpriv.files import atomic_file, check_new, check_output_file
     from tfpriv.shuffling import experiments, keyed
     from tfpriv.shuffling.purposes import FIXED, PER_PICTURE
+    from tfpriv.support.files import atomic_file, check_new, check_output_file
 
     key = _key(options.key)
     if key is None and (options.include_key or options.derived_keys):

@@ -11,7 +11,7 @@ from tfpriv.shuffling.keyed_model import keyed
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.pictures import shuffle
 from tfpriv.shuffling.recipes import RECIPES, Recipe
-from tfpriv.training import Backup
+from tfpriv.support.training import Backup
 
 VIEWS = ("plain", "keyed", "shuffled")
 SHIFT = 4  # pixels, at most, that augmentation moves a picture

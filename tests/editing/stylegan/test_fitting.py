@@ -4,9 +4,10 @@ import keras
 import numpy as np
 import pytest
 
-from tfpriv import faces, images
+from tfpriv import faces
 from tfpriv.editing.stylegan import StyleGAN, fitting, load_generator
 from tfpriv.faces import reader
+from tfpriv.support import images
 
 OPTIONS = {"batch_size": 4, "save_every": 2}
 

@@ -9,7 +9,7 @@ from keras import ops
 
 from tfpriv.editing.stylegan import StyleGAN, load_generator, train, training
 from tfpriv.editing.stylegan.discriminator import Discriminator, with_deviation
-from tfpriv.training import batches
+from tfpriv.support.training import batches
 
 RECIPE = training.Recipe(steps=2, batch_size=4, r1_every=1, half_life=20)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import skimage.data
 
-from tfpriv import images
 from tfpriv.inpainting import face_masks, inpainters, photo_jobs, photographs
 from tfpriv.inpainting.anonymiser import Anonymiser, Settings
+from tfpriv.support import images
 
 BOX = (182, 64, 83, 107)  # of the astronaut's face, as mtcnn finds it
 
@@ -35,7 +35,7 @@ def test_nothing_of_a_real_face_shows(saved, rng, mask):
 
 def test_a_folder_by_the_embedded_inpainters_name(saved, tmp_path, monkeypatch):
     """The embedded weights are where they belong: nothing need be named."""
-    from tfpriv import checkpoints
+    from tfpriv.support import checkpoints
 
     (tmp_path / "inpainting").mkdir()
     (tmp_path / "inpainting" / "inpainter").symlink_to(saved)

@@ -17,7 +17,7 @@ from tfpriv.dp.clipping import coverage, ghost, vectorized
 from tfpriv.dp.clipping.problem import Chunk, Problem
 from tfpriv.dp.clipping.rounding import inner_bound
 from tfpriv.dp.clipping.rules import NotCoveredError, trial
-from tfpriv.warning import warn
+from tfpriv.support.warning import warn
 
 MEMORY_LIMIT = 2 << 30  # bytes that the tensors of one chunk may take
 LARGEST_CHUNK = 256

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 
 @dataclasses.dataclass

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from tfpriv.editing.stylegan.generator import PSI, TRUNCATED_LAYERS, StyleGAN
-from tfpriv.files import check_new, new_directory
-from tfpriv.models import file_errors
+from tfpriv.support.files import check_new, new_directory
+from tfpriv.support.models import file_errors
 
 ENDPOINTS = {"z": "serve", "w": "from_w", "wp": "from_wp"}
 

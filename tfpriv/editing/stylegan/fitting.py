@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import ndtr
 
-from tfpriv import faces, images
+from tfpriv import faces
 from tfpriv.accounting import checks
 from tfpriv.editing.losses import FeatureLoss
 from tfpriv.editing.stylegan.generator import StyleGAN
@@ -27,8 +27,9 @@ from tfpriv.editing.stylegan.loading import save_generator
 from tfpriv.editing.stylegan.train import GENERATOR
 from tfpriv.faces.looks import NUMBERS
 from tfpriv.faces.reader import feature_maps
-from tfpriv.training import restore_state, save_state
-from tfpriv.weights import digest_of
+from tfpriv.support import images
+from tfpriv.support.training import restore_state, save_state
+from tfpriv.support.weights import digest_of
 
 CHECKPOINT, SAMPLES = "fitting.npz", "samples.png"
 LATENT_DIM, MAPPING_LAYERS = 64, 4

@@ -13,7 +13,7 @@ from keras import ops
 
 from tfpriv.editing.stylegan.layers import EqualisedDense, leaky_relu, pixel_norm
 from tfpriv.editing.stylegan.synthesis import FIRST, Synthesis
-from tfpriv.weights import digest_of
+from tfpriv.support.weights import digest_of
 
 PSI, TRUNCATED_LAYERS = 0.7, 8
 MAPPING_RATE = 0.01  # learning rate of the mapping in units of the synthesis's

@@ -10,12 +10,12 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from tfpriv import weights
 from tfpriv.editing.stylegan import names
 from tfpriv.editing.stylegan.generator import FUSED_FROM, RESOLUTIONS, StyleGAN
 from tfpriv.editing.stylegan.synthesis import FIRST
-from tfpriv.files import atomic_file, atomic_path
-from tfpriv.models import load_model
+from tfpriv.support import weights
+from tfpriv.support.files import atomic_file, atomic_path
+from tfpriv.support.models import load_model
 
 ENDINGS = (".pth", ".pt", ".pkl", ".keras", ".weights.h5", ".safetensors")
 _NETWORK = "dnnlib.tflib.network.Network"

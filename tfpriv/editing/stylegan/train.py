@@ -10,11 +10,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfpriv import images
 from tfpriv.editing.stylegan.generator import StyleGAN, standard_channels
 from tfpriv.editing.stylegan.loading import save_generator
 from tfpriv.editing.stylegan.training import Recipe, Trainer
-from tfpriv.training import batches, mark_of, restore_state, save_state
+from tfpriv.support import images
+from tfpriv.support.training import batches, mark_of, restore_state, save_state
 
 CHECKPOINT, SAMPLES, GENERATOR = "training.npz", "samples.png", "generator.keras"
 _SAMPLES = 16  # pictures on the sheet

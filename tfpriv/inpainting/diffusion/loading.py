@@ -1,7 +1,7 @@
 """Reads and writes the folders of diffusers: configurations and weights.
 
-Weights come from safetensors, or by `tfpriv.weights` from PyTorch's files; nothing in
-any of them is executed.
+Weights come from safetensors, or by `tfpriv.support.weights` from PyTorch's files;
+nothing in any of them is executed.
 """
 
 import os
@@ -12,20 +12,20 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from tfpriv.files import (
-    atomic_path,
-    is_plain_name,
-    new_directory,
-    read_json,
-    write_json,
-)
 from tfpriv.inpainting.diffusion import schedulers
 from tfpriv.inpainting.diffusion.names import Weight, weights
 from tfpriv.inpainting.diffusion.text_encoder import text_encoder, text_weights
 from tfpriv.inpainting.diffusion.tokenizer import read_tokenizer
 from tfpriv.inpainting.diffusion.unet import UNet
 from tfpriv.inpainting.diffusion.vae import VAE
-from tfpriv.weights import read_torch
+from tfpriv.support.files import (
+    atomic_path,
+    is_plain_name,
+    new_directory,
+    read_json,
+    write_json,
+)
+from tfpriv.support.weights import read_torch
 
 INDEX, CONFIG = "model_index.json", "config.json"
 SCHEDULER = "scheduler_config.json"

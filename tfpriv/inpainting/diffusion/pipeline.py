@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from tfpriv import images as pictures_door
 from tfpriv.inpainting.diffusion import loading
 from tfpriv.inpainting.diffusion.schedulers import Scheduler
 from tfpriv.inpainting.diffusion.tokenizer import Tokenizer
 from tfpriv.inpainting.diffusion.unet import UNet
 from tfpriv.inpainting.diffusion.vae import VAE
+from tfpriv.support import images as pictures_door
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv import images
-from tfpriv.files import moved_aside
 from tfpriv.inpainting.diffusion import loading
 from tfpriv.inpainting.diffusion.pipeline import StableDiffusionInpainter
 from tfpriv.inpainting.diffusion.small import small_inpainter
 from tfpriv.inpainting.diffusion.training import Recipe, Trainer, random_masks
-from tfpriv.training import batches, mark_of, restore_state, save_state
+from tfpriv.support import images
+from tfpriv.support.files import moved_aside
+from tfpriv.support.training import batches, mark_of, restore_state, save_state
 
 CHECKPOINT, SAMPLES, INPAINTER = "training.npz", "samples.png", "inpainter"
 _SAMPLES = 4  # pictures on the sheet, three of each

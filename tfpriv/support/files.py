@@ -60,6 +60,39 @@ def atomic_file(path: str | os.PathLike, *, private: bool = False):
         yield file
 
 
+def sync_folder(folder: Path) -> None:
+    """Makes creations and renames in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
+    """Replaces a file by `data`, whole and durable, or leaves it as it was.
+
+    Args:
+        path: the file; its folder must exist.
+        data: the new content.
+
+    Raises:
+        OSError: if it cannot be written. Then the old file stands, and no other.
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        with open(partial, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    sync_folder(target.parent)
+
+
 def check_new(path: str | os.PathLike) -> Path:
     """Finds out before the work whether a new folder can take its name after it.
 

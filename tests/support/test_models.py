@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfpriv.models import load_model
+from tfpriv.support.models import load_model
 
 
 @pytest.fixture

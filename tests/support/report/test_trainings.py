@@ -3,7 +3,7 @@
 import pytest
 from reading import read
 
-from tfpriv import report
+from tfpriv.support import report
 
 LINE = "tfpriv shuffle train --data <mine>"
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import numpy as np
 from PIL import Image
 
-from tfpriv import images
-from tfpriv.report.pieces import Piece, element, joined
+from tfpriv.support import images
+from tfpriv.support.report.pieces import Piece, element, joined
 
 LARGEST = 480  # pixels of a picture's longer side on a page
 _TINY = 96  # up to here pictures are stored exactly, and shown pixel by pixel

@@ -11,7 +11,7 @@ from tfpriv.accounting.statement import (
     rounded_up,
     what_was_done,
 )
-from tfpriv.report.pieces import (
+from tfpriv.support.report.pieces import (
     Piece,
     bullets,
     details,
@@ -21,8 +21,8 @@ from tfpriv.report.pieces import (
     text,
     warning,
 )
+from tfpriv.support.report.unprotected import TITLE
 
-TITLE = "What is protected, and what is not"
 ACCOUNTANTS = {
     "rdp": "rdp: Renyi divergences. The figure is an upper bound.",
     "pld": "pld: privacy loss distributions. The figure is an upper bound, and tight.",
@@ -106,29 +106,6 @@ def of_weights(
         against=WHO_SEES_WEIGHTS,
         leaves=(*leaves, *WEIGHTS_LEAVE),
         accountant=accountant,
-    )
-
-
-def without_epsilon(instead: str, *, against: str, leaves: Sequence[str]) -> Piece:
-    """The section where no mechanism stands behind what was done.
-
-    Args:
-        instead: What protects, in whole sentences.
-        against: Whom from.
-        leaves: What it does not protect, a few words each.
-    """
-    return section(
-        TITLE,
-        facts(
-            {
-                "Protected is": instead,
-                "How strongly": "This is no differential privacy: there is no unit, no "
-                "neighbouring relation, no delta and no accountant, and epsilon is "
-                "infinite.",
-                "Against whom": against,
-                "Not protected is": bullets(leaves),
-            }
-        ),
     )
 
 

@@ -7,11 +7,13 @@ of pieces, whose text is escaped where they are made:
 >>> page = report.html("Faces", report.text("Names may hold <b>anything</b>."))
 >>> "&lt;b&gt;" in page
 True
+
+The section about a ledger is made by `tfpriv.accounting.protection`.
 """
 
-from tfpriv.report.page import PAGE, html, write
-from tfpriv.report.pictures import chart, charts, gallery, strips
-from tfpriv.report.pieces import (
+from tfpriv.support.report.page import PAGE, html, write
+from tfpriv.support.report.pictures import chart, charts, gallery, strips
+from tfpriv.support.report.pieces import (
     Piece,
     bullets,
     command,
@@ -22,8 +24,8 @@ from tfpriv.report.pieces import (
     text,
     warning,
 )
-from tfpriv.report.protection import of_weights, protection, without_epsilon
-from tfpriv.report.trainings import plain_training
+from tfpriv.support.report.trainings import plain_training
+from tfpriv.support.report.unprotected import without_epsilon
 
 __all__ = [
     "PAGE",
@@ -36,9 +38,7 @@ __all__ = [
     "facts",
     "gallery",
     "html",
-    "of_weights",
     "plain_training",
-    "protection",
     "section",
     "strips",
     "table",

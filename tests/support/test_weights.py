@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfpriv import weights
+from tfpriv.support import weights
 
-sys.path.insert(0, str(Path(__file__).parent / "editing" / "stylegan"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "editing" / "stylegan"))
 
 import foreign_files
 

@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tfpriv import files
+from tfpriv.support import files
 
 KILLED = """
 import os, pathlib, signal, sys

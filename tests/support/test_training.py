@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfpriv.training import Backup, restore_state, save_state
+from tfpriv.support.training import Backup, restore_state, save_state
 
 
 class Variable:

@@ -4,8 +4,8 @@ import importlib.resources
 import os
 
 import tfpriv
-from tfpriv.files import atomic_file
-from tfpriv.report.pieces import Piece, element, joined
+from tfpriv.support.files import atomic_file
+from tfpriv.support.report.pieces import Piece, element, joined
 
 PAGE = "report.html"  # what a command's page is called in its folder
 # The browser is told as well: no script, nothing from elsewhere.
@@ -41,7 +41,7 @@ def html(title: str, *pieces: Piece) -> str:
     Raises:
         TypeError: A piece is plain text, which nobody has escaped.
     """
-    style = importlib.resources.files("tfpriv.report").joinpath("style.css")
+    style = importlib.resources.files("tfpriv.support.report").joinpath("style.css")
     return _FRAME.format(
         policy=_POLICY,
         title=element("title", title),

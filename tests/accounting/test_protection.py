@@ -6,8 +6,8 @@ import re
 import pytest
 from reading import Reading
 
-from tfpriv import report
-from tfpriv.accounting import Ledger, mechanisms
+from tfpriv.accounting import Ledger, mechanisms, protection
+from tfpriv.support import report
 
 POISSON = mechanisms.poisson(0.01, 1.1, population=60_000, notes=("n is public",))
 RELEASE = mechanisms.gaussian_release(5.0)
@@ -26,7 +26,7 @@ def words(piece):
 
 
 def test_every_part_of_the_claim_is_named():
-    said = words(report.of_weights(spent(POISSON, 1000), 1e-5))
+    said = words(protection.of_weights(spent(POISSON, 1000), 1e-5))
     for part in (
         "each person",
         "data sets that differ by one person added or taken away",
@@ -47,7 +47,7 @@ def test_every_part_of_the_claim_is_named():
 @pytest.mark.parametrize("mechanism", [POISSON, RELEASE])
 def test_figures_are_never_below_the_truth(mechanism, accountant):
     ledger = spent(mechanism, 7)
-    said = words(report.of_weights(ledger, 1e-5, accountant=accountant))
+    said = words(protection.of_weights(ledger, 1e-5, accountant=accountant))
     epsilon = ledger.epsilon(1e-5, accountant)
     assert (
         epsilon <= float(re.search(r"epsilon = (\S+) at", said)[1]) <= 1.001 * epsilon
@@ -60,13 +60,13 @@ def test_figures_are_never_below_the_truth(mechanism, accountant):
 
 def test_what_rests_on_sampling_is_said_and_only_where_it_does():
     rests = "rests on the batches being secret"
-    assert rests in words(report.of_weights(spent(POISSON), 1e-5))
-    assert rests not in words(report.of_weights(spent(RELEASE), 1e-5))
+    assert rests in words(protection.of_weights(spent(POISSON), 1e-5))
+    assert rests not in words(protection.of_weights(spent(RELEASE), 1e-5))
 
 
 def test_no_privacy_claims_nothing():
     ledger = spent(mechanisms.non_private("trained without differential privacy"))
-    said = words(report.of_weights(ledger, 1e-5))
+    said = words(protection.of_weights(ledger, 1e-5))
     assert "No differential privacy for any person." in said
     assert "Protected is nothing" in said
     assert "Against whom nobody" in said
@@ -76,7 +76,7 @@ def test_no_privacy_claims_nothing():
 
 
 def test_an_empty_ledger_claims_nothing():
-    said = words(report.of_weights(Ledger(), 1e-5))
+    said = words(protection.of_weights(Ledger(), 1e-5))
     assert "nothing private was used" in said
     assert "times as likely" not in said
 
@@ -84,7 +84,7 @@ def test_an_empty_ledger_claims_nothing():
 def test_marks_and_cautions_are_said():
     ledger = spent(POISSON)
     ledger.mark_not_for_release("noise comes from a seed")
-    said = words(report.of_weights(ledger, 0.1))
+    said = words(protection.of_weights(ledger, 0.1))
     assert "Not for release: noise comes from a seed." in said
     assert "Protected is each person" in said  # epsilon is 0, delta is not
     assert "Mind: delta=0.1 is not below 1/n" in said
@@ -92,11 +92,11 @@ def test_marks_and_cautions_are_said():
 
 def test_hostile_units_and_purposes():
     ledger = spent(POISSON, unit="<script>x</script>", purpose='"><b>')
-    assert "<script>x</script>" in words(report.of_weights(ledger, 1e-5))
+    assert "<script>x</script>" in words(protection.of_weights(ledger, 1e-5))
 
 
 def test_braces_of_a_unit_are_its_own():
-    assert "each {0}" in words(report.of_weights(spent(POISSON, unit="{0}"), 1e-5))
+    assert "each {0}" in words(protection.of_weights(spent(POISSON, unit="{0}"), 1e-5))
 
 
 def test_without_epsilon_says_so():

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Mapping
 
-from tfpriv.report.page import write
-from tfpriv.report.pieces import command, section, table, text, warning
-from tfpriv.report.protection import without_epsilon
+from tfpriv.support.report.page import write
+from tfpriv.support.report.pieces import command, section, table, text, warning
+from tfpriv.support.report.unprotected import without_epsilon
 
 _DRAWN = "Nothing, and nothing needs it: it was trained on drawn pictures, of nobody."
 _PRIVATE = (

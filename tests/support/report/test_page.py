@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from reading import Reading, read
 
-from tfpriv import report
-from tfpriv.report.pictures import LARGEST
+from tfpriv.support import report
+from tfpriv.support.report.pictures import LARGEST
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfpriv import checkpoints
 from tfpriv.shuffling import Key, experiments, keyed, shuffle
+from tfpriv.support import checkpoints
 
-CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
+CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 MANIFEST = json.loads((CHECKPOINTS / "manifest.json").read_text())
 LARGEST = 10_000_000  # bytes
 

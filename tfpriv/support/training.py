@@ -16,10 +16,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv import images
-from tfpriv.accounting.serialization import write_atomically
-from tfpriv.files import check_holds_only, parse_json, read_arrays, remove_only
-from tfpriv.settings import is_taken_up
+from tfpriv.support import images
+from tfpriv.support.files import (
+    check_holds_only,
+    parse_json,
+    read_arrays,
+    remove_only,
+    write_atomically,
+)
+from tfpriv.support.settings import is_taken_up
 
 _LINE = "line"  # entry of the state that says whose it is
 _BACKUP = ("latest.weights.h5", "training_metadata.json")

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from tfpriv import decoding, images
 from tfpriv.captioning import commands as captioning
 from tfpriv.captioning import decode as captions
 from tfpriv.captioning import store
 from tfpriv.editing import pictures as editing
 from tfpriv.inpainting.anonymiser import Anonymiser, Settings
 from tfpriv.shuffling import Key, files, png
+from tfpriv.support import decoding, images
 
 SIZE = 8
 RGB = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tfpriv.audit.fidelity import fidelity, mean_colours, mean_picture
+from tfpriv.support.fidelity import fidelity, mean_colours, mean_picture
 
 
 def test_equal_pictures(rng):

@@ -14,7 +14,7 @@ import threading
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 
-from tfpriv.tracing import refuse_in_graph
+from tfpriv.support.tracing import refuse_in_graph
 
 KEY_BYTES = 32
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from tfpriv.files import read_json, write_json
+from tfpriv.support.files import read_json, write_json
 
 SETTINGS = "settings.json"
 
