@@ -46,7 +46,9 @@ COMMANDS = {
         "tfpriv.inpainting.commands", "anonymise faces in photographs", True
     ),
     "weights": _Command(
-        "tfpriv.pretrained.commands", "list and check weights that others trained", True
+        "tfpriv.networks.pretrained.cli",
+        "list and check weights that others trained",
+        True,
     ),
     "demo": _Command(
         "tfpriv.demo", "train privately on generated pictures and caption them", True

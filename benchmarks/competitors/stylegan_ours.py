@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from competitors import worker, workload
-from tfpriv.editing.stylegan import StyleGAN
+from tfpriv.networks.stylegan import StyleGAN
 
 
 def build(network, batch_size, form):

@@ -81,11 +81,16 @@ def _offered(root, module) -> dict[str, str]:
             sources |= {alias.name: node.module for alias in node.names}
         elif isinstance(node, ast.Assign) and node.targets[0].id == "_MODULES":
             lazy = ast.literal_eval(node.value)
-            sources |= {name: f"{module}.{part}" for name, part in lazy.items()}
+            sources |= {name: _full_name(module, part) for name, part in lazy.items()}
             names |= set(lazy)
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.List):
             names |= set(ast.literal_eval(node.value))  # __all__
     return {name: sources.get(name, module) for name in names}
+
+
+def _full_name(package, module):
+    """A module as a table of lazy names has it: of the package, or by its full name."""
+    return module if module.startswith("tfpriv.") else f"{package}.{module}"
 
 
 def _folder(root, module) -> Path:

@@ -25,7 +25,7 @@ import json, os, signal, sys
 import keras, small
 import tfpriv.dp as dp
 from tfpriv.dp import callbacks
-from tfpriv.randomness import Randomness
+from tfpriv.support.randomness import Randomness
 
 folder, side, kind, place, number, budget = sys.argv[1:]
 calls = 0

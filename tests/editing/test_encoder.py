@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tfpriv.editing import encoder
-from tfpriv.editing.stylegan import StyleGAN
+from tfpriv.networks.stylegan import StyleGAN
 
 
 @pytest.fixture(scope="module")

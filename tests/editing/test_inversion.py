@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tfpriv.editing import inversion, losses
-from tfpriv.editing.stylegan import StyleGAN
+from tfpriv.networks.stylegan import StyleGAN
 
 
 @pytest.fixture(scope="module")

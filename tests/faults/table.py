@@ -259,9 +259,9 @@ ROWS = (
         "checkpoints of generator and inpainter",
         "`ValueError` that names the file",
         (
-            "editing/stylegan/test_training.py::"
+            "networks/stylegan/test_training.py::"
             "test_a_checkpoint_of_another_training_is_refused",
-            "inpainting/diffusion/test_training.py::"
+            "networks/diffusion/test_training.py::"
             "test_a_checkpoint_of_another_training_is_refused",
         ),
     ),
@@ -276,8 +276,8 @@ ROWS = (
         "weights",
         "`ValueError` that names the file",
         (
-            "editing/stylegan/test_files.py::test_a_damaged_file_is_one_error",
-            "inpainting/diffusion/test_loading.py::"
+            "networks/stylegan/test_files.py::test_a_damaged_file_is_one_error",
+            "networks/diffusion/test_loading.py::"
             "test_files_that_are_missing_or_damaged_are_named",
         ),
     ),
@@ -348,10 +348,10 @@ ROWS = (
         "what came is deleted, the next mirror is asked; what a kill left is fetched "
         "again",
         (
-            "pretrained/test_pretrained.py::test_an_interrupted_download_is_not_kept",
-            "pretrained/test_pretrained.py::"
+            "networks/pretrained/test_pretrained.py::test_an_interrupted_download_is_not_kept",
+            "networks/pretrained/test_pretrained.py::"
             "test_what_a_kill_left_of_a_download_is_fetched_again",
-            "pretrained/test_pretrained.py::"
+            "networks/pretrained/test_pretrained.py::"
             "test_another_file_is_refused_and_not_kept_as_good",
         ),
     ),
@@ -403,7 +403,7 @@ ROWS = (
         (
             "support/test_weights.py::test_everything_else_is_refused",
             "support/test_weights.py::test_a_file_cannot_spoil_the_next_one",
-            "editing/stylegan/test_files.py::test_code_in_a_pickle_is_refused_and_not_run",
+            "networks/stylegan/test_files.py::test_code_in_a_pickle_is_refused_and_not_run",
         ),
     ),
     Row(
@@ -453,7 +453,7 @@ ROWS = (
         DOTS,
         "weights in several files",
         "`ValueError`: they lie in their folder",
-        ("inpainting/diffusion/test_loading.py::test_wrong_indices",),
+        ("networks/diffusion/test_loading.py::test_wrong_indices",),
     ),
     Row(
         DOTS,

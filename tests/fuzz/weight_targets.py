@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 from target import Target, as_json, is_inside, place, written
+from tfpriv.networks.diffusion.text_encoder import text_encoder
+from tfpriv.networks.diffusion.tokenizer import read_tokenizer
+from tfpriv.networks.diffusion.unet import UNet
+from tfpriv.networks.diffusion.vae import VAE
 
 from tfpriv.editing.boundary import Boundary
-from tfpriv.inpainting.diffusion import loading, schedulers
-from tfpriv.inpainting.diffusion.text_encoder import text_encoder
-from tfpriv.inpainting.diffusion.tokenizer import read_tokenizer
-from tfpriv.inpainting.diffusion.unet import UNet
-from tfpriv.inpainting.diffusion.vae import VAE
+from tfpriv.networks.diffusion import loading, schedulers
 from tfpriv.support import weights
 from tfpriv.support.files import parse_json
 from tfpriv.support.training import restore_state, save_state
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "editing" / "stylegan"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "inpainting" / "diffusion"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "networks" / "stylegan"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "networks" / "diffusion"))
 
 import foreign_files
 import tiny_inpainter

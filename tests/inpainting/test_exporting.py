@@ -9,7 +9,7 @@ import tensorflow as tf
 from tiny_inpainter import new_inpainter
 
 from tfpriv.inpainting import FaceNet, exporting, grad_cam
-from tfpriv.inpainting.diffusion import pipeline
+from tfpriv.networks.diffusion import pipeline
 
 SIZE = 16
 # In another process, that never imports tfpriv.

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from tfpriv.inpainting import FaceNet, facenet_training
-from tfpriv.inpainting.facenet import standardised
-from tfpriv.inpainting.facenet_files import load_facenet
 from tfpriv.inpainting.facenet_training import Recipe, Trainer, train_facenet
+from tfpriv.networks.facenet.loading import load_facenet
+from tfpriv.networks.facenet.network import standardised
 
 RECIPE = Recipe(
     people=6,

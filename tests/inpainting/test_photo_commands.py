@@ -17,10 +17,10 @@ from tfpriv.inpainting import (
     commands,
     embedded,
     face_masks,
-    facenet_files,
     keeping,
     outputs,
 )
+from tfpriv.networks.facenet import loading
 from tfpriv.support import checkpoints, images
 
 
@@ -211,7 +211,7 @@ def test_what_a_recogniser_still_finds(tmp_path, monkeypatch, capsys):
         def embed(self, pictures):
             return np.ones((len(pictures), 2), np.float32)
 
-    where = "tfpriv.inpainting.facenet_files.load_facenet"
+    where = "tfpriv.networks.facenet.loading.load_facenet"
     monkeypatch.setattr(where, lambda path: Anybody())
     source = tmp_path / "photos"
     source.mkdir()
@@ -340,7 +340,7 @@ def test_gradcam_takes_its_network_as_large_as_it_knows_faces(
     generation, tmp_path, monkeypatch
 ):
     (tmp_path / "identity_CelebA.txt").write_text("")
-    monkeypatch.setattr(facenet_files, "load_facenet", lambda path: Path(path).name)
+    monkeypatch.setattr(loading, "load_facenet", lambda path: Path(path).name)
     monkeypatch.setattr(embedded, "path", lambda name: name)
     run = ["inpaint", "generate", str(tmp_path), "--inpainter", "black"]
     run += ["--output", str(tmp_path / "out"), "--mask", "gradcam"]

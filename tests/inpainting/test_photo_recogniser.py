@@ -16,7 +16,6 @@ from tfpriv.inpainting import (
     FaceNet,
     anonymiser,
     embedded,
-    facenet_files,
     identity_classifier,
     keeping,
     load_facenet,
@@ -26,9 +25,11 @@ from tfpriv.inpainting import (
 from tfpriv.inpainting.anonymiser import Anonymiser, Settings
 from tfpriv.inpainting.boxes import Box
 from tfpriv.inpainting.photo_recogniser import PhotoRecogniser
+from tfpriv.networks.facenet import loading
+from tfpriv.networks.facenet.network import DRAWN_FACES as DRAWN
+from tfpriv.networks.facenet.network import PHOTOGRAPHS
 from tfpriv.support import images
 
-DRAWN, PHOTOGRAPHS = recognition.DRAWN_FACES, recognition.PHOTOGRAPHS
 COPY = embedded.path(embedded.FACENET)
 CELL, STRANGERS = 100, 12
 REFUSED = "must be trained on the faces that it compares.*trained on"
@@ -155,7 +156,7 @@ def test_how_many_were_kept_is_printed_and_on_the_page(tmp_path, monkeypatch, ca
     monkeypatch.setattr(
         anonymiser.Anonymiser, "__init__", lambda self, s: honest(self, s, None, find)
     )
-    monkeypatch.setattr(facenet_files, "load_facenet", lambda path: Anybody())
+    monkeypatch.setattr(loading, "load_facenet", lambda path: Anybody())
     source, network = tmp_path / "photos", tmp_path / "n.pt"
     source.mkdir()
     network.touch()

@@ -14,7 +14,7 @@ from tfpriv.inpainting import (
     saliency,
     smoothing,
 )
-from tfpriv.inpainting.facenet import standardised
+from tfpriv.networks.facenet.network import standardised
 
 LAYER, SIZE = "repeat_2.9.relu", 96
 

@@ -17,8 +17,8 @@ from tfpriv.inpainting import (
     load_classifier,
     training_commands,
 )
-from tfpriv.inpainting.facenet_files import load_facenet
 from tfpriv.inpainting.people import SPLIT, People
+from tfpriv.networks.facenet.loading import load_facenet
 from tfpriv.support.weights import digest_of
 
 PEOPLE, PICTURES, SIZE = 20, 5, 32  # two persons are in none but the test partition

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from tfpriv.inpainting import StableDiffusionInpainter
-from tfpriv.inpainting.diffusion import loading, pipeline, schedulers, tokenizer
+from tfpriv.networks.diffusion import loading, pipeline, schedulers, tokenizer
 
 TOLERANCE = 1e-3  # of the largest absolute value
 STABLE_DIFFUSION = {

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfpriv.inpainting.diffusion import loading
+from tfpriv.networks.diffusion import loading
 
 pytestmark = pytest.mark.slow
 

@@ -6,7 +6,7 @@ keras-cv takes another epsilon in some norms, and approximates GELU by tanh: to 
 import numpy as np
 import pytest
 
-from tfpriv.inpainting.diffusion import attention, blocks
+from tfpriv.networks.diffusion import attention, blocks
 
 CHANNELS, GROUPS = 64, 32
 

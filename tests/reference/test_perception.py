@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tfpriv.editing.losses import SEED_LAYERS
-from tfpriv.perception import vgg
-from tfpriv.perception.lpips import Lpips
+from tfpriv.networks.perception import vgg
+from tfpriv.networks.perception.lpips import Lpips
 
 TOLERANCE = 1e-5  # of the largest value
 

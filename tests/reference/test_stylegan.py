@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "editing" / "stylegan"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "networks" / "stylegan"))
 
 from foreign_files import write_torch
 from random_weights import genforce_weights
 
-from tfpriv.editing.stylegan import load_generator
+from tfpriv.networks.stylegan import load_generator
 
 STORED = Path(__file__).parent / "golden" / "stylegan.json"
 TOLERANCE = 1e-4

@@ -13,7 +13,7 @@ from tfpriv.support import files
 
 KILLED = """
 import os, pathlib, signal, sys
-from tfpriv import files
+from tfpriv.support import files
 path = pathlib.Path(sys.argv[1])
 def die(*_):
     os.kill(os.getpid(), signal.SIGKILL)

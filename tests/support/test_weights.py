@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tfpriv.support import weights
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "editing" / "stylegan"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "networks" / "stylegan"))
 
 import foreign_files
 

@@ -194,7 +194,7 @@ def _losses(vgg: str | None, reader: Path | None):
 
     parts, identity = {"pixels": (1.0, losses.PixelLoss())}, None
     if vgg is not None:
-        from tfpriv.perception.vgg import features
+        from tfpriv.networks.perception.vgg import features
 
         network = features(None if vgg == "download" else vgg, losses.SEED_LAYERS)
         parts["vgg"] = (1.0, losses.FeatureLoss(network))
@@ -281,7 +281,7 @@ def study(options: argparse.Namespace) -> None:
 def export(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import export_release
-    from tfpriv.editing.stylegan.exporting import export_generator
+    from tfpriv.networks.stylegan.export import export_generator
     from tfpriv.support.files import check_new
     from tfpriv.support.models import load_model
 

@@ -32,7 +32,7 @@ from tfpriv.accounting.serialization import (
 from tfpriv.editing.grid_noise import GAUSSIAN, MARGIN
 from tfpriv.editing.mechanism import AttributeMechanism
 from tfpriv.editing.release import LARGEST_LATENT
-from tfpriv.editing.stylegan.generator import PSI, TRUNCATED_LAYERS, StyleGAN
+from tfpriv.networks.stylegan.generator import PSI, TRUNCATED_LAYERS, StyleGAN
 from tfpriv.ops import loader
 from tfpriv.ops.noise import KEY_BYTES
 from tfpriv.support.files import atomic_file, check_new, new_directory

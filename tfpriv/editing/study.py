@@ -17,9 +17,9 @@ from tfpriv.editing import scores
 from tfpriv.editing.comparisons import IsotropicMechanism, UnclippedSeedRelease
 from tfpriv.editing.mechanism import AttributeMechanism
 from tfpriv.editing.release import Release
-from tfpriv.editing.stylegan.generator import PSI, StyleGAN
 from tfpriv.faces import reader as readers
 from tfpriv.faces.looks import ATTRIBUTES
+from tfpriv.networks.stylegan.generator import PSI, StyleGAN
 from tfpriv.support import images
 from tfpriv.support.fidelity import structural_similarities
 

@@ -196,7 +196,7 @@ def train_reader(options: argparse.Namespace) -> None:
 def train(options: argparse.Namespace) -> None:
     from tfpriv import faces
     from tfpriv.editing import pictures
-    from tfpriv.editing.stylegan import train as training
+    from tfpriv.networks.stylegan import train as training
     from tfpriv.support import images, report
     from tfpriv.support.settings import is_taken_up
 
@@ -226,7 +226,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def fit(options: argparse.Namespace) -> None:
-    from tfpriv.editing.stylegan import fitting
+    from tfpriv.editing import fitting
     from tfpriv.support import report
     from tfpriv.support.models import load_model
 

@@ -7,9 +7,9 @@ from tfpriv.support import lazy
 
 _MODULES = {
     "Anonymiser": "anonymiser",
-    "FaceNet": "facenet",
-    "KerasHubInpainter": "keras_hub_task",
-    "StableDiffusionInpainter": "diffusion",
+    "FaceNet": "tfpriv.networks.facenet",
+    "KerasHubInpainter": "tfpriv.networks.diffusion.keras_hub_task",
+    "StableDiffusionInpainter": "tfpriv.networks.diffusion",
     "aligned_region": "masks",
     "anonymise_file": "photo_jobs",
     "anonymise_folder": "photo_jobs",
@@ -24,14 +24,14 @@ _MODULES = {
     "identity_classifier": "identities",
     "input_gradients": "saliency",
     "load_classifier": "identities",
-    "load_facenet": "facenet_files",
+    "load_facenet": "tfpriv.networks.facenet",
     "private_patches": "private_masks",
     "random_patches": "masks",
     "train_embedding_privately": "private_training",
     "train_facenet": "facenet_training",
     "train_identities": "identities",
     "train_identities_privately": "private_training",
-    "train_inpainter": "diffusion",
+    "train_inpainter": "tfpriv.networks.diffusion",
     "whole_face": "masks",
 }
 __all__ = sorted(_MODULES)

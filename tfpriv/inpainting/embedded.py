@@ -60,7 +60,7 @@ def facenet(file: str | os.PathLike | None):
         FileNotFoundError: there is none.
         ValueError: as `load_facenet` raises it.
     """
-    from tfpriv.inpainting.facenet_files import load_facenet
+    from tfpriv.networks.facenet.loading import load_facenet
 
     return load_facenet(facenet_path(file))
 
@@ -73,8 +73,8 @@ def seen(file: str | os.PathLike | None, size: int | None) -> int:
         size: what was asked for, or None: 512 as published, and for the embedded
             network, which never saw faces of that size, those it was trained with.
     """
-    from tfpriv.inpainting.facenet import SIZE
     from tfpriv.inpainting.mask_kinds import Settings
+    from tfpriv.networks.facenet.network import SIZE
 
     if size is not None:
         return size

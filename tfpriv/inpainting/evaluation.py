@@ -19,7 +19,6 @@ from tfpriv.audit import intervals
 from tfpriv.audit.intervals import Estimate
 from tfpriv.faces import reader as readers
 from tfpriv.inpainting import generation, outputs
-from tfpriv.inpainting.facenet import standardised
 from tfpriv.inpainting.people import People
 from tfpriv.inpainting.recognition import (
     FALSE_ACCEPTS,
@@ -30,6 +29,7 @@ from tfpriv.inpainting.recognition import (
     threshold,
     trained_on,
 )
+from tfpriv.networks.facenet.network import standardised
 from tfpriv.support import images
 from tfpriv.support.fidelity import structural_similarities
 from tfpriv.support.files import read_json
@@ -144,7 +144,7 @@ def evaluate(
         gallery: with `recogniser`, other pictures of the persons, uint8 (m, s, s, 3),
             or what it embedded them to, (m, d); and int (m,), their labels.
         reader: a face reader; see `tfpriv.faces.reader`.
-        lpips: a `tfpriv.perception.lpips.Lpips`.
+        lpips: a `tfpriv.networks.perception.lpips.Lpips`.
         obfuscators: other ways to cover the same pixels, by their names: functions as
             inpainters are. By default blurring, pixelating and blackening.
         false_accepts: share of strangers that a verification lets in, in [0, 1).

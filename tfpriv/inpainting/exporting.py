@@ -7,9 +7,9 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from tfpriv.inpainting.diffusion import StableDiffusionInpainter
-from tfpriv.inpainting.facenet import LEAST_SIZE, FaceNet, standardised
 from tfpriv.inpainting.saliency import LAYER, SEEN, THRESHOLD, similarity_maps
+from tfpriv.networks.diffusion import StableDiffusionInpainter
+from tfpriv.networks.facenet.network import LEAST_SIZE, FaceNet, standardised
 from tfpriv.ops import loader
 from tfpriv.support.files import new_directory
 from tfpriv.support.models import file_errors

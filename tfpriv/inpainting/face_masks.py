@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tfpriv.inpainting import masks
-from tfpriv.inpainting.pictures import checked
+from tfpriv.support.images import checked
 
 # In the square, its side being 1: middle and half axes of an ellipse that reaches over
 # the box on all sides, to the hair, the ears and below the chin.

@@ -16,8 +16,13 @@ from tfpriv.faces import draw, sample
 from tfpriv.faces.celeba import SIZE as CELEBA_SIZE
 from tfpriv.faces.celeba import ZOOM as CELEBA_ZOOM
 from tfpriv.inpainting import recognition
-from tfpriv.inpainting.facenet import EMBEDDING, FaceNet, standardised
-from tfpriv.inpainting.recognition import DRAWN_FACES, Gallery
+from tfpriv.inpainting.recognition import Gallery
+from tfpriv.networks.facenet.network import (
+    DRAWN_FACES,
+    EMBEDDING,
+    FaceNet,
+    standardised,
+)
 from tfpriv.support.files import atomic_path
 from tfpriv.support.training import restore_state, save_state
 

@@ -12,10 +12,10 @@ import numpy as np
 from tfpriv.accounting import Ledger, checks
 from tfpriv.faces.celeba import TRUTH
 from tfpriv.inpainting import pages, private_training, recognition
-from tfpriv.inpainting.facenet import FaceNet
 from tfpriv.inpainting.identities import EPOCHS, train_identities
 from tfpriv.inpainting.people import People
 from tfpriv.inpainting.private_training import Protection
+from tfpriv.networks.facenet.network import DRAWN_FACES, FaceNet
 from tfpriv.support.files import new_directory
 from tfpriv.support.report import PAGE
 
@@ -124,7 +124,7 @@ def by_person(
         **_steps(options, _PRIVATE_EPOCHS),
     )
     if (people.celeba.folder / TRUTH).is_file():  # the data are drawn
-        trained.trained_on = recognition.DRAWN_FACES
+        trained.trained_on = DRAWN_FACES
     after = _on_others(trained, people, options.size)
     figures = {f"{name} before": figure for name, figure in before.items()}
     figures |= {f"{name} after": figure for name, figure in after.items()}

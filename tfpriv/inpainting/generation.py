@@ -243,7 +243,7 @@ def digests(*models) -> list[str]:
     Args:
         *models: FaceNets, classifiers over them, or None.
     """
-    from tfpriv.inpainting.facenet import FaceNet
+    from tfpriv.networks.facenet.network import FaceNet
     from tfpriv.support.weights import digest_of
 
     found = []

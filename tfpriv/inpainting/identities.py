@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfpriv.inpainting.facenet import EMBEDDING, SIZE, FaceNet
+from tfpriv.networks.facenet.network import EMBEDDING, SIZE, FaceNet
 from tfpriv.support.models import load_model
 
 CELEBA_IDENTITIES = 10_177

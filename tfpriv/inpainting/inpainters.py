@@ -33,7 +33,7 @@ def load(name: str | os.PathLike | None = None) -> Callable[..., np.ndarray]:
             "diffusers saves it (`tfpriv weights` says where Stable Diffusion's lies). "
             f"Received: {name}"
         )
-    from tfpriv.inpainting.diffusion import StableDiffusionInpainter
+    from tfpriv.networks.diffusion import StableDiffusionInpainter
 
     return StableDiffusionInpainter.from_diffusers(folder)
 

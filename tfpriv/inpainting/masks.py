@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tfpriv.faces import alignment
-from tfpriv.inpainting.pictures import checked
+from tfpriv.support.images import checked
 
 GRID, SHARE = 16, 0.75  # patches on a side, as published; how many of all
 _CENTRED = 0.25  # how far from the middle patches are chosen, in sides of a picture

@@ -11,8 +11,8 @@ import dataclasses
 import numpy as np
 from PIL import Image, ImageFilter
 
-from tfpriv.inpainting.pictures import checked
 from tfpriv.support import images as pictures_door
+from tfpriv.support.images import checked
 
 
 @dataclasses.dataclass(frozen=True)

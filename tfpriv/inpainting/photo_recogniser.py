@@ -8,7 +8,8 @@ import numpy as np
 from tfpriv.inpainting import embedded
 from tfpriv.inpainting.boxes import Box
 from tfpriv.inpainting.crops import Frame
-from tfpriv.inpainting.recognition import DRAWN_FACES, PHOTOGRAPHS, trained_on
+from tfpriv.inpainting.recognition import trained_on
+from tfpriv.networks.facenet.network import DRAWN_FACES, PHOTOGRAPHS
 
 PADDING = 1.2  # the square that the recogniser sees, in longer sides of the box
 

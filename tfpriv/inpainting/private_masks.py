@@ -14,7 +14,7 @@ import numpy as np
 
 from tfpriv.accounting import Ledger, Mechanism, checks, mechanisms, recording
 from tfpriv.inpainting import masks
-from tfpriv.inpainting.pictures import checked
+from tfpriv.support.images import checked
 from tfpriv.support.randomness import Randomness
 
 PURPOSE = "private mask"

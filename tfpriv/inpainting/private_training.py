@@ -17,10 +17,10 @@ from keras import layers
 
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, mechanisms
-from tfpriv.inpainting.facenet import FaceNet, standardised
 from tfpriv.inpainting.identities import checked_labels, identity_classifier
-from tfpriv.inpainting.pictures import checked
 from tfpriv.inpainting.recognition import directions
+from tfpriv.networks.facenet.network import FaceNet, standardised
+from tfpriv.support.images import checked
 from tfpriv.support.weights import digest_of
 
 PICTURE, PERSON = "picture", "person"

@@ -14,7 +14,7 @@ Reference: github.com/AakankshaSanctis/PrivacyPreservingDiffusion, `pipeline/`.
 import numpy as np
 
 from tfpriv.inpainting import masks, smoothing
-from tfpriv.inpainting.pictures import checked
+from tfpriv.support.images import checked
 
 DRAWS, FIRST, LAST = 144, 4, 12
 GREEN, BLUE = 1, 2

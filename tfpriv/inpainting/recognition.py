@@ -9,7 +9,6 @@ import dataclasses
 import numpy as np
 
 FALSE_ACCEPTS = 0.01  # share of strangers that a verification lets in
-PHOTOGRAPHS, DRAWN_FACES = "photographs", "drawn faces"  # that a network is trained on
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.inpainting import smoothing
-from tfpriv.inpainting.facenet import LEAST_SIZE, SIZE, FaceNet, standardised
-from tfpriv.inpainting.pictures import checked
+from tfpriv.networks.facenet.network import LEAST_SIZE, SIZE, FaceNet, standardised
+from tfpriv.support.images import checked
 
 THRESHOLD = 120  # of 255
 SEEN = 512  # pixels at which the published GradCAM shows pictures to the network

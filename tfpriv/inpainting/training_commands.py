@@ -281,9 +281,9 @@ def finetune(options: argparse.Namespace) -> None:
 def train_inpainter(options: argparse.Namespace) -> None:
     from tfpriv import faces
     from tfpriv.inpainting import facenet_training
-    from tfpriv.inpainting.diffusion import small, train
-    from tfpriv.inpainting.diffusion.training import Recipe
     from tfpriv.inpainting.people import People
+    from tfpriv.networks.diffusion import small, train
+    from tfpriv.networks.diffusion.training import Recipe
     from tfpriv.support import report
     from tfpriv.support.settings import is_taken_up
 
@@ -343,7 +343,7 @@ def _judges(options):
 
     from tfpriv.faces import reader as readers
     from tfpriv.inpainting import evaluation, load_facenet
-    from tfpriv.perception.lpips import Lpips
+    from tfpriv.networks.perception.lpips import Lpips
     from tfpriv.support.models import load_model
 
     judges = {}

@@ -9,7 +9,8 @@ def attributes(package: str, modules: dict[str, str]) -> Callable[[str], object]
 
     Args:
         package: Its name, `__name__`.
-        modules: The module of the package that each of its public names comes from.
+        modules: The module that each of its public names comes from: of the package, or
+            of tfpriv by its full name.
 
     Returns:
         A function from a name to what it stands for, which raises `AttributeError` for
@@ -19,6 +20,9 @@ def attributes(package: str, modules: dict[str, str]) -> Callable[[str], object]
     def find(name: str):
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{modules[name]}"), name)
+        module = modules[name]
+        if not module.startswith("tfpriv."):
+            module = f"{package}.{module}"
+        return getattr(importlib.import_module(module), name)
 
     return find

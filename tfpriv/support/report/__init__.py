@@ -3,7 +3,7 @@
 A page is one HTML file without scripts, which loads nothing from elsewhere. It is made
 of pieces, whose text is escaped where they are made:
 
->>> from tfpriv import report
+>>> from tfpriv.support import report
 >>> page = report.html("Faces", report.text("Names may hold <b>anything</b>."))
 >>> "&lt;b&gt;" in page
 True

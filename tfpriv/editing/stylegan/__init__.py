@@ -1,6 +1,0 @@
-"""StyleGAN: the generator, its weights, and a small one to train."""
-
-from tfpriv.editing.stylegan.generator import StyleGAN
-from tfpriv.editing.stylegan.loading import load_generator, save_generator
-
-__all__ = ["StyleGAN", "load_generator", "save_generator"]

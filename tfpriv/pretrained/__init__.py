@@ -1,6 +1,0 @@
-"""Weights that others trained: where they lie, whose they are, how they are known."""
-
-from tfpriv.pretrained.download import download, identify
-from tfpriv.pretrained.known import KNOWN, Known
-
-__all__ = ["KNOWN", "Known", "download", "identify"]
