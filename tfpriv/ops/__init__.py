@@ -1,7 +1,7 @@
-"""Native TensorFlow ops, each beside a pure-TensorFlow twin that gives the same values.
+"""Native TensorFlow ops, each with a reference implementation in `ops.reference`.
 
-The twin is used when the native library is missing, and always when the environment
-variable `TFPRIV_PY_OPS=1` is set.
+Both give the same values. The reference implementation is used when the native library
+is missing, and always when the environment variable `TFPRIV_PY_OPS=1` is set.
 """
 
 from tfpriv.ops.convolution import conv_gradients, conv_square_norms, same_padding

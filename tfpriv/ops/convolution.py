@@ -5,9 +5,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpriv.ops import convolution_twin, loader
-from tfpriv.ops.convolution_twin import Geometry
+from tfpriv.ops import loader
 from tfpriv.ops.dtypes import DTYPES
+from tfpriv.ops.reference import convolution as convolution_reference
+from tfpriv.ops.reference.convolution import Geometry
 
 MOST_AXES = 3
 
@@ -72,7 +73,7 @@ def conv_gradients(
     inputs, gradients = _checked_tensors(inputs, gradients, geometry)
     result, square_norms = _run(
         "tfpriv_conv_gradients",
-        convolution_twin.conv_gradients,
+        convolution_reference.conv_gradients,
         inputs,
         gradients,
         geometry,
@@ -93,7 +94,7 @@ def conv_gradients(
     square_norms.set_shape(inputs.shape[:1])
     if inputs.dtype != result.dtype:
         result = tf.cast(result, inputs.dtype)
-        square_norms = convolution_twin.square_norms(result)  # after rounding
+        square_norms = convolution_reference.square_norms(result)  # after rounding
     return result, square_norms
 
 
@@ -133,7 +134,7 @@ def conv_square_norms(
     inputs, gradients = _checked_tensors(inputs, gradients, geometry)
     norms = _run(
         "tfpriv_conv_square_norms",
-        convolution_twin.conv_square_norms,
+        convolution_reference.conv_square_norms,
         inputs,
         gradients,
         geometry,

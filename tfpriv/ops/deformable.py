@@ -5,9 +5,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpriv.ops import deformable_checks, deformable_twin, loader
+from tfpriv.ops import deformable_checks, loader
 from tfpriv.ops.deformable_geometry import Steps, checked_pair, checked_steps
 from tfpriv.ops.dtypes import computed_in
+from tfpriv.ops.reference import deformable as deformable_reference
 
 
 def deformable_conv2d(
@@ -77,7 +78,7 @@ def deformable_conv2d(
     zeros = _padding(tensors["inputs"], tensors["filters"], steps)
     if native is None:
         with deformable_checks.run_time_checks(tensors, steps, groups):
-            outputs = deformable_twin.deformable_conv2d(
+            outputs = deformable_reference.deformable_conv2d(
                 **tensors, padding=zeros, steps=steps, groups=groups
             )
     else:
@@ -172,7 +173,7 @@ def keyed_offsets(
     target = deformable_checks.checked_permutations(target, output, "target")
     native = loader.native_ops()
     if native is None:
-        offsets = deformable_twin.keyed_offsets(
+        offsets = deformable_reference.keyed_offsets(
             source, target, size, kernel, zeros, steps
         )
     else:

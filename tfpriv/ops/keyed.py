@@ -10,11 +10,12 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpriv.ops import keyed_twin, loader
-from tfpriv.ops.convolution_twin import Geometry
+from tfpriv.ops import loader
 from tfpriv.ops.deformable_checks import checked_permutations
 from tfpriv.ops.deformable_geometry import Steps, checked_pair
 from tfpriv.ops.dtypes import DTYPES, computed_in
+from tfpriv.ops.reference import keyed as keyed_reference
+from tfpriv.ops.reference.convolution import Geometry
 
 Pair = int | Sequence[int]
 
@@ -78,7 +79,9 @@ def keyed_conv2d(
     source, target = _checked_permutations(inputs, geometry, source, target)
     native = loader.native_ops_on_cpu()
     if native is None:
-        outputs = keyed_twin.conv2d(inputs, filters, source, target, bias, geometry)
+        outputs = keyed_reference.conv2d(
+            inputs, filters, source, target, bias, geometry
+        )
     else:
         outputs = _native_conv2d(
             native, inputs, filters, source, target, bias, geometry
@@ -158,7 +161,7 @@ def _pool(inputs, source, target, pool_size, strides, padding, *, average):
     source, target = _checked_permutations(inputs, geometry, source, target)
     native = loader.native_ops_on_cpu()
     if native is None:
-        outputs = keyed_twin.pool2d(inputs, source, target, geometry, average)
+        outputs = keyed_reference.pool2d(inputs, source, target, geometry, average)
     else:
         outputs = _native_pool2d(native, inputs, source, target, geometry, average)
     shape = [*_output_shape(inputs, geometry), inputs.shape[-1]]

@@ -4,8 +4,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpriv.ops import loader, noise_twin
+from tfpriv.ops import loader
 from tfpriv.ops.dtypes import DTYPES, as_float64
+from tfpriv.ops.reference import noise as noise_reference
 
 KEY_BYTES = 32
 
@@ -48,7 +49,7 @@ def gaussian_noise(
     # Both run on the CPU, whose arithmetic is the one that the two agree on.
     with tf.device("/device:CPU:0"):
         if native is None:
-            noise = tf.cast(noise_twin.gaussian_noise(key, shape, stream), dtype)
+            noise = tf.cast(noise_reference.gaussian_noise(key, shape, stream), dtype)
         else:
             noise = native.tfpriv_gaussian_noise(
                 key=key,
@@ -110,7 +111,9 @@ def noisy_sum(
     native = loader.native_ops()
     with tf.device("/device:CPU:0"):
         if native is None:
-            noisy = noise_twin.noisy_sum(total, key, stream, step, stddev, scale, dtype)
+            noisy = noise_reference.noisy_sum(
+                total, key, stream, step, stddev, scale, dtype
+            )
         else:
             noisy = native.tfpriv_noisy_sum(
                 sum=total,

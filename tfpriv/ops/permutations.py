@@ -4,7 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpriv.ops import loader, permutations_twin
+from tfpriv.ops import loader
+from tfpriv.ops.reference import permutations as permutations_reference
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -42,7 +43,7 @@ def permutations(key: Any, nonces: Any, size: Any) -> tf.Tensor:
     native = loader.native_ops()
     with tf.device("/device:CPU:0"):
         if native is None:
-            result = permutations_twin.permutations(key, nonces, size)
+            result = permutations_reference.permutations(key, nonces, size)
         else:
             result = native.tfpriv_permutations(
                 key=key,

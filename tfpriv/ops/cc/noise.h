@@ -1,6 +1,6 @@
 // Standard normal noise from a ChaCha20 stream: the arithmetic, without TensorFlow.
 //
-// The operations and their order are those of tfpriv/ops/noise_twin.py, which says what
+// The operations and their order are those of tfpriv/ops/reference/noise.py, which says what
 // they are for; both give the same bits. Do not compile with -ffast-math or contraction.
 //
 // Loops run over LANES blocks at a time, so that the compiler turns each into vector

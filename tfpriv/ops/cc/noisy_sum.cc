@@ -1,6 +1,6 @@
 // The op TfprivNoisySum: a sum and Gaussian noise, added as whole numbers of a grid.
 //
-// Reference: tfpriv/ops/noise_twin.py, which gives the same bits.
+// Reference: tfpriv/ops/reference/noise.py, which gives the same bits.
 
 #include <algorithm>
 #include <cmath>

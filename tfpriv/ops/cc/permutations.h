@@ -1,6 +1,6 @@
 // Fisher-Yates shuffles from a ChaCha20 stream: the arithmetic, without TensorFlow.
 //
-// tfpriv/ops/permutations_twin.py says what is computed; both give the same permutation.
+// tfpriv/ops/reference/permutations.py says what is computed; both give the same permutation.
 // Do not compile with -ffast-math or contraction.
 
 #ifndef TFPRIV_OPS_CC_PERMUTATIONS_H_

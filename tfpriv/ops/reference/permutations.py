@@ -22,7 +22,7 @@ parallel", 2015.
 
 import tensorflow as tf
 
-from tfpriv.ops.chacha_twin import BLOCKS_PER_CHUNK, chacha20_blocks
+from tfpriv.ops.reference.chacha import BLOCKS_PER_CHUNK, chacha20_blocks
 
 STEPS_PER_BLOCK = 4
 

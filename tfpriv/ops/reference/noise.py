@@ -21,7 +21,7 @@ import math
 
 import tensorflow as tf
 
-from tfpriv.ops.chacha_twin import BLOCKS_PER_CHUNK, chacha20_blocks
+from tfpriv.ops.reference.chacha import BLOCKS_PER_CHUNK, chacha20_blocks
 
 VALUES_PER_BLOCK = 8
 

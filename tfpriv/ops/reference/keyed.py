@@ -6,8 +6,8 @@ The planes are put in order, the plain op runs, its output is shuffled: what
 
 import tensorflow as tf
 
-from tfpriv.ops.convolution_twin import Geometry
 from tfpriv.ops.permutations import invert_permutations, permute
+from tfpriv.ops.reference.convolution import Geometry
 
 
 def conv2d(
