@@ -1,9 +1,8 @@
-"""Attacks on what the library protects, and what each of them gets.
+"""Attacks on differentially private training and releases.
 
-Attacks take arrays and functions, never a system's own classes, and say how much came
-back; those on private training run `tfpriv.dp`. Pictures are
-`(n, height, width, channels)`; places are numbered row by row, and `order[q]` is the
-true place of what a shuffled picture shows at place `q`.
+They take arrays and functions, never a system's own classes, and return lower bounds of
+epsilon, which are compared with what the ledger claims; `dp_sgd` runs `tfpriv.dp`.
+Attacks on shuffled images are in `tfpriv.shuffling.attacks`.
 
 Names are imported when they are used: most need no TensorFlow.
 """

@@ -10,7 +10,7 @@ from tfpriv.support.terminal import progress
 
 SHOWN = 20  # bad pictures that are named one by one
 INCOMPLETE = 1  # the exit code where pictures were left out
-# Those of tfpriv.shuffling.attack, which help must not wait for.
+# Those of tfpriv.shuffling.attacks.attack, which help must not wait for.
 ATTACKS = (
     "none",
     "known-plaintext",
@@ -177,8 +177,9 @@ def unprotect(options: argparse.Namespace) -> int:
 
 def attack(options: argparse.Namespace) -> None:
 
-    from tfpriv.shuffling import attack as attacks
-    from tfpriv.shuffling import attack_report, data, train
+    from tfpriv.shuffling import data, train
+    from tfpriv.shuffling.attacks import attack as attacks
+    from tfpriv.shuffling.attacks import report
     from tfpriv.support.models import load_model
 
     model = load_model(options.model) if options.model else None
@@ -198,8 +199,8 @@ def attack(options: argparse.Namespace) -> None:
         "pictures": options.pictures,
         "seed": options.seed,
     }
-    attack_report.write(options.output, results, run)
-    print(attack_report.table(results))
+    report.write(options.output, results, run)
+    print(report.table(results))
     print(f"Table, figures and pictures: {options.output}")
 
 

@@ -2,9 +2,9 @@
 
 * `POSITIONWISE` layers treat all positions alike: they run as they are, and what comes
   out is in the order of what came in.
-* `REORDERED` layers look at neighbours. Where `tfpriv.layers.keyed` knows them they
-  read shuffled planes directly; else the planes are put in order before and shuffled
-  after.
+* `REORDERED` layers look at neighbours. Where `tfpriv.shuffling.layers.keyed` knows
+  them they read shuffled planes directly; else the planes are put in order before and
+  shuffled after.
 * `POOLED` layers make one position of all, in whatever order.
 
 Everything else that meets a shuffled plane is refused by name.
@@ -13,7 +13,7 @@ Everything else that meets a shuffled plane is refused by name.
 import keras
 import numpy as np
 
-from tfpriv.layers import keyed
+from tfpriv.shuffling.layers import keyed
 
 _LAYERS = keras.layers
 MERGES = (

@@ -12,8 +12,8 @@ import keras
 import numpy as np
 
 from tfpriv import ops
-from tfpriv.layers import keyed
 from tfpriv.shuffling import handling, keras_graph
+from tfpriv.shuffling.layers import keyed
 from tfpriv.shuffling.planes import Planes
 
 

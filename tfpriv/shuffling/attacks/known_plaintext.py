@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tfpriv.audit.orders import block_places
+from tfpriv.shuffling.attacks.orders import block_places
 
 
 @dataclasses.dataclass(frozen=True)

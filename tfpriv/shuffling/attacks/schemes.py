@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from tfpriv.audit import orders
+from tfpriv.shuffling.attacks import orders
 from tfpriv.shuffling.keys import KEY_BYTES, Key
 from tfpriv.shuffling.pictures import NONCE_BYTES, shuffle, unshuffle
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfpriv.layers import DeformableConv2D
 from tfpriv.ops import deformable_conv2d, loader
+from tfpriv.shuffling.layers import DeformableConv2D
 
 ARGUMENTS = {
     "filters": 6,

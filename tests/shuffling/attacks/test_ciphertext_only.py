@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scenes import PLACES, SIZE, moved, one_order, own_orders, smooth
 
-from tfpriv.audit import orders
-from tfpriv.audit.ciphertext_only import place_statistics, reassemble
+from tfpriv.shuffling.attacks import orders
+from tfpriv.shuffling.attacks.ciphertext_only import place_statistics, reassemble
 from tfpriv.support.fidelity import fidelity
 
 MIRRORS = [np.s_[:, :], np.s_[:, ::-1], np.s_[::-1], np.s_[::-1, ::-1]]

@@ -1,7 +1,7 @@
 """Keras layers on the ops of `tfpriv.ops`."""
 
-from tfpriv.layers.deformable import DeformableConv2D
-from tfpriv.layers.keyed import (
+from tfpriv.shuffling.layers.deformable import DeformableConv2D
+from tfpriv.shuffling.layers.keyed import (
     KeyedAveragePooling2D,
     KeyedConv2D,
     KeyedMaxPooling2D,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scenes import SIZE, one_order, own_orders, smooth
 
-from tfpriv.audit import inverter
+from tfpriv.shuffling.attacks import inverter
 from tfpriv.support.fidelity import fidelity, mean_colours
 
 SMALL = (8, 8)

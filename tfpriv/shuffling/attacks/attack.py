@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from PIL import Image
 
-from tfpriv.audit import (
+from tfpriv.shuffling.attacks import (
     ciphertext_only,
     histograms,
     inverter,
@@ -15,7 +15,7 @@ from tfpriv.audit import (
     orders,
     wrong_keys,
 )
-from tfpriv.shuffling.attack_schemes import Scheme, schemes
+from tfpriv.shuffling.attacks.schemes import Scheme, schemes
 from tfpriv.shuffling.data import Dataset
 from tfpriv.support.fidelity import Fidelity, fidelity, mean_colours, mean_picture
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scenes import moved, own_orders, smooth
 
-from tfpriv.audit import orders, wrong_keys
+from tfpriv.shuffling.attacks import orders, wrong_keys
 
 
 def test_against_a_loop(rng):

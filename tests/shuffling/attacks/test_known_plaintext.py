@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scenes import PLACES, moved, one_order, own_orders, smooth
 
-from tfpriv.audit import orders
-from tfpriv.audit.known_plaintext import recover_order
+from tfpriv.shuffling.attacks import orders
+from tfpriv.shuffling.attacks.known_plaintext import recover_order
 from tfpriv.support.fidelity import fidelity
 
 

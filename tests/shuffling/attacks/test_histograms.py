@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scenes import own_orders, smooth
 
-from tfpriv.audit import histograms
+from tfpriv.shuffling.attacks import histograms
 
 
 def test_no_order_changes_them(rng):

@@ -5,7 +5,11 @@ import numpy as np
 import pytest
 
 from tfpriv import ops
-from tfpriv.layers import KeyedAveragePooling2D, KeyedConv2D, KeyedMaxPooling2D
+from tfpriv.shuffling.layers import (
+    KeyedAveragePooling2D,
+    KeyedConv2D,
+    KeyedMaxPooling2D,
+)
 
 LAYERS = {
     KeyedConv2D: ({"filters": 5, "kernel_size": 3, "padding": "same"}, "Conv2D"),

@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from tfpriv.audit.orders import block_places
+from tfpriv.shuffling.attacks.orders import block_places
 
 _NEIGHBOURS = 8  # of a unit, in the graph that is spread out in the plane
 _FEW = 256  # units: as many can be refined from all eight mirrorings

@@ -10,10 +10,10 @@ from reading import read
 from scipy.ndimage import gaussian_filter
 
 from tfpriv import cli
-from tfpriv.audit import orders
-from tfpriv.audit.known_plaintext import recover_order
-from tfpriv.shuffling import Key, attack, attack_report, commands, data, shuffle
-from tfpriv.shuffling.attack_schemes import KeyedScheme, schemes
+from tfpriv.shuffling import Key, commands, data, shuffle
+from tfpriv.shuffling.attacks import attack, orders, report
+from tfpriv.shuffling.attacks.known_plaintext import recover_order
+from tfpriv.shuffling.attacks.schemes import KeyedScheme, schemes
 from tfpriv.support.fidelity import fidelity
 
 SIZE = (12, 12)
@@ -174,12 +174,12 @@ def test_a_seed_repeats_a_run(small):
 
 
 def test_the_table_and_the_figures(results, tmp_path):
-    table = attack_report.table(results).splitlines()
+    table = report.table(results).splitlines()
     assert table[0].endswith("| fixed | per picture | blocks of 4x4 |")
     assert len(table) == 2 + len({(r.attack, r.knows) for r in results})
     assert {line.count("|") for line in table} == {6}
     run = {"command": "a command", "seed": 0, "data": "<shapes>", "pictures": 40}
-    attack_report.write(tmp_path, results, run)
+    report.write(tmp_path, results, run)
     figures = json.loads((tmp_path / "attacks.json").read_text())
     assert figures["command"] == "a command"
     assert len(figures["results"]) == len(results)

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 import tfpriv
-from tfpriv.shuffling import attack_page
-from tfpriv.shuffling.attack import Result
+from tfpriv.shuffling.attacks import page
+from tfpriv.shuffling.attacks.attack import Result
 from tfpriv.support import images, report, tables
 from tfpriv.support.files import atomic_file
 
@@ -39,9 +39,7 @@ def write(folder: Path, results: Sequence[Result], run: dict[str, Any]) -> None:
     _write_text(folder / FIGURES, json.dumps(figures, indent=1, allow_nan=False) + "\n")
     if any(result.shown is not None for result in results):
         images.save(folder / SHEET, sheet(results))
-    attack_page.write(
-        folder / report.PAGE, _plain_table(results), _by_scheme(results), run
-    )
+    page.write(folder / report.PAGE, _plain_table(results), _by_scheme(results), run)
 
 
 def table(results: Sequence[Result]) -> str:
