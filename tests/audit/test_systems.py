@@ -12,7 +12,8 @@ from tfpriv.captioning import train as captions
 from tfpriv.captioning.model import Captioner, CaptionLoss
 from tfpriv.captioning.vocabulary import load_vocabulary, teacher_inputs
 from tfpriv.dp.model import PrivateModel
-from tfpriv.inpainting import FaceNet, private_training
+from tfpriv.inpainting import FaceNet
+from tfpriv.inpainting.experiment import private_training
 
 pytestmark = pytest.mark.slow
 

@@ -53,8 +53,8 @@ ROWS = (
         "the mask that was lost is drawn again, and counted again; the ledger beside "
         "the masks says no less than they spent",
         (
-            "inpainting/test_generation.py::test_a_kill_leaves_what_was_spent_in_the_ledger",
-            "inpainting/test_generation.py::test_the_ledger_beside_masks_never_says_less",
+            "inpainting/experiment/test_generation.py::test_a_kill_leaves_what_was_spent_in_the_ledger",
+            "inpainting/experiment/test_generation.py::test_the_ledger_beside_masks_never_says_less",
         ),
     ),
     Row(
@@ -86,7 +86,7 @@ ROWS = (
         KILL,
         "photographs",
         "the same command goes on; results are those of a run without a kill",
-        ("inpainting/test_photo_jobs.py::test_killed_and_started_again",),
+        ("inpainting/photos/test_jobs.py::test_killed_and_started_again",),
     ),
     Row(
         KILL,
@@ -160,7 +160,7 @@ ROWS = (
         "photographs",
         "`OSError`; with space again the same command goes on",
         (
-            "inpainting/test_photo_jobs.py::"
+            "inpainting/photos/test_jobs.py::"
             "test_a_full_disk_ends_the_run_which_goes_on_later",
         ),
     ),
@@ -208,7 +208,7 @@ ROWS = (
         "photographs",
         "as a source it is enough; for results, `PermissionError`",
         (
-            "inpainting/test_photo_jobs.py::"
+            "inpainting/photos/test_jobs.py::"
             "test_a_read_only_folder_of_photographs_is_enough_and_of_results_is_not",
         ),
     ),
@@ -338,7 +338,7 @@ ROWS = (
         "one folder of photographs",
         "each does its share; together, what one alone would have done",
         (
-            "inpainting/test_photo_jobs.py::"
+            "inpainting/photos/test_jobs.py::"
             "test_no_order_company_or_share_changes_a_result",
         ),
     ),
@@ -387,14 +387,16 @@ ROWS = (
         "photographs",
         "left out and listed, the rest done",
         (
-            "inpainting/test_photo_jobs.py::test_bad_photographs_are_left_out_and_listed",
+            "inpainting/photos/test_jobs.py::test_bad_photographs_are_left_out_and_listed",
         ),
     ),
     Row(
         PICTURE,
         "faces masked and repainted",
         "left out and named, the rest done",
-        ("inpainting/test_generation.py::test_bad_pictures_are_named_and_left_out",),
+        (
+            "inpainting/experiment/test_generation.py::test_bad_pictures_are_named_and_left_out",
+        ),
     ),
     Row(
         HOSTILE,
@@ -459,7 +461,9 @@ ROWS = (
         DOTS,
         "results of experiments",
         "`ValueError`: ids with a `/` name no file",
-        ("inpainting/test_outputs.py::test_ids_that_cannot_stand_in_a_name",),
+        (
+            "inpainting/experiment/test_outputs.py::test_ids_that_cannot_stand_in_a_name",
+        ),
     ),
     Row(
         HUGE,
@@ -475,6 +479,6 @@ ROWS = (
         HUGE,
         "photographs",
         "refused by name, the rest done",
-        ("inpainting/test_photo_files.py::test_refused_by_name",),
+        ("inpainting/photos/test_files.py::test_refused_by_name",),
     ),
 )

@@ -12,7 +12,7 @@ from tfpriv.captioning.coco import load_coco
 from tfpriv.captioning.vocabulary import load_vocabulary
 from tfpriv.editing.scores import read_scores, write_scores
 from tfpriv.faces import celeba
-from tfpriv.inpainting import boxes
+from tfpriv.inpainting.photos import boxes
 from tfpriv.shuffling import data as labelled
 from tfpriv.support import files, images
 from tfpriv.support.files import parse_json

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from tfpriv import faces
-from tfpriv.inpainting import embedded, facenet_training, inpainters
+from tfpriv.inpainting import embedded
+from tfpriv.inpainting.experiment import facenet_training
+from tfpriv.inpainting.photos import inpainters
 
 SIZE = 64
 

@@ -17,7 +17,7 @@ from tfpriv.captioning import commands as captioning
 from tfpriv.captioning import decode as captions
 from tfpriv.captioning import store
 from tfpriv.editing import pictures as editing
-from tfpriv.inpainting.anonymiser import Anonymiser, Settings
+from tfpriv.inpainting.photos.anonymiser import Anonymiser, Settings
 from tfpriv.shuffling import Key, files, png
 from tfpriv.support import decoding, images
 
@@ -363,7 +363,7 @@ def test_every_orientation(path, orientation):
 
 
 def test_metadata_that_cannot_be_written_is_dropped_and_the_rest_kept():
-    from tfpriv.inpainting import photo_files
+    from tfpriv.inpainting.photos import files as photo_files
 
     make = (ExifTags.Base.Make, 2, 4, b"Cam\0")
     content = saved(RGB, "JPEG", exif=exif_of(TEXT_FOR_A_NUMBER, TURNED, make))

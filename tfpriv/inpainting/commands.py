@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from tfpriv.inpainting import export_command, training_commands
+from tfpriv.inpainting import export_command
+from tfpriv.inpainting.experiment import cli
 from tfpriv.support.terminal import progress
 
 INCOMPLETE = 1  # the exit code where photographs have no result
@@ -56,7 +57,7 @@ def add_parser(subparsers) -> None:
     actions = inpaint.add_subparsers(dest="action", metavar="action", required=True)
     _add_generate(actions)
     _add_mask(actions)
-    training_commands.add_parsers(actions)
+    cli.add_parsers(actions)
     export_command.add_parser(actions)
     _generate_by_default(inpaint, actions)
 
@@ -223,14 +224,10 @@ def mask(options: argparse.Namespace) -> int:
 
 def _generate_dataset(options) -> int:
     """The published experiment, for pictures of known persons."""
-    from tfpriv.inpainting import (
-        embedded,
-        facenet_option,
-        generation,
-        inpainters,
-        mask_kinds,
-        pages,
-    )
+    from tfpriv.inpainting import embedded, facenet_option, pages
+    from tfpriv.inpainting.experiment import generation
+    from tfpriv.inpainting.masks import kinds as mask_kinds
+    from tfpriv.inpainting.photos import inpainters
     from tfpriv.support.report import PAGE
 
     _refuse(options, "of photographs, not of a data set", _OF_PHOTOGRAPHS)
@@ -276,7 +273,8 @@ def _generate_dataset(options) -> int:
 
 
 def _anonymise(options, **settings) -> int:
-    from tfpriv.inpainting import photo_jobs, photo_preview
+    from tfpriv.inpainting.photos import jobs
+    from tfpriv.inpainting.photos import preview as photo_preview
 
     if not options.source.exists():
         raise FileNotFoundError(
@@ -291,9 +289,9 @@ def _anonymise(options, **settings) -> int:
     anonymiser = _anonymiser(options, settings)
     recogniser = None if one or masks_only else _recogniser(options)
     if one:
-        report = photo_jobs.anonymise_file(options.source, output, anonymiser)
+        report = jobs.anonymise_file(options.source, output, anonymiser)
     else:
-        report = photo_jobs.anonymise_folder(
+        report = jobs.anonymise_folder(
             options.source,
             output,
             anonymiser,
@@ -333,9 +331,10 @@ def _preview(output: Path, one: bool) -> Path:
 
 
 def _write_page(output, share, anonymiser, report) -> None:
-    from tfpriv.inpainting import pages, photo_record
+    from tfpriv.inpainting import pages
+    from tfpriv.inpainting.photos import record
 
-    path = output / photo_record.named("report.html", share)
+    path = output / record.named("report.html", share)
     pages.photographs(
         path, report.faces, anonymiser.settings, reads_masked=anonymiser.reads_masked
     )
@@ -343,7 +342,7 @@ def _write_page(output, share, anonymiser, report) -> None:
 
 
 def _anonymiser(options, settings):
-    from tfpriv.inpainting.anonymiser import Anonymiser, Settings
+    from tfpriv.inpainting.photos.anonymiser import Anonymiser, Settings
 
     return Anonymiser(
         Settings(
@@ -363,7 +362,7 @@ def _recogniser(options):
     """What `--facenet` names, or None."""
     if options.facenet is None:
         return None
-    from tfpriv.inpainting.photo_recogniser import PhotoRecogniser
+    from tfpriv.inpainting.photos.recogniser import PhotoRecogniser
 
     return PhotoRecogniser.load(options.facenet)
 
@@ -380,7 +379,7 @@ def _refuse(options, what: str, defaults: dict) -> None:
 
 def _output(source: Path, output: Path | None, masks_only: bool) -> tuple[Path, bool]:
     """Where results go, and whether that is a single file."""
-    from tfpriv.inpainting import photo_files
+    from tfpriv.inpainting.photos import files
     from tfpriv.support import images
 
     word = "mask" if masks_only else "anonymised"
@@ -388,7 +387,7 @@ def _output(source: Path, output: Path | None, masks_only: bool) -> tuple[Path, 
         name = f"{source.resolve().name}-{word}"
         return output or source.resolve().with_name(name), False
     if output is None:
-        path = Path(photo_files.target(str(source)))
+        path = Path(files.target(str(source)))
         ending = ".png" if masks_only else path.suffix
         return path.with_name(f"{path.stem}-{word}{ending}"), True
     return output, output.suffix.lower() in images.FORMATS
@@ -426,7 +425,7 @@ def _say_what_is_left(options, anonymiser) -> None:
 
 
 def _say_no_result(options, report) -> int:
-    from tfpriv.inpainting.anonymiser import NO_FACE
+    from tfpriv.inpainting.photos.anonymiser import NO_FACE
 
     [(name, remark)] = report.remarks.items()
     print(f"No result: {name}: {remark}", file=sys.stderr)
@@ -436,10 +435,10 @@ def _say_no_result(options, report) -> int:
 
 
 def _say_residual(source, output, anonymiser, report, recogniser) -> None:
-    from tfpriv.inpainting import photo_residual
+    from tfpriv.inpainting.photos import residual
 
     root = source if source.is_dir() else source.parent
-    found = photo_residual.residual(
+    found = residual.residual(
         recogniser, root, output, report.faces, anonymiser.settings.target
     )
     print(f"Residual re-identification: {found}")

@@ -73,7 +73,7 @@ def seen(file: str | os.PathLike | None, size: int | None) -> int:
         size: what was asked for, or None: 512 as published, and for the embedded
             network, which never saw faces of that size, those it was trained with.
     """
-    from tfpriv.inpainting.mask_kinds import Settings
+    from tfpriv.inpainting.masks.kinds import Settings
     from tfpriv.networks.facenet.network import SIZE
 
     if size is not None:

@@ -99,7 +99,7 @@ _EXPORTS = {
 
 
 def _load_inpainter(name):
-    from tfpriv.inpainting import inpainters, obfuscation
+    from tfpriv.inpainting.photos import inpainters, obfuscation
 
     if name in obfuscation.OBFUSCATIONS:
         raise ValueError(
@@ -110,7 +110,7 @@ def _load_inpainter(name):
 
 def _painting(inpainter, options):
     from tfpriv.accounting import checks
-    from tfpriv.inpainting import inpainters
+    from tfpriv.inpainting.photos import inpainters
 
     size = options.size
     if size is None:

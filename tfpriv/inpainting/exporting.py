@@ -7,7 +7,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from tfpriv.inpainting.saliency import LAYER, SEEN, THRESHOLD, similarity_maps
+from tfpriv.inpainting.masks.saliency import LAYER, SEEN, THRESHOLD, similarity_maps
 from tfpriv.networks.diffusion import StableDiffusionInpainter
 from tfpriv.networks.facenet.network import LEAST_SIZE, FaceNet, standardised
 from tfpriv.ops import loader

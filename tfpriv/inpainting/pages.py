@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from tfpriv.accounting import Ledger, protection
-from tfpriv.inpainting import outputs, recognition
-from tfpriv.inpainting.boxes import Box
+from tfpriv.inpainting import recognition
+from tfpriv.inpainting.experiment import outputs
+from tfpriv.inpainting.photos.boxes import Box
 from tfpriv.support import images, report
 
 SHOWN = 12

@@ -1,0 +1,190 @@
+"""Masks by name, for one picture of a known person at a time."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from tfpriv.inpainting.masks import geometric
+
+# Where CelebA's alignment puts eyes, nose and mouth on average, in its 218 x 178
+# pixels: a constant of the data set, and therefore public.
+_CELEBA_POINTS = ((69, 111), (108, 111), (88, 134), (72, 152), (106, 152))
+_CELEBA_SHAPE = (218, 178)
+
+
+class Subject(NamedTuple):
+    """A picture that is to be masked, and what is known of it.
+
+    Attributes:
+        picture: uint8 (size, size, 3).
+        label: the person's number.
+        landmarks: float (5, 2), or None where they are not asked for.
+        target: float (512,), what the person is recognised by; or None likewise.
+        seed: not negative.
+    """
+
+    picture: np.ndarray
+    label: int
+    landmarks: np.ndarray | None
+    target: np.ndarray | None
+    seed: int
+
+
+class Kind(NamedTuple):
+    """What a mask needs.
+
+    Attributes:
+        landmarks: whether it follows the face's.
+        network: whether it needs a network, and targets.
+        classifier: whether it needs a classifier.
+        private: whether it spends privacy.
+    """
+
+    landmarks: bool = False
+    network: bool = False
+    classifier: bool = False
+    private: bool = False
+
+
+KINDS = {
+    "random": Kind(),
+    "gradcam": Kind(network=True),
+    "gradients": Kind(classifier=True),
+    "landmarks": Kind(landmarks=True),
+    "whole_face": Kind(landmarks=True),
+    "private": Kind(network=True, private=True),
+}
+
+
+class Settings(NamedTuple):
+    """How masks are made.
+
+    Attributes:
+        seen: at how many pixels GradCAM's network sees a picture; 512 as published.
+        epsilon: of a private mask.
+        count: how many patches of a private mask are drawn.
+    """
+
+    seen: int = 512
+    epsilon: float = 8.0
+    count: int = 48
+
+
+def check(kind: str, network, classifier) -> Kind:
+    """What a mask needs, if it is there.
+
+    Args:
+        kind: one of `KINDS`.
+        network: a `FaceNet`, or None.
+        classifier: as `identity_classifier` makes it, or None.
+
+    Raises:
+        ValueError: for another kind, or where something is missing.
+    """
+    if kind not in KINDS:
+        raise ValueError(
+            f"`mask` must be one of {', '.join(KINDS)}. Received: mask={kind!r}"
+        )
+    found = KINDS[kind]
+    if (found.network and network is None) or (found.classifier and classifier is None):
+        needed = "a FaceNet: `network`" if found.network else "a `classifier`"
+        raise ValueError(f"This mask needs {needed}. Received: mask={kind!r} without")
+    return found
+
+
+def maker(
+    kind: str, settings: Settings, *, network=None, classifier=None, ledger=None
+) -> Callable[[Subject], np.ndarray]:
+    """A function from a subject to its mask, bool (size, size).
+
+    Args:
+        kind: one of `KINDS`.
+        settings: how.
+        network: as for `check`.
+        classifier: as for `check`.
+        ledger: where private masks are written down; see `private_patches`.
+
+    Raises:
+        ValueError: as `check` does.
+    """
+    check(kind, network, classifier)
+    tools = {"network": network, "classifier": classifier, "ledger": ledger}
+    return functools.partial(_MAKERS[kind], settings=settings, **tools)
+
+
+def celeba_region(grid: int = geometric.GRID) -> np.ndarray:
+    """Eyes, nose and mouth where CelebA's alignment puts them on average.
+
+    The same for every picture, and therefore public.
+
+    Args:
+        grid: patches on a side of the middle square.
+
+    Returns:
+        bool (grid, grid).
+    """
+    from tfpriv.inpainting.experiment.people import in_square
+
+    # So many pixels to a patch that none is touched between two of them.
+    size = 8 * grid
+    points = in_square(np.array(_CELEBA_POINTS), _CELEBA_SHAPE, size)
+    blank = np.zeros((1, size, size, 3), np.uint8)
+    covered = geometric.eyes_to_mouth(blank, points[None])[0]
+    return covered.reshape(grid, 8, grid, 8).any((1, 3))
+
+
+def _random(subject, **_):
+    return geometric.random_patches(subject.picture[None], seed=[subject.seed])[0]
+
+
+def _grad_cam(subject, settings, network, **_):
+    from tfpriv.inpainting.masks import saliency
+
+    return saliency.grad_cam(
+        subject.picture[None], network, subject.target, size=settings.seen
+    )[0]
+
+
+def _gradients(subject, classifier, **_):
+    from tfpriv.inpainting.masks import saliency
+
+    labels = np.array([subject.label])
+    return saliency.input_gradients(subject.picture[None], classifier, labels)[0]
+
+
+def _landmarks(subject, **_):
+    return geometric.eyes_to_mouth(subject.picture[None], subject.landmarks[None])[0]
+
+
+def _whole_face(subject, **_):
+    return geometric.whole_face(subject.picture[None], subject.landmarks[None])[0]
+
+
+def _private(subject, settings, network, ledger, **_):
+    from tfpriv.inpainting.masks import private as private_masks
+    from tfpriv.inpainting.masks import saliency
+
+    picture = subject.picture[None]
+    heat = saliency.similarity_heat(
+        picture, network, subject.target, size=settings.seen
+    )
+    return private_masks.private_patches(
+        picture,
+        saliency.patch_scores(heat, geometric.GRID),
+        epsilon=settings.epsilon,
+        count=settings.count,
+        region=celeba_region(),
+        ledger=ledger,
+    )[0]
+
+
+_MAKERS = {
+    "random": _random,
+    "gradcam": _grad_cam,
+    "gradients": _gradients,
+    "landmarks": _landmarks,
+    "whole_face": _whole_face,
+    "private": _private,
+}

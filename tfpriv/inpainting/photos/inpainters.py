@@ -1,0 +1,74 @@
+"""Inpainters by their names, and what is to be known of one."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tfpriv.inpainting import embedded
+from tfpriv.inpainting.photos import obfuscation
+
+
+def load(name: str | os.PathLike | None = None) -> Callable[..., np.ndarray]:
+    """Loads an inpainter.
+
+    Args:
+        name: one of `obfuscation.OBFUSCATIONS`, or a folder of diffusers, which is what
+            `train_inpainter` writes, too; None for the embedded one.
+
+    Returns:
+        A function as `StableDiffusionInpainter`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: the folder's files are damaged, or hold something else.
+    """
+    if name in obfuscation.OBFUSCATIONS:
+        return obfuscation.OBFUSCATIONS[name]
+    folder = embedded.path(embedded.INPAINTER) if name is None else Path(name)
+    if not folder.is_dir():
+        names = ", ".join(obfuscation.OBFUSCATIONS)
+        raise FileNotFoundError(
+            f"An inpainter is one of {names}, or a folder with model_index.json, as "
+            "diffusers saves it (`tfpriv weights` says where Stable Diffusion's lies). "
+            f"Received: {name}"
+        )
+    from tfpriv.networks.diffusion import StableDiffusionInpainter
+
+    return StableDiffusionInpainter.from_diffusers(folder)
+
+
+def pixels(inpainter: Callable[..., np.ndarray]) -> int | None:
+    """The size of pictures that an inpainter was made for.
+
+    Args:
+        inpainter: of ours, or with an attribute `size`: a number, or height and width.
+
+    Returns:
+        Pixels of a side; None for any.
+
+    Raises:
+        ValueError: if it paints no squares.
+    """
+    unet = getattr(inpainter, "unet", None)
+    if unet is not None:
+        vae, latent = inpainter.vae, unet.config["sample_size"]
+        return latent * vae.factor if latent else vae.config["sample_size"]
+    size = getattr(inpainter, "size", None)
+    if not isinstance(size, tuple):
+        return size
+    if size[0] != size[1]:
+        raise ValueError(
+            f"Faces are painted in squares. Received: an inpainter of {size} pixels"
+        )
+    return size[0]
+
+
+def reads_masked(inpainter: Callable[..., np.ndarray]) -> bool:
+    """Whether an inpainter must be shown what is under the masks: no unless it says so.
+
+    Args:
+        inpainter: with an attribute `reads_masked` or without.
+    """
+    return getattr(inpainter, "reads_masked", False)
