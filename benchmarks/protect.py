@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from tfpriv.shuffling import Key, codec, files, pipeline
+from tfpriv.shuffling import Key, codec, jobs, pipeline
 
 ROUNDS = 5
 
@@ -50,14 +50,14 @@ def competitors(source: Path, output: Path):
         pipeline.run(paths, codec.read_plain, to_png, write)
 
     def protect(fixed):
-        files.protect(source, output, key, fixed=fixed, overwrite=True)
+        jobs.protect(source, output, key, fixed=fixed, overwrite=True)
 
     return {
         "decode only": decode,
         "decode, write PNG (level 1)": convert,
         "protect": lambda: protect(False),
         "protect --fixed": lambda: protect(True),
-        "unprotect": lambda: files.unprotect(
+        "unprotect": lambda: jobs.unprotect(
             output, output.parent / "back", key, overwrite=True
         ),
     }

@@ -1,6 +1,6 @@
 """The `tfpriv` command: finds the right subcommand and reports errors in one line.
 
-Each subsystem owns its commands, in `tfpriv/<subsystem>/commands.py`:
+Each subsystem owns its commands, in `tfpriv/<subsystem>/cli.py`:
 `add_parser(subparsers)` adds one parser whose default `handler` takes the parsed
 arguments. Only the module of the command that was asked for is imported, and TensorFlow
 only when its handler runs, so that help and wrong arguments answer at once. A handler
@@ -30,20 +30,20 @@ class _Command(NamedTuple):
 COMMANDS = {
     "info": _Command("tfpriv.info", "show versions, threads and native ops", True),
     "budget": _Command(
-        "tfpriv.accounting.commands", "turn noise into epsilon, and back", False
+        "tfpriv.accounting.cli", "turn noise into epsilon, and back", False
     ),
-    "audit": _Command("tfpriv.audit.commands", "attack tfpriv's own DP-SGD", True),
+    "audit": _Command("tfpriv.audit.cli", "attack tfpriv's own DP-SGD", True),
     "caption": _Command(
-        "tfpriv.captioning.commands", "train and use private captioners", True
+        "tfpriv.captioning.cli", "train and use private captioners", True
     ),
     "edit": _Command(
-        "tfpriv.editing.commands", "release attributes of faces privately", True
+        "tfpriv.editing.cli", "release attributes of faces privately", True
     ),
     "shuffle": _Command(
-        "tfpriv.shuffling.commands", "shuffle pixels with a secret key", True
+        "tfpriv.shuffling.cli", "shuffle pixels with a secret key", True
     ),
     "inpaint": _Command(
-        "tfpriv.inpainting.commands", "anonymise faces in photographs", True
+        "tfpriv.inpainting.cli", "anonymise faces in photographs", True
     ),
     "weights": _Command(
         "tfpriv.networks.pretrained.cli",

@@ -3,7 +3,7 @@
 import pytest
 from reading import read
 
-from tfpriv.captioning import demo, pages, store
+from tfpriv.captioning import demo, report, store
 from tfpriv.captioning.train import Protection, Recipe
 from tfpriv.support import images
 
@@ -21,7 +21,7 @@ CLAIM = (
 @pytest.fixture
 def small(monkeypatch):
     monkeypatch.setattr(demo, "UNSEEN", 12)
-    monkeypatch.setattr(pages, "SHOWN", 4)
+    monkeypatch.setattr(report, "SHOWN", 4)
     return {
         "pictures": 24,
         "recipe": Recipe(

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, LedgerError, mechanisms
-from tfpriv.accounting.commands import find_ledger
+from tfpriv.accounting.cli import find_ledger
 from tfpriv.dp import exporting, provenance
 from tfpriv.dp.exporting import STATEMENT_NAME
 from tfpriv.dp.model import LEDGER_KEY

@@ -80,7 +80,7 @@ ROWS = (
         KILL,
         "protected pictures",
         "those that have their names open; `--overwrite` does the rest",
-        ("shuffling/test_files.py::test_a_kill_leaves_no_half_picture",),
+        ("shuffling/test_jobs.py::test_a_kill_leaves_no_half_picture",),
     ),
     Row(
         KILL,
@@ -142,8 +142,8 @@ ROWS = (
         "protected pictures",
         "`OSError`; no half picture",
         (
-            "shuffling/test_files.py::test_a_disk_that_fills_up_leaves_no_half_picture",
-            "shuffling/test_files.py::test_a_full_disk_ends_the_run",
+            "shuffling/test_jobs.py::test_a_disk_that_fills_up_leaves_no_half_picture",
+            "shuffling/test_jobs.py::test_a_full_disk_ends_the_run",
         ),
     ),
     Row(
@@ -201,7 +201,7 @@ ROWS = (
         READ_ONLY,
         "protected pictures",
         "`PermissionError`; nothing is left",
-        ("shuffling/test_files.py::test_a_read_only_folder",),
+        ("shuffling/test_jobs.py::test_a_read_only_folder",),
     ),
     Row(
         READ_ONLY,
@@ -369,7 +369,7 @@ ROWS = (
         "captioning",
         "an error before training starts and anything is spent",
         (
-            "captioning/test_commands.py::"
+            "captioning/test_cli.py::"
             "test_a_damaged_picture_stops_training_before_it_starts",
         ),
     ),
@@ -378,7 +378,7 @@ ROWS = (
         "protected pictures",
         "left out and named, the rest done; each damaged byte is noticed or harmless",
         (
-            "shuffling/test_files.py::test_what_is_broken_is_named_and_the_rest_done",
+            "shuffling/test_jobs.py::test_what_is_broken_is_named_and_the_rest_done",
             "shuffling/test_codec.py::test_every_damaged_byte_is_noticed_or_harmless",
         ),
     ),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfpriv.shuffling import Key, datasets, files, unshuffle
+from tfpriv.shuffling import Key, datasets, jobs, unshuffle
 
 
 def encoded(pictures, kind="PNG"):
@@ -61,7 +61,7 @@ def read(path):
 @pytest.mark.parametrize("check_value", [True, False])
 def test_there_and_back(tmp_path, data, key, fixed, check_value):
     source = write(tmp_path / "plain.npz", data)
-    report = files.protect(
+    report = jobs.protect(
         source, tmp_path / "out.npz", key, fixed=fixed, check_value=check_value
     )
     assert report.done == 14
@@ -74,7 +74,7 @@ def test_there_and_back(tmp_path, data, key, fixed, check_value):
     for name in ("x_test", "grey"):
         assert (shuffled[name] != data[name]).any()
         assert (name + "_nonces" in shuffled) != fixed
-    report = files.unprotect(tmp_path / "out.npz", tmp_path / "back.npz", key)
+    report = jobs.unprotect(tmp_path / "out.npz", tmp_path / "back.npz", key)
     assert report.done == 14
     assert report.unchecked == (0 if check_value else 14)
     back = read(tmp_path / "back.npz")
@@ -88,7 +88,7 @@ def test_there_and_back(tmp_path, data, key, fixed, check_value):
 def test_the_format_is_what_it_says(tmp_path, data, key):
     """So that a program can read it with numpy and this library's functions."""
     source = write(tmp_path / "plain.npz", data)
-    files.protect(source, tmp_path / "out.npz", key, check_value=True)
+    jobs.protect(source, tmp_path / "out.npz", key, check_value=True)
     shuffled = read(tmp_path / "out.npz")
     assert json.loads(str(shuffled["tfpriv_shuffling"])) == {
         "version": 1,
@@ -107,7 +107,7 @@ def test_broken_pictures_leave_with_their_labels(tmp_path, data, key):
     begin = data["train_offsets"][2]
     content[begin : begin + 20] = 0
     source = write(tmp_path / "plain.npz", {**data, "train_bytes": content})
-    report = files.protect(source, tmp_path / "out.npz", key)
+    report = jobs.protect(source, tmp_path / "out.npz", key)
     assert report.done == 13
     (failure,) = report.failures
     assert "train 2" in failure
@@ -120,21 +120,21 @@ def test_broken_pictures_leave_with_their_labels(tmp_path, data, key):
 
 def test_a_wrong_key(tmp_path, data, key):
     source = write(tmp_path / "plain.npz", data)
-    files.protect(source, tmp_path / "out.npz", key, check_value=True)
+    jobs.protect(source, tmp_path / "out.npz", key, check_value=True)
     with pytest.raises(ValueError, match="not the key of the data set"):
-        files.unprotect(tmp_path / "out.npz", tmp_path / "back.npz", Key.generate())
+        jobs.unprotect(tmp_path / "out.npz", tmp_path / "back.npz", Key.generate())
     assert not (tmp_path / "back.npz").exists()
 
 
 def test_once_only(tmp_path, data, key):
     source = write(tmp_path / "plain.npz", data)
-    files.protect(source, tmp_path / "out.npz", key)
+    jobs.protect(source, tmp_path / "out.npz", key)
     with pytest.raises(ValueError, match="protected already"):
-        files.protect(tmp_path / "out.npz", tmp_path / "twice.npz", key)
+        jobs.protect(tmp_path / "out.npz", tmp_path / "twice.npz", key)
     with pytest.raises(ValueError, match="not protected"):
-        files.unprotect(source, tmp_path / "back.npz", key)
+        jobs.unprotect(source, tmp_path / "back.npz", key)
     with pytest.raises(FileExistsError, match="--overwrite"):
-        files.protect(source, tmp_path / "out.npz", key)
+        jobs.protect(source, tmp_path / "out.npz", key)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_once_only(tmp_path, data, key):
 def test_what_would_stay_readable_or_is_wrong(tmp_path, data, key, change, message):
     source = write(tmp_path / "plain.npz", {**data, **change})
     with pytest.raises(ValueError, match=message):
-        files.protect(source, tmp_path / "out.npz", key)
+        jobs.protect(source, tmp_path / "out.npz", key)
     assert not (tmp_path / "out.npz").exists()
 
 
@@ -169,9 +169,9 @@ def test_files_that_are_no_data_sets(tmp_path, key):
         ("c.npz", "Python objects"),
     ):
         with pytest.raises(ValueError, match=message):
-            files.protect(tmp_path / name, tmp_path / "out.npz", key)
+            jobs.protect(tmp_path / name, tmp_path / "out.npz", key)
     with pytest.raises(ValueError, match=r"must end in \.npz"):
-        files.protect(tmp_path / "b.npz", tmp_path / "out.png", key)
+        jobs.protect(tmp_path / "b.npz", tmp_path / "out.png", key)
 
 
 @pytest.mark.parametrize(
@@ -191,12 +191,12 @@ def test_files_that_are_no_data_sets(tmp_path, key):
 )
 def test_damaged_data_sets(tmp_path, data, key, damage):
     source = write(tmp_path / "plain.npz", data)
-    files.protect(source, tmp_path / "out.npz", key)
+    jobs.protect(source, tmp_path / "out.npz", key)
     changed = {**read(tmp_path / "out.npz"), **damage}
     changed = {name: array for name, array in changed.items() if array is not None}
     write(tmp_path / "bad.npz", changed)
     with pytest.raises(ValueError, match="damaged or of a later version"):
-        files.unprotect(tmp_path / "bad.npz", tmp_path / "back.npz", key)
+        jobs.unprotect(tmp_path / "bad.npz", tmp_path / "back.npz", key)
 
 
 def test_large_arrays_are_moved_in_parts(tmp_path, key, rng, monkeypatch):
@@ -204,9 +204,9 @@ def test_large_arrays_are_moved_in_parts(tmp_path, key, rng, monkeypatch):
     x = rng.integers(0, 256, (37, 5, 6, 1), dtype="uint8")
     seen = []
     source = write(tmp_path / "plain.npz", {"x": x})
-    files.protect(
+    jobs.protect(
         source, tmp_path / "out.npz", key, progress=lambda *at: seen.append(at)
     )
     assert seen == [(10, 37), (20, 37), (30, 37), (37, 37)]
-    files.unprotect(tmp_path / "out.npz", tmp_path / "back.npz", key)
+    jobs.unprotect(tmp_path / "out.npz", tmp_path / "back.npz", key)
     np.testing.assert_array_equal(read(tmp_path / "back.npz")["x"], x)

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms
 
-from tfpriv.captioning import commands as captioning
+from tfpriv.captioning import cli as captioning
 from tfpriv.captioning import decode as captions
 from tfpriv.captioning import store
 from tfpriv.editing import pictures as editing
 from tfpriv.inpainting.photos.anonymiser import Anonymiser, Settings
-from tfpriv.shuffling import Key, files, png
+from tfpriv.shuffling import Key, jobs, png
 from tfpriv.support import decoding, images
 
 SIZE = 8
@@ -290,8 +290,8 @@ def inpaint(path, monkeypatch):
 def shuffle_protect(path, monkeypatch):
     """What is seen of a file that was protected and put in order again."""
     key, protected, back = Key(bytes(32)), *map(path.with_name, ("p.png", "b.png"))
-    files.protect(path, protected, key)
-    files.unprotect(protected, back, key)
+    jobs.protect(path, protected, key)
+    jobs.unprotect(protected, back, key)
     return images.load(back)
 
 
@@ -363,12 +363,12 @@ def test_every_orientation(path, orientation):
 
 
 def test_metadata_that_cannot_be_written_is_dropped_and_the_rest_kept():
-    from tfpriv.inpainting.photos import files as photo_files
+    from tfpriv.inpainting.photos import jobs as files
 
     make = (ExifTags.Base.Make, 2, 4, b"Cam\0")
     content = saved(RGB, "JPEG", exif=exif_of(TEXT_FOR_A_NUMBER, TURNED, make))
-    photograph = photo_files.read(content, "photo.jpg")
-    written = photo_files.encode(
+    photograph = files.read(content, "photo.jpg")
+    written = files.encode(
         photograph.pixels, "photo.png", photograph, keep_metadata=True
     )
     with Image.open(io.BytesIO(written)) as picture:

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 
 from tfpriv.accounting.statement import rounded_up
-from tfpriv.captioning import coco, pages, scenes, store
+from tfpriv.captioning import coco, report, scenes, store
 from tfpriv.captioning.evaluate import as_table, evaluate
 from tfpriv.captioning.train import Protection, Recipe, prepare, train
 from tfpriv.support import checkpoints, images
@@ -71,8 +71,8 @@ def run(
     }
     _keep_run(output / "run", trained, result)
     images.save(output / "captions.png", _sheet(unseen, captions))
-    public = pages.Public(unseen, after, captions)
-    pages.demo(output / PAGE, trained, len(data), before, public)
+    public = report.Public(unseen, after, captions)
+    report.demo(output / PAGE, trained, len(data), before, public)
     _say(result, captions, output)
     return result
 
@@ -101,10 +101,10 @@ def _keep_run(folder, trained, result):
 
 
 def _sheet(unseen, captions):
-    shown = unseen.head(pages.SHOWN)
+    shown = unseen.head(report.SHOWN)
     return images.contact_sheet(
         [images.load(path) for path in shown.pictures],
-        captions[: pages.SHOWN],
+        captions[: report.SHOWN],
         title="Pictures it never saw, and its captions",
     )
 

@@ -12,7 +12,7 @@ from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import as_table
 from tfpriv.captioning.evaluate import evaluate as score
 from tfpriv.captioning.model import Captioner
-from tfpriv.captioning.pages import Public
+from tfpriv.captioning.report import Public
 from tfpriv.captioning.train import Protection, Recipe, prepare
 from tfpriv.captioning.train import train as fit_captioner
 from tfpriv.support import checkpoints

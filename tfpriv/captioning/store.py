@@ -6,9 +6,9 @@ from pathlib import Path
 
 from tfpriv import dp
 from tfpriv.accounting import Ledger
-from tfpriv.captioning import pages
+from tfpriv.captioning import report
 from tfpriv.captioning.model import Captioner
-from tfpriv.captioning.pages import Public
+from tfpriv.captioning.report import Public
 from tfpriv.captioning.train import UNIT, Trained
 from tfpriv.support.files import new_directory, write_json
 from tfpriv.support.models import load_model
@@ -38,7 +38,7 @@ def save_run(
         released(trained.model).save(folder / MODEL)
         trained.ledger.save(folder / LEDGER)
         write_json(folder / MANIFEST, manifest)
-        pages.run(folder / PAGE, trained, manifest, public)
+        report.run(folder / PAGE, trained, manifest, public)
     return Path(output)
 
 

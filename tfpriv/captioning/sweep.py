@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from tfpriv.captioning import pages
+from tfpriv.captioning import report as pages
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import evaluate
 from tfpriv.captioning.model import Captioner

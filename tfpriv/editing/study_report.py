@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tfpriv.editing import pages
+from tfpriv.editing import report as pages
 from tfpriv.editing.study import EVERYWHERE, SEED, SUBSPACE, Row, Study
 from tfpriv.support import images, report, tables
 from tfpriv.support.files import atomic_file, write_json

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfpriv import ops
 from tfpriv.ops.permutations import NONCE_BYTES
-from tfpriv.shuffling import exporting
+from tfpriv.shuffling import export as exporting
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.plan import Orders, Plan, size_of
 from tfpriv.shuffling.planes import Planes

@@ -10,7 +10,8 @@ from reading import read
 from scipy.ndimage import gaussian_filter
 
 from tfpriv import cli
-from tfpriv.shuffling import Key, commands, data, shuffle
+from tfpriv.shuffling import Key, data, shuffle
+from tfpriv.shuffling import cli as commands
 from tfpriv.shuffling.attacks import attack, orders, report
 from tfpriv.shuffling.attacks.known_plaintext import recover_order
 from tfpriv.shuffling.attacks.schemes import KeyedScheme, schemes

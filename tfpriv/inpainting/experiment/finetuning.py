@@ -11,7 +11,7 @@ import numpy as np
 
 from tfpriv.accounting import Ledger, checks
 from tfpriv.faces.celeba import TRUTH
-from tfpriv.inpainting import pages, recognition
+from tfpriv.inpainting import recognition, report
 from tfpriv.inpainting.experiment import private_training
 from tfpriv.inpainting.experiment.identities import EPOCHS, train_identities
 from tfpriv.inpainting.experiment.people import People
@@ -148,7 +148,7 @@ def save(done: Done, folder: Path, delta: float) -> None:
         done.ledger.save(made / LEDGER)
         text = done.ledger.statement(delta=delta)
         (made / STATEMENT).write_text(text, encoding="utf-8")
-        pages.finetuned(made / PAGE, done.ledger, delta)
+        report.finetuned(made / PAGE, done.ledger, delta)
 
 
 class _Embedded:

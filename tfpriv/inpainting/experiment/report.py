@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tfpriv.audit.intervals import Estimate
-from tfpriv.inpainting import pages
+from tfpriv.inpainting import report as pages
 from tfpriv.inpainting.experiment.evaluation import Evaluation, Row
 from tfpriv.support import images, report, tables
 from tfpriv.support.files import atomic_file, write_json

@@ -108,7 +108,7 @@ def anonymise_folder(
 
     A run that was interrupted goes on where it was. Several processes, of one share
     each, may work on one folder; which photographs are a share's, and what is painted
-    in them, follows from their names alone. Beside the results `photo_record` tells
+    in them, follows from their names alone. Beside the results `record` tells
     what was found.
 
     Args:

@@ -1,11 +1,11 @@
-"""`tfpriv shuffle`: keys, pictures, attacks; networks in `network_commands.py`."""
+"""`tfpriv shuffle`: keys, pictures, attacks; networks in `training_cli.py`."""
 
 import argparse
 import shlex
 import sys
 from pathlib import Path
 
-from tfpriv.shuffling import network_commands
+from tfpriv.shuffling import training_cli
 from tfpriv.support.terminal import progress
 
 SHOWN = 20  # bad pictures that are named one by one
@@ -32,7 +32,7 @@ def add_parser(subparsers) -> None:
     _add_keygen(actions)
     _add_protect(actions)
     _add_unprotect(actions)
-    network_commands.add_actions(actions)
+    training_cli.add_actions(actions)
     _add_attack(actions)
 
 
@@ -142,9 +142,9 @@ def keygen(options: argparse.Namespace) -> None:
 
 
 def protect(options: argparse.Namespace) -> int:
-    from tfpriv.shuffling import Key, files
+    from tfpriv.shuffling import Key, jobs
 
-    report = files.protect(
+    report = jobs.protect(
         options.source,
         options.output,
         Key.load(options.key),
@@ -157,9 +157,9 @@ def protect(options: argparse.Namespace) -> int:
 
 
 def unprotect(options: argparse.Namespace) -> int:
-    from tfpriv.shuffling import Key, files
+    from tfpriv.shuffling import Key, jobs
 
-    report = files.unprotect(
+    report = jobs.unprotect(
         options.source,
         options.output,
         Key.load(options.key),

@@ -11,7 +11,8 @@ from photo_scenes import find, scene
 from reading import read
 
 from tfpriv import cli
-from tfpriv.inpainting import commands, embedded
+from tfpriv.inpainting import cli as commands
+from tfpriv.inpainting import embedded
 from tfpriv.inpainting.experiment import outputs
 from tfpriv.inpainting.photos import anonymiser, boxes, face_masks, keeping
 from tfpriv.networks.facenet import loading

@@ -17,9 +17,11 @@ from tfpriv.editing import (
     IsotropicMechanism,
     StyleGAN,
     export_release,
-    exporting,
     load_release,
     save_generator,
+)
+from tfpriv.editing import (
+    export as exporting,
 )
 from tfpriv.editing.encoder import encoder
 

@@ -9,7 +9,8 @@ import pytest
 from reading import read
 
 from tfpriv import cli
-from tfpriv.accounting import Ledger, commands
+from tfpriv.accounting import Ledger
+from tfpriv.accounting import cli as commands
 from tfpriv.captioning import store
 from tfpriv.support import images
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from viewing import pixels_of
 
-from tfpriv.shuffling import Key, files
+from tfpriv.shuffling import Key, jobs
 
 PICTURES = {
     "a.png",
@@ -34,13 +34,13 @@ def tree(root) -> set[str]:
 def test_a_folder_there_and_back(folder, tmp_path, key, fixed):
     shuffled, back = tmp_path / "shuffled", tmp_path / "new" / "back"
     seen = []
-    report = files.protect(
+    report = jobs.protect(
         folder, shuffled, key, fixed=fixed, progress=lambda *at: seen.append(at)
     )
     assert report == (6, [], 2, 0, ())
     assert seen[-1] == (6, 6)
     assert tree(shuffled) == PICTURES
-    report = files.unprotect(shuffled, back, key)
+    report = jobs.unprotect(shuffled, back, key)
     assert report == (6, [], 0, 6, ())
     assert tree(back) == PICTURES
     for path in folder.rglob("*.*"):
@@ -60,14 +60,14 @@ def test_a_folder_there_and_back(folder, tmp_path, key, fixed):
 
 
 def test_links_to_folders_are_counted_among_what_is_left_out(folder, tmp_path, key):
-    before = files.protect(folder, tmp_path / "a", key).others
+    before = jobs.protect(folder, tmp_path / "a", key).others
     (folder / "link").symlink_to(folder / "cats")
-    assert files.protect(folder, tmp_path / "b", key).others == before + 1
+    assert jobs.protect(folder, tmp_path / "b", key).others == before + 1
 
 
 def test_a_single_picture(folder, tmp_path, key):
-    files.protect(folder / "b.jpg", tmp_path / "new" / "x.png", key)
-    files.unprotect(tmp_path / "new" / "x.png", tmp_path / "y.PNG", key)
+    jobs.protect(folder / "b.jpg", tmp_path / "new" / "x.png", key)
+    jobs.unprotect(tmp_path / "new" / "x.png", tmp_path / "y.PNG", key)
     np.testing.assert_array_equal(
         pixels_of(tmp_path / "y.PNG"), pixels_of(folder / "b.jpg")
     )
@@ -80,7 +80,7 @@ def test_what_is_broken_is_named_and_the_rest_done(folder, tmp_path, key):
     (folder / "secret.png").write_bytes(b"nothing for you")
     (folder / "loop.png").symlink_to(folder / "loop.png")
     os.mkfifo(folder / "pipe.png")
-    report = files.protect(folder, tmp_path / "out", key)
+    report = jobs.protect(folder, tmp_path / "out", key)
     assert report.done == 6
     assert report.others == 4  # a text, a hidden file, a dead link, a pipe
     assert len(report.failures) == 3
@@ -91,7 +91,7 @@ def test_what_is_broken_is_named_and_the_rest_done(folder, tmp_path, key):
 
 def test_two_pictures_for_one_file_are_both_left_out(folder, tmp_path, key):
     shutil.copy(folder / "b.jpg", folder / "a.jpg")
-    report = files.protect(folder, tmp_path / "out", key)
+    report = jobs.protect(folder, tmp_path / "out", key)
     assert report.done == 5
     assert len(report.failures) == 2
     assert all("rename one" in line for line in report.failures)
@@ -100,13 +100,13 @@ def test_two_pictures_for_one_file_are_both_left_out(folder, tmp_path, key):
 
 def test_nothing_is_replaced_unasked(folder, tmp_path, key):
     out = tmp_path / "out"
-    files.protect(folder, out, key)
+    jobs.protect(folder, out, key)
     before = (out / "a.png").read_bytes()
     for source, target in ((folder, out), (folder / "a.png", out / "a.png")):
         with pytest.raises(FileExistsError, match="--overwrite"):
-            files.protect(source, target, key)
+            jobs.protect(source, target, key)
     assert (out / "a.png").read_bytes() == before
-    assert files.protect(folder, out, key, overwrite=True).done == 6
+    assert jobs.protect(folder, out, key, overwrite=True).done == 6
     assert (out / "a.png").read_bytes() != before
     assert tree(out) == PICTURES
 
@@ -126,7 +126,7 @@ def test_nothing_is_replaced_unasked(folder, tmp_path, key):
         ("cats/labels.csv", "x.png", "cannot be decoded"),
     ],
 )
-@pytest.mark.parametrize("work", [files.protect, files.unprotect])
+@pytest.mark.parametrize("work", [jobs.protect, jobs.unprotect])
 def test_outputs_that_would_lose_something(
     folder, tmp_path, key, work, source, output, message
 ):
@@ -136,7 +136,7 @@ def test_outputs_that_would_lose_something(
     assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("work", [files.protect, files.unprotect])
+@pytest.mark.parametrize("work", [jobs.protect, jobs.unprotect])
 def test_a_key_is_never_replaced(folder, tmp_path, key, work):
     (tmp_path / "out").mkdir()
     kept = tmp_path / "out" / "a.png"
@@ -156,40 +156,40 @@ def test_pictures_are_not_written_over_those_that_are_read(folder, tmp_path, key
     (folder / "a.png").rename(inner / "cats" / "c.png")
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     with pytest.raises(ValueError, match="is the input"):
-        files.protect(inner, folder / "cats", key, overwrite=True)
+        jobs.protect(inner, folder / "cats", key, overwrite=True)
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
 
 
 def test_sources_that_are_none(folder, tmp_path, key):
     with pytest.raises(FileNotFoundError, match="Received"):
-        files.protect(folder / "none.png", tmp_path / "x.png", key)
+        jobs.protect(folder / "none.png", tmp_path / "x.png", key)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no pictures in the folder"):
-        files.protect(tmp_path / "empty", tmp_path / "out", key)
+        jobs.protect(tmp_path / "empty", tmp_path / "out", key)
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError, match="no folder"):
-        files.protect(folder, tmp_path / "file", key)
+        jobs.protect(folder, tmp_path / "file", key)
 
 
 def test_a_wrong_key_is_told_for_each_picture(folder, tmp_path, key):
     out, back = tmp_path / "out", tmp_path / "back"
-    files.protect(folder, out, key, check_value=True)
-    report = files.unprotect(out, back, Key.generate())
+    jobs.protect(folder, out, key, check_value=True)
+    report = jobs.unprotect(out, back, Key.generate())
     assert report.done == 0
     assert len(report.failures) == 6
     assert all("not the key" in line for line in report.failures)
     assert not tree(back)
-    assert files.unprotect(out, back, key) == (6, [], 0, 0, ())
+    assert jobs.unprotect(out, back, key) == (6, [], 0, 0, ())
 
 
 def test_plain_pictures_among_protected_ones(folder, tmp_path, key):
     out = tmp_path / "out"
-    files.protect(folder, out, key)
+    jobs.protect(folder, out, key)
     shutil.copy(folder / "b.jpg", out / "new.jpg")
-    report = files.unprotect(out, tmp_path / "back", key)
+    report = jobs.unprotect(out, tmp_path / "back", key)
     assert report.done == 6
     assert "not protected" in report.failures[0]
-    report = files.protect(out, tmp_path / "again", key)
+    report = jobs.protect(out, tmp_path / "again", key)
     assert report.done == 1
     assert sum("protected already" in line for line in report.failures) == 6
 
@@ -200,13 +200,13 @@ def test_a_full_disk_ends_the_run(folder, tmp_path, key, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(OSError, match="No space left"):
-        files.protect(folder, tmp_path / "out", key)
+        jobs.protect(folder, tmp_path / "out", key)
     assert not tree(tmp_path / "out")
 
 
 def test_a_disk_that_fills_up_leaves_no_half_picture(folder, tmp_path, key, full_disk):
     with full_disk(60), pytest.raises(OSError, match="large"):
-        files.protect(folder, tmp_path / "out", key)
+        jobs.protect(folder, tmp_path / "out", key)
     assert not tree(tmp_path / "out")
 
 
@@ -214,13 +214,13 @@ def test_a_read_only_folder(folder, read_only, key):
     shutil.copytree(folder, read_only.folder / "plain")
     before = tree(read_only.folder)
     with read_only as place, pytest.raises(PermissionError):
-        files.protect(place / "plain", place / "out", key)
+        jobs.protect(place / "plain", place / "out", key)
     assert tree(read_only.folder) == before
 
 
 def test_many_pictures_on_many_threads(tmp_path, key, rng, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)))
-    monkeypatch.setattr(files.pipeline, "_BYTES_TOGETHER", 3000)
+    monkeypatch.setattr(jobs.pipeline, "_BYTES_TOGETHER", 3000)
     (tmp_path / "plain").mkdir()
     wanted = {}
     for i in range(150):
@@ -229,8 +229,8 @@ def test_many_pictures_on_many_threads(tmp_path, key, rng, monkeypatch):
         Image.fromarray(wanted[f"{i}.png"]).save(tmp_path / "plain" / f"{i}.png")
     before = os.umask(0o027)
     try:
-        files.protect(tmp_path / "plain", tmp_path / "out", key)
-        files.unprotect(tmp_path / "out", tmp_path / "back", key)
+        jobs.protect(tmp_path / "plain", tmp_path / "out", key)
+        jobs.unprotect(tmp_path / "out", tmp_path / "back", key)
     finally:
         assert os.umask(before) == 0o027
     for name, pixels in wanted.items():
@@ -240,7 +240,7 @@ def test_many_pictures_on_many_threads(tmp_path, key, rng, monkeypatch):
 
 KILLED = """
 import os, signal, sys
-from tfpriv.shuffling import Key, files
+from tfpriv.shuffling import Key, jobs
 replace, done = os.replace, []
 def count(*names):
     if len(done) == 4:
@@ -248,14 +248,14 @@ def count(*names):
     done.append(replace(*names))
 os.replace = count
 os.sched_getaffinity = lambda _: {0}
-files.protect(sys.argv[1], sys.argv[2], Key(bytes(32)))
+jobs.protect(sys.argv[1], sys.argv[2], Key(bytes(32)))
 """
 
 
 def whole(root) -> bool:
     """Whether every file that has its name opens."""
     shutil.rmtree(root.parent / "back", ignore_errors=True)
-    return not files.unprotect(root, root.parent / "back", Key(bytes(32))).failures
+    return not jobs.unprotect(root, root.parent / "back", Key(bytes(32))).failures
 
 
 @pytest.mark.slow
@@ -271,7 +271,7 @@ def test_a_kill_leaves_no_half_picture(folder, tmp_path):
     content = (out / name).read_bytes()
     (out / name).write_bytes(content[: len(content) // 2])  # what it might have left
     assert not whole(out)
-    assert files.protect(folder, out, Key(bytes(32)), overwrite=True).done == 6
+    assert jobs.protect(folder, out, Key(bytes(32)), overwrite=True).done == 6
     assert whole(out)
 
 
@@ -299,8 +299,8 @@ def test_old_files_open(tmp_path, mode):
     """Pinned: written by the first version."""
     key = Key(bytes(range(32)))
     (tmp_path / "x.png").write_bytes(base64.b64decode(GOLDEN[mode]))
-    files.unprotect(tmp_path / "x.png", tmp_path / "y.png", key)
+    jobs.unprotect(tmp_path / "x.png", tmp_path / "y.png", key)
     wanted = np.arange(60, dtype="uint8").reshape(4, 5, 3)
     np.testing.assert_array_equal(pixels_of(tmp_path / "y.png"), wanted)
     with pytest.raises(ValueError, match="not the key"):
-        files.unprotect(tmp_path / "x.png", tmp_path / "z.png", Key.generate())
+        jobs.unprotect(tmp_path / "x.png", tmp_path / "z.png", Key.generate())

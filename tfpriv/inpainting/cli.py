@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from tfpriv.inpainting import export_command
+from tfpriv.inpainting import export_cli
 from tfpriv.inpainting.experiment import cli
 from tfpriv.support.terminal import progress
 
@@ -58,7 +58,7 @@ def add_parser(subparsers) -> None:
     _add_generate(actions)
     _add_mask(actions)
     cli.add_parsers(actions)
-    export_command.add_parser(actions)
+    export_cli.add_parser(actions)
     _generate_by_default(inpaint, actions)
 
 
@@ -224,7 +224,8 @@ def mask(options: argparse.Namespace) -> int:
 
 def _generate_dataset(options) -> int:
     """The published experiment, for pictures of known persons."""
-    from tfpriv.inpainting import embedded, facenet_option, pages
+    from tfpriv.inpainting import embedded, facenet_option
+    from tfpriv.inpainting import report as pages
     from tfpriv.inpainting.experiment import generation
     from tfpriv.inpainting.masks import kinds as mask_kinds
     from tfpriv.inpainting.photos import inpainters
@@ -331,7 +332,7 @@ def _preview(output: Path, one: bool) -> Path:
 
 
 def _write_page(output, share, anonymiser, report) -> None:
-    from tfpriv.inpainting import pages
+    from tfpriv.inpainting import report as pages
     from tfpriv.inpainting.photos import record
 
     path = output / record.named("report.html", share)

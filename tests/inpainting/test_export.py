@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tiny_inpainter import new_inpainter
 
-from tfpriv.inpainting import FaceNet, exporting, grad_cam
+from tfpriv.inpainting import FaceNet, export, grad_cam
 from tfpriv.networks.diffusion import pipeline
 
 SIZE = 16
@@ -49,7 +49,7 @@ def elsewhere(folder, tmp_path, *arguments):
 
 
 def test_facenet(network, rng, tmp_path):
-    exporting.export_facenet(network, tmp_path / "model")
+    export.export_facenet(network, tmp_path / "model")
     pictures = pictures_of(rng, 2, 96)
     model = tf.saved_model.load(tmp_path / "model")
     found = model.serve(pictures)
@@ -59,7 +59,7 @@ def test_facenet(network, rng, tmp_path):
 @pytest.mark.slow
 def test_grad_cam(network, rng, tmp_path):
     options = {"size": 96, "layer": "repeat_2.9.relu"}
-    exporting.export_grad_cam(network, tmp_path / "model", **options)
+    export.export_grad_cam(network, tmp_path / "model", **options)
     model = tf.saved_model.load(tmp_path / "model")
     pictures, targets = (
         pictures_of(rng, 3, SIZE),
@@ -77,7 +77,7 @@ def test_grad_cam(network, rng, tmp_path):
 @pytest.fixture(scope="module")
 def exported(inpainter, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported") / "model"
-    exporting.export_inpainter(inpainter, folder, (SIZE, SIZE), "a b", steps=2)
+    export.export_inpainter(inpainter, folder, (SIZE, SIZE), "a b", steps=2)
     return folder
 
 
@@ -126,7 +126,7 @@ def test_nothing_under_the_mask_shows(model, rng):
 
 def test_the_whole_pipeline(network, inpainter, rng, tmp_path):
     options = {"seen": 96, "layer": "repeat_2.9.relu"}
-    exporting.export_pipeline(
+    export.export_pipeline(
         network, inpainter, tmp_path / "m", (SIZE, SIZE), "a b", steps=2, **options
     )
     model = tf.saved_model.load(tmp_path / "m")
@@ -146,13 +146,13 @@ def test_the_whole_pipeline(network, inpainter, rng, tmp_path):
 
 def test_wrong_arguments(inpainter, network, tmp_path):
     with pytest.raises(ValueError, match="multiples of"):
-        exporting.export_inpainter(inpainter, tmp_path / "m", (SIZE, SIZE + 1))
+        export.export_inpainter(inpainter, tmp_path / "m", (SIZE, SIZE + 1))
     with pytest.raises(ValueError, match="1 to 1000 steps"):
-        exporting.export_inpainter(inpainter, tmp_path / "m", (SIZE, SIZE), steps=0)
+        export.export_inpainter(inpainter, tmp_path / "m", (SIZE, SIZE), steps=0)
     with pytest.raises(ValueError, match="at least 75"):
-        exporting.export_grad_cam(network, tmp_path / "m", size=64)
+        export.export_grad_cam(network, tmp_path / "m", size=64)
     assert not (tmp_path / "m").exists()
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "file").touch()
     with pytest.raises(FileExistsError):
-        exporting.export_facenet(network, tmp_path / "full")
+        export.export_facenet(network, tmp_path / "full")

@@ -5,7 +5,7 @@ import functools
 import sys
 from pathlib import Path
 
-from tfpriv.editing import training_commands
+from tfpriv.editing import training_cli
 from tfpriv.editing.arguments import add_generator, add_output, generator_of
 from tfpriv.support.terminal import command_line, progress
 
@@ -21,7 +21,7 @@ def add_parser(subparsers) -> None:
     """
     edit = subparsers.add_parser("edit", help="release attributes of faces privately")
     actions = edit.add_subparsers(dest="action", metavar="action", required=True)
-    training_commands.add_parsers(actions)
+    training_cli.add_parsers(actions)
     _add_invert(actions)
     _add_privatize(actions)
     _add_study(actions)
@@ -214,7 +214,8 @@ def _losses(vgg: str | None, reader: Path | None):
 
 def privatize(options: argparse.Namespace) -> int:
     from tfpriv.accounting import Ledger
-    from tfpriv.editing import jobs, pages
+    from tfpriv.editing import jobs
+    from tfpriv.editing import report as pages
     from tfpriv.support.report import PAGE
 
     generator = generator_of(options)

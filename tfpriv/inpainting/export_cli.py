@@ -52,13 +52,15 @@ def export(options: argparse.Namespace) -> None:
 
 
 def _facenet(options):
-    from tfpriv.inpainting import exporting, facenet_option
+    from tfpriv.inpainting import export as exporting
+    from tfpriv.inpainting import facenet_option
 
     exporting.export_facenet(facenet_option.load(options.facenet), options.output)
 
 
 def _grad_cam(options):
-    from tfpriv.inpainting import embedded, exporting, facenet_option
+    from tfpriv.inpainting import embedded, facenet_option
+    from tfpriv.inpainting import export as exporting
 
     exporting.export_grad_cam(
         facenet_option.load(options.facenet),
@@ -68,7 +70,7 @@ def _grad_cam(options):
 
 
 def _inpainter(options):
-    from tfpriv.inpainting import exporting
+    from tfpriv.inpainting import export as exporting
 
     inpainter = _load_inpainter(options.inpainter)
     exporting.export_inpainter(
@@ -77,7 +79,8 @@ def _inpainter(options):
 
 
 def _pipeline(options):
-    from tfpriv.inpainting import embedded, exporting, facenet_option
+    from tfpriv.inpainting import embedded, facenet_option
+    from tfpriv.inpainting import export as exporting
 
     network = facenet_option.load(options.facenet)
     inpainter = _load_inpainter(options.inpainter)
