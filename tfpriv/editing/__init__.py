@@ -1,10 +1,11 @@
 """System 3: faces in a generator's latent space, their attributes released privately.
 
-`inversion` and `encoder` find the latent of a face; `boundary` and `subspace` say where an
-attribute is, `mechanism` and `release` replace it with noise of `grid_noise`. `fitting`
-fits a generator of `tfpriv.networks.stylegan` to drawn faces. `study` and `release_audit`
-measure what is kept and what leaks, `comparisons` are other mechanisms. `cli`,
-`training_cli` and `jobs` are the commands, `report` their pages, `export` SavedModels.
+`inversion` and `encoder` find the latent of a face; `boundary` and `subspace` say where
+an attribute is, `mechanism` and `release` replace it with noise of `grid_noise`.
+`fitting` fits a generator of `tfpriv.networks.stylegan` to drawn faces. `study` and
+`release_audit` measure what is kept and what leaks, `comparisons` are other mechanisms.
+`cli`, `training_cli` and `jobs` are the commands, `report` their pages, `export`
+SavedModels.
 
 Names are imported when they are used: the mechanism needs no TensorFlow.
 """

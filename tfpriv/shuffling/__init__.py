@@ -1,10 +1,11 @@
 """System 2: pictures whose pixels are shuffled with a secret key, and their networks.
 
 `keys` makes secret keys; `pictures` shuffles arrays with them, `codec`, `record` and
-`png` files, `datasets` archives. `keyed_model` runs a network on shuffled images, by the
-`plan` of its graph and `layers` that take keys. `data`, `networks`, `recipes`, `train` and
-`experiments` are the published experiments; `attacks` what an attacker recovers. `cli`,
-`training_cli` and `jobs` are the commands, `export` writes SavedModels.
+`png` files, `datasets` archives. `keyed_model` runs a network on shuffled images, by
+the `plan` of its graph and `layers` that take keys. `data`, `networks`, `recipes`,
+`train` and `experiments` are the published experiments; `attacks` what an attacker
+recovers. `cli`, `training_cli` and `jobs` are the commands, `export` writes
+SavedModels.
 
 Names are imported when they are used: a key needs no TensorFlow.
 """
