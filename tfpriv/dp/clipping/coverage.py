@@ -12,12 +12,19 @@ from tfpriv.dp.clipping.rules import NotCoveredError, rule_of
 
 
 def layers_without_rule(model):
-    """Layers whose own weights take a second pass."""
+    """Layers whose matrices, or larger weights, no rule answers for.
+
+    Whole gradients of vectors, such as the scale and offset of a normalization, cost
+    an example no more than its feature maps do.
+    """
     return [
         layer
         for layer in keras_internals.flatten_layers(model)
         if rule_of(layer) is None
-        and any(v.trainable for v in keras_internals.own_variables(layer))
+        and any(
+            v.trainable and len(v.shape) > 1
+            for v in keras_internals.own_variables(layer)
+        )
     ]
 
 
