@@ -4,6 +4,8 @@ No weight whose layer has a rule may reach the loss except through tensors at wh
 rule answers for it; one that does is differentiated as it is.
 """
 
+import math
+
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
@@ -22,7 +24,7 @@ def layers_without_rule(model):
         for layer in keras_internals.flatten_layers(model)
         if rule_of(layer) is None
         and any(
-            v.trainable and len(v.shape) > 1
+            v.trainable and math.prod(v.shape) > max(v.shape, default=1)
             for v in keras_internals.own_variables(layer)
         )
     ]
