@@ -119,9 +119,10 @@ def four_weights():
 
 def assert_bounded(factors, norms, bound):
     """Checks the guarantee of `styles` for each unit, in Python's own arithmetic."""
-    found = factors([tf.constant(n, tf.float64) for n in norms], bound)
+    found = np.asarray(factors(tf.constant(norms, tf.float64), bound))
+    found = np.broadcast_to(found, np.shape(norms))
     for unit in range(len(norms[0])):
-        scales = [float(f[unit]) for f in found]
+        scales = found[:, unit].tolist()
         assert all(0 <= s < math.inf for s in scales), scales
         products = [s * float(n[unit]) for s, n in zip(scales, norms, strict=True)]
         assert math.hypot(*products) <= bound * (1 + 1e-12), (scales, norms)
@@ -144,20 +145,20 @@ def test_no_norms_lead_beyond_the_bound(four_weights, style, units, bound):
 
 
 def whole_bound_for_each_layer(norms, bound):
-    return [styles._shrink([n], bound) for n in norms]
+    return tf.minimum(bound / norms, 1.0)
 
 
 def without_the_last_weight(norms, bound):
-    return [styles._shrink(norms[:-1], bound)] * len(norms)
+    return styles._shrink(norms[:-1], bound)[tf.newaxis]
 
 
 def normalised_by_less(norms, bound):
-    return [bound / (0.99 * styles.total_norm(norms) + 0.01)] * len(norms)
+    return (bound / (0.99 * styles.total_norm(norms) + 0.01))[tf.newaxis]
 
 
 def never_shrunk(norms, bound):
     del bound
-    return [tf.ones_like(n) for n in norms]
+    return tf.ones_like(norms)
 
 
 @pytest.mark.parametrize(

@@ -349,11 +349,44 @@ def test_sizes_that_change_from_example_to_example_are_found(rng):
 
 
 def test_an_unknown_layer_is_named_once(rng):
-    model = around(layers.PReLU(name="slope"), 3)
-    x, y = normal(rng, EXAMPLES, 3), normal(rng, EXAMPLES, 2)
+    model = around(layers.PReLU(name="slope"), 2, 3)
+    x, y = normal(rng, EXAMPLES, 2, 3), normal(rng, EXAMPLES, 2, 2)
     options = {"loss": "mse", "l2_norm_clip": 1.0, "engine": "ghost"}
     with pytest.warns(UserWarning, match="No clipping rule for 'slope'"):
         dp.clipped_gradients(model, x, y, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         dp.clipped_gradients(model, x, y, **options)
+
+
+def image_network():
+    return [
+        layers.Conv2D(4, 3, padding="same"),
+        layers.GroupNormalization(groups=2),
+        layers.MaxPooling2D(),
+        layers.DepthwiseConv2D(3),
+        layers.AveragePooling2D(2),
+        layers.Dropout(0.5),
+        layers.Flatten(),
+        layers.Dense(2),
+    ]
+
+
+def text_network():
+    return [
+        layers.Reshape((16, 12)),
+        layers.LayerNormalization(),
+        layers.LSTM(4, return_sequences=True, dropout=0.2),
+        layers.PReLU(shared_axes=[1]),
+        layers.GlobalAveragePooling1D(),
+        layers.Dense(2),
+    ]
+
+
+@pytest.mark.parametrize("network", [image_network, text_network])
+def test_ordinary_networks_are_fast_and_nothing_is_said(network, rng):
+    model = keras.Sequential([keras.Input((8, 8, 3)), *network()])
+    x, y = normal(rng, EXAMPLES, 8, 8, 3), normal(rng, EXAMPLES, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        dp.clipped_gradients(model, x, y, loss="mse", l2_norm_clip=1.0, engine="ghost")

@@ -12,6 +12,9 @@ import noise_checks
 import numpy as np
 import pytest
 import small
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import tfpriv.dp as dp
 from tfpriv import ops
@@ -133,9 +136,39 @@ def used_streams(monkeypatch):
     model.compile(optimizer, loss=noise_checks.zero, run_eagerly=True)
     sampler = dp.PoissonSampler(small.data(8, 2), 8, steps_per_epoch=3)
     model.fit(sampler, verbose=0)
-    per_step = len(model.trainable_variables) + 2  # the loss and the clipped units
+    sizes = [v.value.shape.num_elements() for v in model.trainable_variables]
+    large = [size for size in sizes if size > noise.SMALL]
+    assert 0 < len(large) < len(sizes)
+    per_step = len(large) + 1 + 2  # the small ones together; loss; clipped units
     assert len(used) == 3 * per_step
     return used
+
+
+SIZES = st.sampled_from([0, 1, 3, 40, 300])  # up to 40 are small in this test
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shapes=st.lists(st.lists(SIZES, max_size=2), min_size=1, max_size=6),
+    doubles=st.lists(st.booleans(), min_size=6, max_size=6),
+    stddev=st.sampled_from([0.0, 1e-5]),
+)
+def test_sums_that_are_released_together_come_apart_again(shapes, doubles, stddev):
+    rng = np.random.default_rng(0)
+    sums = [tf.constant(rng.normal(size=shape)) for shape in shapes]
+    dtypes = [tf.float64 if double else tf.float32 for double in doubles[: len(sums)]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(noise, "SMALL", 40)
+        released = noise.release(
+            sums,
+            sensitivity=1.0,
+            stddev=stddev,
+            draw_key=lambda: tf.zeros([32], tf.uint8),
+            dtypes=dtypes,
+        )
+    for total, dtype, result in zip(sums, dtypes, released, strict=True):
+        assert (result.shape, result.dtype) == (total.shape, dtype)
+        np.testing.assert_allclose(result, total, rtol=1e-6, atol=1e-3)
 
 
 def test_no_noise_is_used_twice(monkeypatch):

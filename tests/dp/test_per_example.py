@@ -81,7 +81,7 @@ def contributions(gradients, bound):
     flat = styles.get("flat").bind(None)
 
     def clip(norms):
-        return flat([n + r for n, r in zip(norms, rounding, strict=True)], bound)
+        return flat(norms + rounding, bound)
 
     chunk = Chunk({}, unit_present=tf.fill([UNITS], True))
     factors, used, norms = scaling.scale(norms, chunk, clip)

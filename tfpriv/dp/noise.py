@@ -51,6 +51,10 @@ def _power_of_two_below(x: tf.Tensor) -> tf.Tensor:
     return tf.bitcast(exponent, tf.float64)
 
 
+# Sums of at most so many values share one operation, and one stream of noise.
+SMALL = 1 << 14
+
+
 def release(
     sums: Sequence[tf.Tensor],
     *,
@@ -85,10 +89,52 @@ def release(
             "A DP optimizer is applied inside `strategy.run(...)`, in replica "
             "context. Received: a call in cross-replica context."
         )
-    sums, scale = [as_float64(s) for s in sums], as_float64(scale)
+    groups = _groups(sums, dtypes)
+    joined = [_join([as_float64(sums[i]) for i in group]) for group in groups]
+    dtypes = [dtypes[group[0]] for group in groups]
     if not tf.is_tensor(stddev) and stddev == 0:
-        return _without_noise(context, sums, draw_key, scale, dtypes)
-    step = grid_step(sensitivity, stddev)
+        released = _without_noise(context, joined, draw_key, as_float64(scale), dtypes)
+    else:
+        step = grid_step(sensitivity, stddev)
+        options = {"step": step, "stddev": stddev, "scale": as_float64(scale)}
+        released = _with_noise(context, joined, draw_key, dtypes=dtypes, **options)
+    return _apart(released, groups, sums)
+
+
+def _groups(sums, dtypes):
+    """Positions of the sums that are released by one operation, a list for each."""
+    large = []
+    small: dict = {}
+    for i, (total, dtype) in enumerate(zip(sums, dtypes, strict=True)):
+        size = total.shape.num_elements()
+        if size is None or size > SMALL:
+            large.append([i])
+        else:
+            small.setdefault(dtype, []).append(i)
+    return [*large, *small.values()]
+
+
+def _join(sums):
+    if len(sums) == 1:
+        return sums[0]
+    return tf.concat([tf.reshape(s, [-1]) for s in sums], axis=0)
+
+
+def _apart(released, groups, sums):
+    """The released tensor of each sum, from those of the groups."""
+    results = [None] * len(sums)
+    for tensor, group in zip(released, groups, strict=True):
+        parts = [tensor]
+        if len(group) > 1:
+            shapes = [sums[i].shape for i in group]
+            flat = tf.split(tensor, [shape.num_elements() for shape in shapes])
+            parts = map(tf.reshape, flat, shapes)
+        for i, part in zip(group, parts, strict=True):
+            results[i] = part
+    return results
+
+
+def _with_noise(context, sums, draw_key, *, step, stddev, scale, dtypes):
     noise = {"step": step, "stddev": stddev}
     if context.num_replicas_in_sync == 1:
         key = draw_key()

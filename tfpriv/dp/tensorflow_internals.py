@@ -14,6 +14,7 @@ gather = pfor._convert_gather  # one of these functions
 vectorizer = pfor  # the module; `_fallback_converter` is for what no converter takes
 conv2d_backprop_input = converters["Conv2DBackpropInput"]
 for_each = control_flow_ops.pfor  # (function of an index, how many) -> all its results
+same_operation = pfor._create_op  # (type, inputs, dtypes, attributes)
 op_definition = op_def_registry.get  # (operation type) -> its `OpDef`, or None
 wrap = pfor.wrap  # (tensor, whether it has an example axis) -> what converters return
 

@@ -11,6 +11,7 @@ from tfpriv.ops.loader import native_available, why_not_native
 from tfpriv.ops.noise import gaussian_noise, noisy_sum
 from tfpriv.ops.permutations import invert_permutations, permutations, permute
 from tfpriv.ops.row_products import row_products
+from tfpriv.ops.stateless import philox_keys, philox_uniform
 
 __all__ = [
     "conv_gradients",
@@ -26,6 +27,8 @@ __all__ = [
     "noisy_sum",
     "permutations",
     "permute",
+    "philox_keys",
+    "philox_uniform",
     "row_products",
     "same_padding",
     "why_not_native",

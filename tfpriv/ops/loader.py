@@ -25,6 +25,8 @@ OPS = (
     "tfpriv_keyed_pool2d_gradient",
     "tfpriv_noisy_sum",
     "tfpriv_permutations",
+    "tfpriv_philox_keys",
+    "tfpriv_philox_uniform",
     "tfpriv_row_products",
 )
 ENV = "TFPRIV_PY_OPS"

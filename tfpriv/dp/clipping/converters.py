@@ -24,6 +24,9 @@ On a CPU TensorFlow has no gradient of grouped convolutions at their input, exce
 XLA, which Keras uses and `tf.vectorized_map` takes apart. Here it is that of depthwise
 convolutions, or goes group by group.
 
+Random numbers of stateless operations, such as those of dropout, are drawn in such a
+loop as well. Here the native op draws the same numbers for all examples.
+
 `tf.squeeze` without axes, which Keras uses to add what looks like a bias, also drops
 the axis of examples where a chunk holds just one. Here only the example's own axes go.
 """
@@ -33,7 +36,10 @@ import threading
 
 import tensorflow as tf
 
+from tfpriv import ops
 from tfpriv.dp import tensorflow_internals as internals
+from tfpriv.dp.clipping import known_shapes
+from tfpriv.dp.clipping.shapes import merge_axes, reshape, sizes, sizes_from
 
 
 def _squeeze(pfor_input):
@@ -65,12 +71,8 @@ def _batch_matmul(pfor_input):
 def _times_matrix(x, y, adjoint_x, adjoint_y):
     """(..., n, d) x (d, m) as (... * n, d) x (d, m)."""
     x = tf.linalg.adjoint(x) if adjoint_x else x
-    rows = tf.reshape(x, [-1, tf.shape(x)[-1]])
-    flat = tf.matmul(rows, y, adjoint_b=adjoint_y)
-    leading = tf.shape(x)[:-1]
-    product = tf.reshape(flat, tf.concat([leading, tf.shape(flat)[-1:]], axis=0))
-    product.set_shape(x.shape[:-1].concatenate(flat.shape[-1:]))
-    return product
+    flat = tf.matmul(merge_axes(x, x.shape.rank - 1), y, adjoint_b=adjoint_y)
+    return reshape(flat, [*sizes(x)[:-1], sizes(flat)[-1]])
 
 
 def _times_batch(x, y, adjoint_x, adjoint_y):
@@ -115,8 +117,7 @@ def _log_softmax(pfor_input):
 
 def _over_rows(function, t):
     """A function of the last axis, computed on a matrix."""
-    shape = tf.shape(t)
-    return tf.reshape(function(tf.reshape(t, [-1, shape[-1]])), shape)
+    return reshape(function(merge_axes(t, t.shape.rank - 1)), sizes(t))
 
 
 # Their outputs have as many entries as the values say.
@@ -160,7 +161,7 @@ def _conv2d_backprop_input(pfor_input):
     is_grouped = channels not in (None, kernel.shape[2])
     channels_last = _attribute(pfor_input, "data_format") == "NHWC"
     if kernel_stacked or not is_grouped or not channels_last:
-        return internals.conv2d_backprop_input(pfor_input)
+        return known_shapes.conv2d_backprop_input(pfor_input)
     size = pfor_input.unstacked_input(0)[1:3]
     return _in_rows(
         pfor_input.stacked_input(2),
@@ -198,10 +199,8 @@ def _depthwise_conv2d_backprop_input(pfor_input):
 
 def _in_rows(t, function):
     """A function of a batch, with examples and their batches as one axis."""
-    found = function(tf.reshape(t, tf.concat([[-1], tf.shape(t)[2:]], axis=0)))
-    shape = tf.concat([tf.shape(t)[:2], tf.shape(found)[1:]], axis=0)
-    result = tf.reshape(found, shape)
-    result.set_shape(t.shape[:2].concatenate(found.shape[1:]))
+    found = function(merge_axes(t, 2))
+    result = reshape(found, [*sizes(t)[:2], *sizes_from(found, 1)])
     return internals.wrap(result, True)
 
 
@@ -234,6 +233,32 @@ def _at_grouped_input(pfor_input, kernel, rows, size, channels):
         for k, g in pairs
     ]
     return tf.concat(parts, axis=3)
+
+
+def _random_keys(pfor_input):
+    found = ops.philox_keys(pfor_input.stacked_input(0))
+    if found is None:
+        return _loop(pfor_input)
+    return [internals.wrap(t, True) for t in found]
+
+
+_PHILOX = (1, 3)  # by its name, or as what TensorFlow selects on a CPU
+
+
+def _random_uniform(pfor_input):
+    shape = pfor_input.op.outputs[0].shape
+    (_, shape_stacked, _), *seed = [pfor_input.input(i) for i in range(3)]
+    is_philox = tf.get_static_value(pfor_input.op.inputs[3]) in _PHILOX
+    is_float = pfor_input.op.outputs[0].dtype == tf.float32
+    each_its_own = all(stacked for _, stacked, _ in seed)
+    known = shape.is_fully_defined() and not shape_stacked
+    values = None
+    if is_philox and is_float and each_its_own and known:
+        (keys, _, _), (counters, _, _) = seed
+        values = ops.philox_uniform(keys, counters, shape.num_elements())
+    if values is None:
+        return _loop(pfor_input)
+    return internals.wrap(tf.reshape(values, [-1, *shape]), True)
 
 
 def at_once(function, rows, others):
@@ -311,8 +336,11 @@ _OURS = {
     "LogSoftmax": _log_softmax,
     "PartitionedCall": _call,
     "Softmax": _softmax,
+    "StatelessRandomGetKeyCounter": _random_keys,
+    "StatelessRandomUniformV2": _random_uniform,
     "Squeeze": _squeeze,
 }
+_OURS = {**known_shapes.CONVERTERS, **_OURS}
 
 
 @contextlib.contextmanager

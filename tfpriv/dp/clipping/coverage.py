@@ -4,6 +4,8 @@ No weight whose layer has a rule may reach the loss except through tensors at wh
 rule answers for it; one that does is differentiated as it is.
 """
 
+import math
+
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
@@ -12,12 +14,19 @@ from tfpriv.dp.clipping.rules import NotCoveredError, rule_of
 
 
 def layers_without_rule(model):
-    """Layers whose own weights take a second pass."""
+    """Layers whose matrices, or larger weights, no rule answers for.
+
+    Whole gradients of vectors, such as the scale and offset of a normalization, cost
+    an example no more than its feature maps do.
+    """
     return [
         layer
         for layer in keras_internals.flatten_layers(model)
         if rule_of(layer) is None
-        and any(v.trainable for v in keras_internals.own_variables(layer))
+        and any(
+            v.trainable and math.prod(v.shape) > max(v.shape, default=1)
+            for v in keras_internals.own_variables(layer)
+        )
     ]
 
 

@@ -32,6 +32,7 @@ from tfpriv.dp.clipping.per_example import (
     taken_apart,
 )
 from tfpriv.dp.clipping.problem import sum_dtype
+from tfpriv.dp.clipping.shapes import merge_axes
 from tfpriv.dp.clipping.taps import tapped
 
 
@@ -46,7 +47,7 @@ def clipped_sum(problem, chunk, clip):
 
     def clip_with_rounding(norms):
         """What is added up may be longer than the gradient by its rounding."""
-        return clip([n + r for n, r in zip(norms, rounding, strict=True)])
+        return clip(norms + rounding)
 
     factors, used, norms = scaling.scale(norms, chunk, clip_with_rounding)
     sums = weighted_sums(gradients, factors, used)
@@ -113,8 +114,10 @@ def _joined_rows(form, tensors):
     rows = of_one[0].shape[0]
     joined = []
     for one, stacked in zip(of_one, tensors, strict=True):
-        flat = tf.reshape(stacked, tf.concat([[-1], tf.shape(stacked)[2:]], axis=0))
-        joined.append(tf.ensure_shape(flat, [None, *one.shape[1:]]))
+        flat = merge_axes(stacked, 2)
+        if flat.shape[1:] != one.shape[1:]:
+            flat = tf.ensure_shape(flat, [None, *one.shape[1:]])
+        joined.append(flat)
     return rebuilt(joined), rows
 
 
@@ -237,9 +240,9 @@ def norms_of(gradients):
     """Norms of gradients, and what rounding may add to each in a weighted sum.
 
     Returns:
-        Two lists with one `(units,)` float64 tensor per variable. Units whose terms
-        cancel, or leave the range of single precision, are computed once more in
-        double precision; the others keep the very same norm.
+        Two float64 tensors `(variables, units)`. Units whose terms cancel, or leave
+        the range of single precision, are computed once more in double precision; the
+        others keep the very same norm.
     """
     squares, rounding, precise = square_norms(gradients)
 
@@ -253,7 +256,7 @@ def norms_of(gradients):
     norms = tf.sqrt(tf.maximum(squares, 0.0))
     # A maximum passes over a nan.
     norms = tf.where(tf.math.is_finite(squares + rounding), norms, np.inf)
-    return tf.unstack(norms), tf.unstack(_last_places(gradients) * rounding)
+    return norms, _last_places(gradients) * rounding
 
 
 def _last_places(gradients):
@@ -267,7 +270,14 @@ def _last_places(gradients):
 
 
 def weighted_sums(gradients, factors, used):
-    """sum_i factor_i * gradient_i over the units that are used, for each variable."""
+    """sum_i factor_i * gradient_i over the units that are used, for each variable.
+
+    Args:
+        gradients: List of gradients (`per_example`).
+        factors: float64 that broadcasts to `(variables, units)`, 0 for units that are
+            not used.
+        used: Boolean `(units,)`.
+    """
     flat = [t for g in gradients for t in g.tensors]
     # A factor of zero would keep a nan or an infinity: such units are cut out.
     flat = tf.cond(
@@ -275,13 +285,15 @@ def weighted_sums(gradients, factors, used):
         lambda: flat,
         lambda: [_rows_where(used, t) for t in flat],
     )
+    shared = factors.shape[0] == 1
+    factors = tf.unstack(factors) * (len(gradients) if shared else 1)
     flat, sums = iter(flat), []
     for gradient, factor in zip(gradients, factors, strict=True):
         kept = gradient.rebuilt([next(flat) for _ in gradient.tensors])
-        sums.append(kept.weighted_sum(tf.where(used, factor, tf.zeros_like(factor))))
+        sums.append(kept.weighted_sum(factor))
     return sums
 
 
 def _rows_where(used, tensor):
     mask = tf.reshape(used, [-1] + [1] * (tensor.shape.rank - 1))
-    return tf.where(mask, tensor, tf.zeros_like(tensor))
+    return tf.where(mask, tensor, tf.zeros([], tensor.dtype))

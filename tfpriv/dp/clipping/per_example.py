@@ -20,12 +20,14 @@ References:
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tfpriv import ops
+from tfpriv.dp.clipping.shapes import reshape, sizes
 from tfpriv.dp.clipping.vectorized import average_over_groups
 
 # Where a square norm is smaller than this part of the sum of its terms' own, these
@@ -141,7 +143,7 @@ class Outer(Products):
 
     def whole(self):
         product = tf.matmul(self.left, self.right, transpose_a=True)
-        return Whole(tf.reshape(product, [tf.shape(product)[0], *self.shape]))
+        return Whole(reshape(product, [sizes(product)[0], *self.shape]))
 
     def is_cheaper_whole(self):
         t, m, n = self.left.shape[1], self.left.shape[2], self.right.shape[2]
@@ -398,11 +400,8 @@ def _share_of_unit(chunk, dtype):
 
 def _side_by_side(tensor, k):
     """(units * k, t, ...) -> (units, k * t, ...)."""
-    t = tensor.shape[1]
-    return tf.reshape(
-        tensor,
-        [tf.shape(tensor)[0] // k, -1 if t is None else k * t, *tensor.shape[2:]],
-    )
+    units, t, *rest = sizes(tensor)
+    return reshape(tensor, [units // k, k * t, *rest])
 
 
 def _joined(tensors):
@@ -411,11 +410,8 @@ def _joined(tensors):
 
 def _flat(tensor):
     """(units, ...) -> (units, n)."""
-    units = tf.shape(tensor)[0]
-    n = tensor.shape[1:].num_elements()
-    if n is None:
-        n = tf.size(tensor) // tf.maximum(units, 1)
-    return tf.reshape(tensor, [units, n])
+    units, *rest = sizes(tensor)
+    return reshape(tensor, [units, math.prod(rest)])
 
 
 def _rows(tensor):

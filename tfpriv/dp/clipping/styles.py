@@ -1,9 +1,9 @@
 """Clipping styles: which factor bounds a unit's gradient.
 
 A style, bound to a problem, is a function `(norms, l2_norm_clip) -> factors`. `norms`
-is a list with one float64 `(units,)` tensor per trainable variable, finite and at
-least 0; `l2_norm_clip` a positive float or float64 scalar; the result one float64
-`(units,)` tensor of factors, finite and at least 0, per variable. Whatever the norms,
+is a float64 tensor `(variables, units)`, finite and at least 0; `l2_norm_clip` a
+positive float or float64 scalar; the result a float64 tensor that broadcasts to
+`(variables, units)`, finite and at least 0. Whatever the norms,
 
     sum over variables of (factor * norm)^2 <= l2_norm_clip^2,
 
@@ -69,11 +69,11 @@ class Flat(Style):
 
 
 def _shrink_together(norms, l2_norm_clip):
-    return [_shrink(norms, l2_norm_clip)] * len(norms)
+    return _shrink(norms, l2_norm_clip)[tf.newaxis]
 
 
 def _shrink(norms, l2_norm_clip):
-    """The factor of one group of variables; 1 for a norm of zero."""
+    """The factor `(units,)` of one group of variables; 1 for a norm of zero."""
     return tf.minimum(l2_norm_clip / total_norm(norms), 1.0)
 
 
@@ -92,15 +92,18 @@ class PerLayer(Style):
     name = "per_layer"
 
     def bind(self, problem: Any) -> Callable[..., Any]:
-        groups = _layers_of_variables(problem)
+        layers = _layers_of_variables(problem)
+        groups = [
+            [i for i, one in enumerate(layers) if one == layer]
+            for layer in dict.fromkeys(layers)
+        ]
+        order = {layer: row for row, layer in enumerate(dict.fromkeys(layers))}
+        rows = [order[layer] for layer in layers]
 
         def factors(norms, l2_norm_clip):
-            share = l2_norm_clip / math.sqrt(len(set(groups)))
-            members: dict = {}
-            for group, norm in zip(groups, norms, strict=True):
-                members.setdefault(group, []).append(norm)
-            by_group = {g: _shrink(m, share) for g, m in members.items()}
-            return [by_group[group] for group in groups]
+            share = l2_norm_clip / math.sqrt(len(groups))
+            of_groups = [_shrink(tf.gather(norms, group), share) for group in groups]
+            return tf.gather(tf.stack(of_groups), rows)
 
         return factors
 
@@ -134,7 +137,7 @@ class Automatic(Style):
 
 def _normalise(norms, l2_norm_clip):
     factor = l2_norm_clip / (total_norm(norms) + STABILITY)
-    return [tf.minimum(factor, LARGEST_FACTOR)] * len(norms)
+    return tf.minimum(factor, LARGEST_FACTOR)[tf.newaxis]
 
 
 STYLES = {style.name: style for style in (Flat, PerLayer, Automatic)}

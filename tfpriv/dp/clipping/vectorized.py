@@ -18,6 +18,7 @@ from tfpriv.dp import tensorflow_internals as internals
 from tfpriv.dp.clipping import scaling
 from tfpriv.dp.clipping.converters import exact_converters
 from tfpriv.dp.clipping.problem import sum_dtype
+from tfpriv.dp.clipping.shapes import reshape, sizes, sizes_from
 
 # What TensorFlow raises, depending on the operation, when it cannot vectorise.
 NOT_VECTORIZABLE = (
@@ -36,8 +37,7 @@ def clipped_sum(problem, chunk, clip):
     Args:
         problem: `Problem`: model, variables, loss and how to map over examples.
         chunk: `Chunk` of examples that fit in memory together.
-        clip: Function from the units' norms, one tensor per variable, to their
-            factors (see `styles`).
+        clip: Function from the units' norms to their factors (see `styles`).
 
     Returns:
         `(sums, norms, losses, y_pred)`: a list of tensors shaped like the variables;
@@ -48,6 +48,7 @@ def clipped_sum(problem, chunk, clip):
     grads, losses, y_pred = per_example_gradients(problem, chunk)
     grads = [average_over_groups(g, chunk) for g in grads]
     factors, used, norms = scaling.scale(gradient_norms(grads), chunk, clip)
+    factors = tf.unstack(tf.broadcast_to(factors, [len(grads), tf.shape(used)[0]]))
     sums = [weighted_sum(g, f, used) for g, f in zip(grads, factors, strict=True)]
     return sums, norms, losses, y_pred
 
@@ -142,10 +143,7 @@ def average_over_groups(gradient, chunk):
     """
     if chunk.group_size is None:
         return gradient
-    shape = tf.shape(gradient)
-    by_group = tf.reshape(
-        gradient, tf.concat([[-1, chunk.group_size], shape[1:]], axis=0)
-    )
+    by_group = tf.reshape(gradient, [-1, chunk.group_size, *sizes_from(gradient, 1)])
     present = expand_like(chunk.example_present, by_group)
     kept = tf.where(present, by_group, tf.zeros_like(by_group))
     count = tf.reduce_sum(tf.cast(chunk.example_present, gradient.dtype), axis=1)
@@ -153,7 +151,7 @@ def average_over_groups(gradient, chunk):
 
 
 def gradient_norms(gradients):
-    """L2 norms of each unit's gradient, a `(units,)` tensor for each variable.
+    """L2 norms of each unit's gradient, float64 `(variables, units)`.
 
     Squares leave a float's range long before the gradients do. A unit where that is
     near has its gradient divided by its largest entry first; the others keep the
@@ -169,9 +167,11 @@ def gradient_norms(gradients):
         triples = zip(norms, in_range, gradients, strict=True)
         return [tf.where(ok, n, _scaled_norm(g)) for n, ok, g in triples]
 
-    # `tf.cond` would unpack a list of one.
+    def stacked(norms):
+        return tf.stack([tf.cast(n, tf.float64) for n in norms])
+
     everything = tf.reduce_all(tf.stack(in_range))
-    return tf.nest.flatten(tf.cond(everything, lambda: norms, rescaled))
+    return tf.cond(everything, lambda: stacked(norms), lambda: stacked(rescaled()))
 
 
 def _smallest_norm(gradient):
@@ -209,7 +209,7 @@ def weighted_sum(gradient, factors, used):
 def expand_like(tensor, reference):
     """Appends axes of size one until the ranks agree."""
     rank = reference.shape.rank - tensor.shape.rank
-    return tf.reshape(tensor, tf.concat([tf.shape(tensor), [1] * rank], axis=0))
+    return reshape(tensor, [*sizes(tensor), *[1] * rank])
 
 
 @contextlib.contextmanager

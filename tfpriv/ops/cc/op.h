@@ -30,6 +30,7 @@ inline size_t BytesOf(TF_DataType dtype) {
     case TF_FLOAT: return sizeof(float);
     case TF_INT32: return sizeof(int32_t);
     case TF_INT64: return sizeof(int64_t);
+    case TF_UINT64: return sizeof(uint64_t);
     case TF_UINT8: return sizeof(uint8_t);
   }
   return sizeof(double);

@@ -22,7 +22,7 @@ struct TF_Tensor;
 
 enum TF_Code { TF_OK = 0, TF_INVALID_ARGUMENT = 3, TF_RESOURCE_EXHAUSTED = 8 };
 enum TF_DataType { TF_FLOAT = 1, TF_DOUBLE = 2, TF_INT32 = 3, TF_UINT8 = 4,
-                   TF_INT64 = 9 };
+                   TF_INT64 = 9, TF_UINT64 = 23 };
 
 TF_Status* TF_NewStatus();
 void TF_DeleteStatus(TF_Status*);

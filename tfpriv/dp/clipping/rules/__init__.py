@@ -100,6 +100,5 @@ def _import_built_in():
         dense,
         einsum_dense,
         embedding,
-        normalization,
         recurrent,
     )

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping.per_example import Whole
+from tfpriv.dp.clipping.shapes import reshape, sizes
 
 
 def tap_before_activation(layer, tap):
@@ -21,9 +22,8 @@ def tap_before_activation(layer, tap):
 
 def rows(tensor):
     """(examples, ..., n) -> (examples, t, n); t is 1 where there is no such axis."""
-    middle = tensor.shape[1:-1]
-    t = math.prod(middle) if middle.is_fully_defined() else -1
-    return tf.reshape(tensor, [tf.shape(tensor)[0], t, tensor.shape[-1]])
+    examples, *middle, n = sizes(tensor)
+    return reshape(tensor, [examples, math.prod(middle), n])
 
 
 def summed_to(gradient, axes):

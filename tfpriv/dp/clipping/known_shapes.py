@@ -1,0 +1,159 @@
+"""Converters of `tf.vectorized_map` for operations whose shapes are known.
+
+TensorFlow's own converters compute shapes in the graph, with up to thirty operations
+for one, which makes tracing and graph optimization slow. Here the shape of one
+example's tensor is a constant where it is fully known. Otherwise TensorFlow's converter
+is used.
+"""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from tfpriv.dp import tensorflow_internals as internals
+from tfpriv.dp.clipping.shapes import merge_axes
+
+
+def conv2d_backprop_input(pfor_input):
+    """For kernels that all examples share; also called for other converters."""
+    shape = pfor_input.op.outputs[0].shape
+    kernel, kernel_stacked, _ = pfor_input.input(1)
+    if kernel_stacked or not shape.is_fully_defined():
+        return internals.conv2d_backprop_input(pfor_input)
+    rows = merge_axes(pfor_input.stacked_input(2), 2)
+    sizes = tf.concat([tf.shape(rows)[:1], shape.as_list()[1:]], axis=0)
+    inputs = [sizes, kernel, rows]
+    return _apart(pfor_input, _same(pfor_input, inputs))
+
+
+def _with_merged_batches(pfor_input, merged):
+    """For operations on a batch: examples and their batches become one axis.
+
+    Args:
+        pfor_input: What is converted.
+        merged: Positions of the inputs that are batches.
+    """
+    pfor_input.stack_inputs(merged)
+    inputs = [
+        merge_axes(pfor_input.stacked_input(i), 2)
+        if i in merged
+        else pfor_input.unstacked_input(i)
+        for i in range(pfor_input.num_inputs)
+    ]
+    return _apart(pfor_input, _same(pfor_input, inputs))
+
+
+def _same(pfor_input, inputs):
+    """The operation that is converted, on other inputs: its outputs."""
+    operation = pfor_input.op
+    dtypes, attributes = [t.dtype for t in operation.outputs], operation.node_def.attr
+    return internals.same_operation(operation.type, inputs, dtypes, attributes).outputs
+
+
+def _apart(pfor_input, outputs):
+    """Makes two axes, examples and their batches, of the first one."""
+    pairs = zip(outputs, pfor_input.op.outputs, strict=True)
+    return [_wrapped(tf.reshape(t, [-1, *one.shape])) for t, one in pairs]
+
+
+def _reshape(pfor_input):
+    shape = pfor_input.op.outputs[0].shape
+    return _wrapped(tf.reshape(pfor_input.stacked_input(0), [-1, *shape]))
+
+
+def _shape(pfor_input):
+    shapes = [t.shape for t in pfor_input.op.inputs]
+    dtype = pfor_input.get_attr("out_type")
+    return [internals.wrap(tf.constant(s.as_list(), dtype), False) for s in shapes]
+
+
+def _expand_dims(pfor_input):
+    axis = _constant(pfor_input, 1)
+    t = pfor_input.stacked_input(0)
+    return _wrapped(tf.expand_dims(t, int(axis) + int(axis >= 0)))
+
+
+def _reduce(pfor_input, function):
+    axes = _constant(pfor_input, 1)
+    t, keepdims = pfor_input.stacked_input(0), pfor_input.get_attr("keep_dims")
+    return _wrapped(function(t, axes + (axes >= 0), keepdims=keepdims))
+
+
+def _tile(pfor_input):
+    multiples = _constant(pfor_input, 1)
+    return _wrapped(tf.tile(pfor_input.stacked_input(0), [1, *multiples]))
+
+
+def _transpose(pfor_input):
+    order = _constant(pfor_input, 1)
+    return _wrapped(tf.transpose(pfor_input.stacked_input(0), [0, *(order + 1)]))
+
+
+def _wrapped(tensor):
+    return internals.wrap(tensor, True)
+
+
+def _constant(pfor_input, position):
+    return tf.get_static_value(pfor_input.op.inputs[position])
+
+
+def _known(tensors):
+    # A size of zero would leave that of -1 open.
+    return all(t.shape.is_fully_defined() and 0 not in t.shape for t in tensors)
+
+
+def _outputs_known(operation):
+    return _known(operation.outputs)
+
+
+def _inputs_known(operation):
+    return _known(operation.inputs)
+
+
+def _second_input_constant(operation):
+    value = tf.get_static_value(operation.inputs[1])
+    return value is not None and np.size(value) > 0
+
+
+def _where(is_known, converter, name):
+    """The converter where `is_known(operation)`, else TensorFlow's own."""
+    original = internals.converters[name]
+
+    def convert(pfor_input):
+        return (converter if is_known(pfor_input.op) else original)(pfor_input)
+
+    return convert
+
+
+_BATCHES = {  # positions of the inputs that are batches
+    "AvgPool": [0],
+    "Conv2D": [0],
+    "MaxPool": [0],
+    "MaxPoolGrad": [0, 1, 2],
+    "SoftmaxCrossEntropyWithLogits": [0, 1],
+    "SparseSoftmaxCrossEntropyWithLogits": [0, 1],
+}
+_REDUCTIONS = {
+    "Max": tf.reduce_max,
+    "Mean": tf.reduce_mean,
+    "Min": tf.reduce_min,
+    "Prod": tf.reduce_prod,
+    "Sum": tf.reduce_sum,
+}
+_WITH_CONSTANT = {"ExpandDims": _expand_dims, "Tile": _tile, "Transpose": _transpose}
+_WITH_CONSTANT |= {
+    name: functools.partial(_reduce, function=function)
+    for name, function in _REDUCTIONS.items()
+}
+
+CONVERTERS = {
+    "Reshape": _where(_outputs_known, _reshape, "Reshape"),
+    "Shape": _where(_inputs_known, _shape, "Shape"),
+    "ShapeN": _where(_inputs_known, _shape, "ShapeN"),
+}
+for _name, _positions in _BATCHES.items():
+    _converter = functools.partial(_with_merged_batches, merged=_positions)
+    CONVERTERS[_name] = _where(_outputs_known, _converter, _name)
+for _name, _converter in _WITH_CONSTANT.items():
+    CONVERTERS[_name] = _where(_second_input_constant, _converter, _name)
