@@ -7,4 +7,8 @@ Importing this package is light: no TensorFlow, no Keras. Import what you use:
 >>> import tfpriv.captioning            # system 1: private image captioning
 """
 
+from tfpriv.support import moved
+
 __version__ = "0.1.0"
+
+moved.install()

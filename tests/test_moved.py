@@ -1,0 +1,68 @@
+"""Old module paths work until 1.0, with a warning that names the new path."""
+
+import importlib
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from tfpriv.support import moved
+
+
+@pytest.mark.parametrize("old", sorted(moved.MOVED))
+def test_every_old_path_gives_the_module_of_the_new_one(old):
+    sys.modules.pop(old, None)
+    new = moved.new_path(old)
+    with pytest.warns(DeprecationWarning, match=f"`{old}` moved to `{new}`"):
+        module = importlib.import_module(old)
+    assert module is importlib.import_module(new)
+
+
+def test_old_paths_are_gone_from_the_package():
+    present = [old for old in moved.MOVED if _exists(old)]
+    assert not present
+
+
+def _exists(path):
+    for finder in sys.meta_path:
+        if isinstance(finder, moved.MovedModules):
+            continue
+        parent = importlib.import_module(path.rpartition(".")[0])
+        if finder.find_spec(path, parent.__path__):
+            return True
+    return False
+
+
+def test_modules_of_a_moved_package_follow_it():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from tfpriv.layers.keyed import KeyedConv2D as old
+    from tfpriv.shuffling.layers.keyed import KeyedConv2D as new
+
+    assert old is new
+    assert new.__module__ == "tfpriv.shuffling.layers.keyed"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import tfpriv.images",
+        "from tfpriv import images",
+        "from tfpriv.images import load",
+        "import tfpriv; tfpriv.images.load",
+    ],
+)
+def test_every_way_to_import_warns_at_the_line_of_the_import(statement):
+    result = subprocess.run(
+        [sys.executable, "-W", "always::DeprecationWarning", "-c", statement],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "<string>:1: DeprecationWarning: `tfpriv.images` moved" in result.stderr
+
+
+def test_paths_that_never_existed_are_not_found():
+    with pytest.raises(ModuleNotFoundError, match="tfpriv.nowhere"):
+        importlib.import_module("tfpriv.nowhere")
