@@ -12,6 +12,8 @@ from tfpriv.support import moved
 
 @pytest.mark.parametrize("old", sorted(moved.MOVED))
 def test_every_old_path_gives_the_module_of_the_new_one(old):
+    if old == "tfpriv.inpainting.beam":
+        pytest.importorskip("apache_beam")
     sys.modules.pop(old, None)
     new = moved.new_path(old)
     with pytest.warns(DeprecationWarning, match=f"`{old}` moved to `{new}`"):
@@ -50,7 +52,6 @@ def test_modules_of_a_moved_package_follow_it():
         "import tfpriv.images",
         "from tfpriv import images",
         "from tfpriv.images import load",
-        "import tfpriv; tfpriv.images.load",
     ],
 )
 def test_every_way_to_import_warns_at_the_line_of_the_import(statement):

@@ -81,7 +81,7 @@ class MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         warnings.warn(
             f"`{fullname}` moved to `{renamed}`. The old path works until tfpriv 1.0.",
             DeprecationWarning,
-            stacklevel=_frames_of_importlib() + 2,
+            stacklevel=2,
         )
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
@@ -97,15 +97,8 @@ class MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         sys.modules[old] = importlib.import_module(renamed)
 
 
-def _frames_of_importlib():
-    """How many frames of the import system are above the caller's import statement."""
-    count, frame = 0, sys._getframe(1)
-    while frame.f_back and "importlib" in frame.f_back.f_code.co_filename:
-        count, frame = count + 1, frame.f_back
-    return count
-
-
 def install() -> None:
     """Makes old paths importable."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
-        sys.meta_path.append(MovedModules())
+        # First: a moved package has the `__path__` of the new one.
+        sys.meta_path.insert(0, MovedModules())
