@@ -3,8 +3,8 @@
 import ast
 from pathlib import Path
 
-# What a room without `__all__` has for its commands, and not for who imports it.
-_COMMANDS = {"__init__", "arguments", "commands", "demo", "jobs", "pages"}
+# Modules of a package without `__all__` that only its commands need.
+_COMMANDS = {"__init__", "arguments", "cli", "demo", "jobs", "report", "training_cli"}
 ROOMS = (
     "accounting",
     "audit",
@@ -12,14 +12,17 @@ ROOMS = (
     "dp",
     "editing",
     "faces",
-    "images",
     "inpainting",
-    "layers",
+    "networks.diffusion",
+    "networks.facenet",
+    "networks.perception",
+    "networks.pretrained",
+    "networks.stylegan",
     "ops",
-    "perception",
-    "pretrained",
-    "report",
     "shuffling",
+    "shuffling.layers",
+    "support.images",
+    "support.report",
 )
 
 
