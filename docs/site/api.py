@@ -45,7 +45,15 @@ def _page(root, module):
             f"{title}\n\n::: {module}\n    options:\n      show_root_heading: false\n"
         )
     described = ast.get_docstring(_tree(root, module))
-    entries = [f"::: {name}" for name in names(root, module)]
+    others = tuple(
+        f"tfpriv.{r}." for r in ROOMS if not module.startswith(f"tfpriv.{r}")
+    )
+    entries = [
+        f"See [`{name.rpartition('.')[2]}`][{name}]."  # on the page of its own package
+        if name.startswith(others)
+        else f"::: {name}"
+        for name in names(root, module)
+    ]
     return "\n\n".join([title, described, *entries]) + "\n"
 
 
