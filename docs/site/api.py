@@ -45,12 +45,11 @@ def _page(root, module):
             f"{title}\n\n::: {module}\n    options:\n      show_root_heading: false\n"
         )
     described = ast.get_docstring(_tree(root, module))
-    others = tuple(
-        f"tfpriv.{r}." for r in ROOMS if not module.startswith(f"tfpriv.{r}")
-    )
+    others = [f"tfpriv.{r}" for r in ROOMS if not module.startswith(f"tfpriv.{r}")]
+    on_others = {name for other in others for name in names(root, other)}
     entries = [
-        f"See [`{name.rpartition('.')[2]}`][{name}]."  # on the page of its own package
-        if name.startswith(others)
+        f"See [`{name.rpartition('.')[2]}`][{name}]."
+        if name in on_others and not name.startswith(f"{module}.")
         else f"::: {name}"
         for name in names(root, module)
     ]
