@@ -61,13 +61,15 @@ def names(root: Path, module: str) -> list[str]:
 
     Args:
         root: as for `pages`.
-        module: dotted name of the room, which is a folder.
+        module: dotted name of the room, a package or a module.
 
     Returns:
-        Where each of its public names is defined; if it names none, its modules.
+        Where each of its public names is defined; if it names none, its modules;
+        of a module, itself.
     """
-    offered = _offered(root, module)
-    if offered:
+    if not _folder(root, module).is_dir():
+        return [module]
+    if offered := _offered(root, module):
         ordered = sorted(offered, key=str.lower)
         return [_defined(root, offered[name], name) for name in ordered]
     files = sorted(_folder(root, module).glob("*.py"))
