@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import dp_accounting as dpa
+import numpy as np
 
 from tfpriv.accounting import checks, events, mechanisms, pld_bound, rdp_bound
 from tfpriv.accounting.events import ApproximateDpEvent
@@ -221,3 +222,40 @@ def deltas(
         _better(float(value), other) if other else Bound(other, "rdp")
         for value, other in zip(tight, rdp, strict=True)
     ]
+
+
+# Epsilons between which the bound of `true_positive_rates` is looked for.
+_EPSILONS = (0.0, *np.geomspace(1e-3, 40.0, 80).tolist())
+
+
+def true_positive_rates(
+    steps: Steps, false_positive_rates: Sequence[float], accountant: str = "rdp"
+) -> list[float]:
+    """Bounds how often a membership attack is right about a member.
+
+    An attack that calls a share `f` of the non-members members calls at most
+    `delta + e^epsilon f` of the members so, and at most
+    `1 - e^-epsilon (1 - delta - f)`, for each epsilon and its delta.
+
+    Args:
+        steps: (event, count) pairs, all under one relation.
+        false_positive_rates: the shares f, each in [0, 1].
+        accountant: "rdp" or "pld".
+
+    Returns:
+        An upper bound of the true-positive rate for each false-positive rate.
+
+    Raises:
+        ValueError: as from `delta`.
+
+    Reference: P. Kairouz, S. Oh, P. Viswanath, "The Composition Theorem for
+    Differential Privacy", ICML 2015.
+    """
+    grid = np.array(_EPSILONS)
+    delta = np.array([b.value for b in deltas(steps, _EPSILONS, accountant)])
+    rates = []
+    for f in false_positive_rates:
+        by_members = delta + np.exp(grid) * f
+        by_others = 1 - np.exp(-grid) * (1 - delta - f)
+        rates.append(float(min(1.0, by_members.min(), by_others.min())))
+    return rates

@@ -27,6 +27,8 @@ SCOPE = (
 # Notes of what a claim assumes and covers: how the ones end, and one.
 AS_PUBLIC, COVERED = "treated as public", "epsilon covers private_loss, too"
 _FORMATS = ("text", "json")
+# Of a membership attack whose true-positive rate is bounded.
+FALSE_POSITIVE_RATES = (0.01, 0.001)
 
 
 def number(value: float) -> float | str:
@@ -77,6 +79,7 @@ def describe(
         "epsilon_without_amplification": number(plain.value),
         "delta": float(delta),
         "accountant": bound.accountant,
+        "true_positive_rates": _true_positive_rates(ledger, bound),
         "steps": len(ledger),
         "mechanisms": [
             {
@@ -99,6 +102,15 @@ def describe(
         "scope": SCOPE,
         "weights_digest": ledger.weights_digest,
     }
+
+
+def _true_positive_rates(ledger: Composition, bound: bounds.Bound) -> dict[str, float]:
+    """Bounds on a membership attack, by its false-positive rate."""
+    if not len(ledger) or math.isinf(bound.value):
+        return {}
+    rates = FALSE_POSITIVE_RATES
+    found = bounds.true_positive_rates(ledger.steps(), rates, bound.accountant)
+    return {f"{f:g}": rate for f, rate in zip(rates, found, strict=True)}
 
 
 def write(
@@ -172,6 +184,13 @@ def in_plain_words(document: dict[str, Any]) -> list[str]:
         "odds, which of the two was used is right with a chance of at most "
         f"{_percent(_best_guess(epsilon, delta))} %."
     ]
+    if rates := document["true_positive_rates"]:
+        found = " and ".join(
+            f"{_percent(rate)} % of the members at a false-positive rate of "
+            f"{100 * float(f):g} %"
+            for f, rate in rates.items()
+        )
+        lines.append(f"A membership attack finds at most {found}.")
     plain = float(document["epsilon_without_amplification"])
     if plain > epsilon:
         lines.append(
