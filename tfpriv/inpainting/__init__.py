@@ -2,9 +2,9 @@
 
 `photos` anonymises photographs, `masks` says what is covered, `experiment` repeats the
 published experiment on known people. They share `recognition`, the weights of
-`embedded`, `seeds` and the option `facenet_option`. `cli` and `export_cli` are the
-commands, `report` their pages, `export` SavedModels. FaceNet and the diffusion model
-are in `tfpriv.networks`.
+`embedded`, `seeds` and the `options` of their verbs. `cli` chooses the verb; `report`
+writes pages, `export` SavedModels. FaceNet and the diffusion model are in
+`tfpriv.networks`.
 
 Names are imported when they are used: masks need no TensorFlow.
 """

@@ -76,7 +76,6 @@ def seen(file: str | os.PathLike | None, size: int | None) -> int:
     from tfpriv.inpainting.masks.kinds import Settings
     from tfpriv.networks.facenet.network import SIZE
 
-    if size is not None:
-        return size
-    embedded = file is None or str(file) == DRAWN
-    return SIZE if embedded else Settings().seen
+    if size is None:
+        size = SIZE if file is None or str(file) == DRAWN else Settings().seen
+    return size

@@ -2,17 +2,24 @@
 
 import copy
 import os
-from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
 from tfpriv.inpainting.masks.saliency import LAYER, SEEN, THRESHOLD, similarity_maps
 from tfpriv.networks.diffusion import StableDiffusionInpainter
-from tfpriv.networks.facenet.network import LEAST_SIZE, FaceNet, standardised
+from tfpriv.networks.facenet.network import (
+    EMBEDDING,
+    LEAST_SIZE,
+    FaceNet,
+    standardised,
+)
 from tfpriv.ops import loader
 from tfpriv.support.files import new_directory
 from tfpriv.support.models import file_errors
+
+_TARGETS = tf.TensorSpec((None, EMBEDDING), tf.float32, "targets")
+_SEED = tf.TensorSpec((2,), tf.int32, "seed")
 
 
 def export_facenet(network: FaceNet, folder: str | os.PathLike) -> None:
@@ -32,7 +39,7 @@ def export_facenet(network: FaceNet, folder: str | os.PathLike) -> None:
     def serve(pictures):
         return tf.cast(network(standardised(pictures), training=False), tf.float32)
 
-    _write(folder, [network], serve, [_pictures(None, None)])
+    _write(folder, [network], serve=(serve, [_pictures()]))
 
 
 def export_grad_cam(
@@ -61,7 +68,7 @@ def export_grad_cam(
         ValueError: for a size below 75.
     """
     masks = _cam_masks(network, threshold, size, layer)
-    _write(folder, [network], masks, [_pictures(None, None), _targets(network)])
+    _write(folder, [network], serve=(masks, [_pictures(), _TARGETS]))
 
 
 def _cam_masks(network, threshold, size, layer):
@@ -115,11 +122,12 @@ def export_inpainter(
     serve, serve_seeded = _repainters(inpainter, size, prompt, steps, guidance_scale)
     given = [_pictures(*size), tf.TensorSpec((None, *size), tf.bool, "masks")]
     noise = (None, *inpainter.latent_shape(*size))
-    endpoints = {
-        "serve": (serve, [*given, tf.TensorSpec(noise, tf.float32, "noise")]),
-        "serve_seeded": (serve_seeded, [*given, _seed()]),
-    }
-    _write_endpoints(folder, [inpainter.unet, inpainter.vae], endpoints)
+    _write(
+        folder,
+        [inpainter.unet, inpainter.vae],
+        serve=(serve, [*given, tf.TensorSpec(noise, tf.float32, "noise")]),
+        serve_seeded=(serve_seeded, [*given, _SEED]),
+    )
 
 
 def export_pipeline(
@@ -163,8 +171,8 @@ def export_pipeline(
     def serve(pictures, targets, seed):
         return repaint(pictures, masks(pictures, targets), seed)
 
-    given = [_pictures(*size), _targets(network), _seed()]
-    _write(folder, [network, inpainter.unet, inpainter.vae], serve, given)
+    networks = [network, inpainter.unet, inpainter.vae]
+    _write(folder, networks, serve=(serve, [_pictures(*size), _TARGETS, _SEED]))
 
 
 def _repainters(inpainter, size, prompt, steps, guidance_scale):
@@ -197,23 +205,18 @@ def _repainters(inpainter, size, prompt, steps, guidance_scale):
     return repaint, repaint_seeded
 
 
-def _pictures(height, width):
-    return tf.TensorSpec((None, height, width, 3), tf.uint8, name="pictures")
+def _pictures(height=None, width=None):
+    return tf.TensorSpec((None, height, width, 3), tf.uint8, "pictures")
 
 
-def _targets(network):
-    return tf.TensorSpec((None, network.output_shape[-1]), tf.float32, "targets")
+def _write(folder, networks, **endpoints) -> None:
+    """Writes a SavedModel.
 
-
-def _seed():
-    return tf.TensorSpec((2,), tf.int32, "seed")
-
-
-def _write(folder, networks, function: Callable, signature) -> None:
-    _write_endpoints(folder, networks, {"serve": (function, signature)})
-
-
-def _write_endpoints(folder, networks, endpoints) -> None:
+    Args:
+        folder: where to.
+        networks: whose weights its functions use.
+        **endpoints: functions and their signatures, by name.
+    """
     archive = keras.export.ExportArchive()
     for network in networks:
         archive.track(network)

@@ -115,8 +115,8 @@ def test_kinds_are_the_functions(kind, rng):
         "landmarks": lambda p: geometric.eyes_to_mouth(p, points[None]),
         "whole_face": lambda p: geometric.whole_face(p, points[None]),
     }[kind](picture[None])
-    found = kinds.maker(kind, kinds.Settings())(subject)
-    np.testing.assert_array_equal(found, right[0])
+    found = kinds.KINDS[kind].make(subject, settings=kinds.Settings())
+    np.testing.assert_array_equal(found, right)
 
 
 def test_what_a_mask_needs():

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from photo_scenes import decoded, encoded, find, scene
 
-from tfpriv.inpainting.photos import face_masks, keeping
+from tfpriv.inpainting.photos import keeping
 from tfpriv.inpainting.photos.anonymiser import NO_FACE, Anonymiser, Settings
 from tfpriv.inpainting.photos.boxes import Box
 from tfpriv.inpainting.photos.recogniser import PhotoRecogniser
+from tfpriv.inpainting.photos.settings import MASKS
 from tfpriv.inpainting.photos.tracking import Tracker
 from tfpriv.inpainting.seeds import derived
 
@@ -45,7 +46,7 @@ def test_faces_are_covered_and_the_rest_stays():
     assert mask[20:32, 10:22].all()
 
 
-@pytest.mark.parametrize("mask", face_masks.NAMES)
+@pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("inpainter", ["black", Seeded(), "pixelate"])
 def test_not_a_byte_of_a_file_follows_from_what_is_covered(tmp_path, mask, inpainter):
     """But where an obfuscation reads it, as it says."""

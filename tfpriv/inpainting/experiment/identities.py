@@ -9,7 +9,6 @@ from keras import layers
 from tfpriv.networks.facenet.network import EMBEDDING, SIZE, FaceNet
 from tfpriv.support.models import load_model
 
-CELEBA_IDENTITIES = 10_177
 EPOCHS, RATE, BATCH_SIZE = 8, 1e-3, 32  # as published
 _DROPS_AFTER = 5  # epochs, to a tenth of the rate
 

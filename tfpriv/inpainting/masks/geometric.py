@@ -75,12 +75,7 @@ def eyes_to_mouth(pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         ValueError: for other shapes, or landmarks that are not finite or lie on one
             point: without a face there is no mask.
     """
-    left, top, right, bottom = EYES_TO_MOUTH
-    return _in_faces(
-        pictures,
-        landmarks,
-        lambda x, y: (left <= x) & (x <= right) & (top <= y) & (y <= bottom),
-    )
+    return _in_faces(pictures, landmarks, rectangle(*EYES_TO_MOUTH))
 
 
 def whole_face(pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -96,12 +91,18 @@ def whole_face(pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: as for `eyes_to_mouth`.
     """
-    (x0, y0), (across, down) = WHOLE_FACE
-    return _in_faces(
-        pictures,
-        landmarks,
-        lambda x, y: ((x - x0) / across) ** 2 + ((y - y0) / down) ** 2 <= 1,
-    )
+    return _in_faces(pictures, landmarks, ellipse(*WHOLE_FACE))
+
+
+def rectangle(left: float, top: float, right: float, bottom: float) -> Callable:
+    """A function from x and y to whether they lie in a rectangle."""
+    return lambda x, y: (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
+
+
+def ellipse(middle: tuple[float, float], axes: tuple[float, float]) -> Callable:
+    """A function from x and y to whether they lie in an ellipse of two half axes."""
+    (x0, y0), (across, down) = middle, axes
+    return lambda x, y: ((x - x0) / across) ** 2 + ((y - y0) / down) ** 2 <= 1
 
 
 def aligned_region(grid: int = GRID) -> np.ndarray:

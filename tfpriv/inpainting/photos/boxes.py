@@ -9,16 +9,7 @@ from typing import NamedTuple
 
 from tfpriv.support.files import parse_json, read_csv
 
-COLUMNS = (
-    "picture",
-    "left",
-    "top",
-    "width",
-    "height",
-    "confidence",
-    "kept",
-    "track",
-)
+COLUMNS = ("picture", "left", "top", "width", "height", "confidence", "kept", "track")
 _NEEDED = COLUMNS[:5]
 _LARGEST = 1 << 20  # pixels
 _YES = {"": False, "no": False, "yes": True}

@@ -72,3 +72,32 @@ def reads_masked(inpainter: Callable[..., np.ndarray]) -> bool:
         inpainter: with an attribute `reads_masked` or without.
     """
     return getattr(inpainter, "reads_masked", False)
+
+
+def painted(
+    inpainter: Callable[..., np.ndarray],
+    picture: np.ndarray,
+    mask: np.ndarray,
+    **options,
+) -> np.ndarray:
+    """What an inpainter makes of one picture.
+
+    Args:
+        inpainter: as `load` gives it.
+        picture: uint8 (height, width, 3).
+        mask: bool (height, width).
+        **options: of the inpainter.
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        ValueError: if the inpainter returns something else than pictures.
+    """
+    found = np.asarray(inpainter(picture[None], mask[None], **options))
+    if found.dtype != np.uint8 or found.shape != (1, *picture.shape):
+        raise ValueError(
+            f"An inpainter must return uint8 of shape {(1, *picture.shape)}. Received: "
+            f"{found.dtype} of shape {found.shape}"
+        )
+    return found[0]

@@ -1,10 +1,11 @@
 """Photographs, and folders and videos of them, anonymised file by file."""
 
+import dataclasses
 import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +21,12 @@ _SHOWN = 8  # photographs on a preview
 _PARTIAL = re.compile(r"\.[0-9a-f]{8}\.(.+)")  # what `files.atomic_path` names
 _NUMBERS = re.compile(r"(\d+)")
 
-Progress = Callable[[int, int], None] | None
-
 
 class Report(NamedTuple):
     """What was done.
 
     Attributes:
+        root: folder that the photographs' names are relative to.
         done: photographs whose results were made.
         there: photographs whose results an earlier run had made.
         remarks: what somebody should look at, by photographs' names.
@@ -36,13 +36,14 @@ class Report(NamedTuple):
         shown: some photographs, for a preview.
     """
 
+    root: Path
     done: int
     there: int
     remarks: dict[str, str]
     missing: int
     others: int
     faces: dict[str, list[Box]]
-    shown: list[preview.Shown]
+    shown: list[tuple]
 
     @property
     def kept(self) -> int:
@@ -85,26 +86,32 @@ def anonymise_file(
             f"Received: {output}"
         )
     check_new(output)  # can it be written?
-    outcome = anonymiser(source.name, source.read_bytes(), target=output.name)
+    name = source.name
+    outcome = anonymiser(name, source.read_bytes(), target=output.name)
     if outcome.content is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
         _write(output, outcome.content)
-    remarks = {source.name: outcome.remark} if outcome.remark else {}
-    done, faces = int(outcome.content is not None), {source.name: outcome.faces or []}
-    shown = preview.shown(source.name, outcome)
-    return Report(done, 0, remarks, 1 - done, 0, faces, shown)
+    return Report(
+        source.parent,
+        done=int(outcome.content is not None),
+        there=0,
+        remarks={name: outcome.remark} if outcome.remark else {},
+        missing=int(outcome.content is None),
+        others=0,
+        faces={name: outcome.faces or []},
+        shown=preview.shown(name, outcome),
+    )
 
 
 def anonymise_folder(
-    source: str | os.PathLike,
+    source: str | os.PathLike | Sequence[str | os.PathLike],
     output: str | os.PathLike,
     anonymiser: Anonymiser,
     *,
     share: tuple[int, int] = (1, 1),
     video: bool = False,
-    progress: Progress = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Anonymises the photographs of a folder and of all folders below it.
+    """Anonymises the photographs of folders and of all folders below them.
 
     A run that was interrupted goes on where it was. Several processes, of one share
     each, may work on one folder; which photographs are a share's, and what is painted
@@ -112,8 +119,10 @@ def anonymise_folder(
     what was found.
 
     Args:
-        source: a folder; or one photograph.
-        output: folder of the results, outside of the source.
+        source: a folder, a photograph, or several of these. Photographs, and results,
+            are called by their paths in the folder; of several, in the innermost
+            folder that holds all of them.
+        output: folder of the results, outside of the folders that are read.
         anonymiser: how.
         share: (2, 4) for the second of four.
         video: whether the files, in the order of the numbers in their names, are
@@ -129,110 +138,113 @@ def anonymise_folder(
         ValueError: the output lies in the source, was made with other settings, or
             there are no photographs; or a share of a video.
     """
-    source, output = _checked(Path(source), Path(output), share, video)
-    root = source if source.is_dir() else source.parent
-    paths, others = images.below(source) if source.is_dir() else ([source], 0)
-    names = [path.relative_to(root).as_posix() for path in paths]
+    output, given = Path(output), anonymiser.settings.boxes is not None
+    _check_share(share, video)
+    root, names, others = _below(source, output)
     targets = {name: anonymiser.settings.target(name) for name in names}
-    if not targets:
-        raise ValueError(
-            "There are no pictures in the folder, which end in one of "
-            f"{', '.join(sorted(images.SUFFIXES))}. Received: {source}"
-        )
+    times = Counter(targets.values())
     mine = [name for name in names if _share(name, share[1]) == share[0]]
-    clashes = _clashes(targets)
-    remarks = {name: clashes[name] for name in mine if name in clashes}
-    names = [name for name in mine if name not in clashes]
+    remarks = {n: files.clash(n, targets[n]) for n in mine if times[targets[n]] > 1}
+    targets = {n: output / targets[n] for n in mine if n not in remarks}
     if video:
-        names.sort(key=_numbered)
-    settings = anonymiser.settings.record() | {"video": video}
-    run = _Run(root, output, anonymiser, Record(output, settings, share), video)
-    return run(names, remarks, others, progress)
+        targets = {name: targets[name] for name in sorted(targets, key=_numbered)}
+    record = Record(output, anonymiser.settings.record() | {"video": video}, share)
+    # Where somebody says where faces are, none is missed.
+    tracker = Tracker(0 if given else PATIENCE) if video else None
+    missing, shown = len(remarks), []
+    run = _Run(root, anonymiser, record, tracker, given)
+    there = run.take_up(targets)
+    for number, (name, target) in enumerate(targets.items(), 1):
+        outcome = run.again(name) if name in there else run.one(name, target)
+        missing += outcome.content is None and name not in there
+        if outcome.remark:
+            remarks[name] = outcome.remark
+        if len(shown) < _SHOWN:
+            shown += preview.shown(name, outcome)
+        if progress:
+            progress(number, len(targets))
+    record.finish(remarks)
+    done = len(mine) - len(there) - missing
+    return Report(root, done, len(there), remarks, missing, others, record.faces, shown)
 
 
+@dataclasses.dataclass(frozen=True)
 class _Run:
     """One photograph after the other."""
 
-    def __init__(self, root, output, anonymiser, record, video):
-        self._root, self._output = root, output
-        self._anonymiser, self._record = anonymiser, record
-        self._given = anonymiser.settings.boxes is not None
-        # Where somebody says where faces are, none is missed.
-        patience = 0 if self._given else PATIENCE
-        self._tracker = Tracker(patience) if video else None
+    root: Path
+    anonymiser: Anonymiser
+    record: Record
+    tracker: Tracker | None
+    given: bool  # whether somebody says where faces are
 
-    def __call__(self, names, remarks, others, progress) -> Report:
-        settings = self._anonymiser.settings
-        targets = {name: self._output / settings.target(name) for name in names}
+    def take_up(self, targets) -> set[str]:
+        """The photographs whose results are there; the rest of a kill is removed."""
         _remove_partial(targets.values())
-        there = {name for name in names if targets[name].is_file()}
-        self._record.keep(name for name in names if name in there)
-        done, missing, shown = 0, len(remarks), []
-        for number, name in enumerate(names, 1):
-            if name in there:
-                self._follow(name)
-                if not self._record.faces[name]:
-                    remarks[name] = NO_FACE
-            else:
-                outcome = self._one(name, targets[name])
-                done += outcome.content is not None
-                missing += outcome.content is None
-                if outcome.remark:
-                    remarks[name] = outcome.remark
-                if len(shown) < _SHOWN:
-                    shown += preview.shown(name, outcome)
-            if progress:
-                progress(number, len(names))
-        self._record.finish(remarks)
-        faces = self._record.faces
-        return Report(done, len(there), remarks, missing, others, faces, shown)
+        there = [name for name, target in targets.items() if target.is_file()]
+        self.record.keep(there)
+        return set(there)
 
-    def _one(self, name, target) -> Outcome:
+    def one(self, name, target) -> Outcome:
         try:
-            content = (self._root / name).read_bytes()
+            content = (self.root / name).read_bytes()
         except OSError as error:
             return Outcome(None, None, f"The file cannot be read: {error}")
-        outcome = self._anonymiser(name, content, self._tracker)
+        outcome = self.anonymiser(name, content, self.tracker)
         if outcome.faces is not None:
-            self._record.add(name, outcome.faces)
+            self.record.add(name, outcome.faces)
         if outcome.content is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
             _write(target, outcome.content)
         return outcome
 
-    def _follow(self, name):
+    def again(self, name) -> Outcome:
         """Tells the tracker of a picture what it knew when it was made."""
-        if self._tracker is not None:
-            faces = self._record.faces[name]
-            found = [f for f in faces if self._given or f.confidence is not None]
-            self._tracker(found)
+        faces = self.record.faces[name]
+        if self.tracker is not None:
+            self.tracker([f for f in faces if self.given or f.confidence is not None])
+        return Outcome(None, faces, None if faces else NO_FACE)
 
 
-def _checked(source, output, share, video):
-    if not source.exists():
-        raise FileNotFoundError(f"There is nothing at this path. Received: {source}")
-    if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
-        raise ValueError(
-            "The output folder must lie outside of the folder that is read. "
-            f"Received: {source} and {output}"
-        )
-    if output.exists() and not output.is_dir():
-        raise FileExistsError(f"The output is no folder. Received: {output}")
+def _check_share(share, video):
     if not 1 <= share[0] <= share[1]:
         raise ValueError(
             f"A share is a number from 1 to how many there are. Received: {share}"
         )
     if video and share != (1, 1):
         raise ValueError(
-            "The pictures of a video hang together; they have no shares. "
+            "Video frames are processed one after the other, not in shares. "
             f"Received: {share}"
         )
-    return source, output
 
 
-def _clashes(targets: dict[str, str]) -> dict[str, str]:
-    times = Counter(targets.values())
-    return {n: files.clash(n, t) for n, t in targets.items() if times[t] > 1}
+def _below(source, output):
+    """The photographs that are meant: their folder, their names, and other files."""
+    given = [source] if isinstance(source, str | os.PathLike) else source
+    folders, paths, others = [], [], 0
+    for path in map(Path, given):
+        if not path.exists():
+            raise FileNotFoundError(f"There is nothing at this path. Received: {path}")
+        if not path.is_dir():
+            folders.append(path.parent.resolve())
+            paths.append(folders[-1] / path.name)
+            continue
+        folders.append(path.resolve())
+        if output.resolve().is_relative_to(folders[-1]):
+            raise ValueError(
+                "The output folder must lie outside of the folder that is read. "
+                f"Received: {path} and {output}"
+            )
+        found, rest = images.below(folders[-1])
+        paths += found
+        others += rest
+    root = Path(os.path.commonpath(folders))
+    names = list(dict.fromkeys(path.relative_to(root).as_posix() for path in paths))
+    if not names:
+        raise ValueError(
+            "There are no pictures in the folder, which end in one of "
+            f"{', '.join(sorted(images.SUFFIXES))}. Received: {source}"
+        )
+    return root, names, others
 
 
 def _share(name: str, total: int) -> int:
@@ -258,5 +270,6 @@ def _remove_partial(targets) -> None:
 
 
 def _write(path, content) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         file.write(content)

@@ -8,12 +8,8 @@ import numpy as np
 from tfpriv.faces.large import find_faces_in_large
 from tfpriv.inpainting.photos.boxes import Box
 from tfpriv.inpainting.photos.recogniser import PhotoRecogniser
+from tfpriv.inpainting.photos.settings import Settings
 from tfpriv.support import images
-
-# Cosine similarity from which a face is taken for the reference's. FaceNet's authors
-# verify persons at a squared distance of 1.242, which is a similarity of 0.38. A
-# stranger who is kept is published, so that this one is far on the strict side.
-THRESHOLD = 0.7
 
 
 class Keeper:
@@ -35,7 +31,7 @@ class Keeper:
         self,
         recogniser: PhotoRecogniser,
         reference: str | os.PathLike,
-        threshold: float = THRESHOLD,
+        threshold: float = Settings.keep_above,
         find: Callable = find_faces_in_large,
     ):
         if not -1 <= threshold <= 1:
