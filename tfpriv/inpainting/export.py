@@ -179,8 +179,7 @@ def _repainters(inpainter, size, prompt, steps, guidance_scale):
     """Graphs' functions that repaint, from noise and from a seed."""
     if any(side < 1 or side % inpainter.divisor for side in size):
         raise ValueError(
-            f"Height and width must be multiples of {inpainter.divisor}. "
-            f"Received: size={size}"
+            f"`size` must be multiples of {inpainter.divisor}. Received: size={size}"
         )
     shape = inpainter.latent_shape(*size)
     # The prompt is settled here: neither the text encoder nor the tokenizer is inside.

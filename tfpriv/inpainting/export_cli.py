@@ -24,9 +24,8 @@ def add_parser(verbs) -> None:
     shared.add_output(parser)
     shared.add_network(parser, "all but inpainter")
     shared.add_painting(parser)
-    parser.add_argument(
-        "--size", type=int, help="pixels of a side; default: the inpainter's"
-    )
+    size = "pixels of a side; default: the inpainter's"
+    parser.add_argument("--size", type=int, help=size)
     parser.set_defaults(handler=export)
 
 
@@ -61,8 +60,7 @@ def _inpainter(options):
 
     if options.inpainter in obfuscation.OBFUSCATIONS:
         raise ValueError(
-            "A SavedModel has a network inside: name a folder. Received: "
-            f"{options.inpainter}"
+            f"A SavedModel has a network inside. Received: {options.inpainter}"
         )
     inpainter, size = inpainters.load(options.inpainter), options.size
     if size is None:

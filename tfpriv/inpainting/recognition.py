@@ -37,14 +37,13 @@ class Gallery:
         embeddings, labels = np.asarray(embeddings, np.float64), np.asarray(labels)
         if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
             raise ValueError(
-                "Expected embeddings (m, d) and a label for each. Received: shapes "
+                "Expected embeddings (m, d) and m labels. Received: shapes "
                 f"{embeddings.shape} and {labels.shape}"
             )
         persons, place = np.unique(labels, return_inverse=True)
         if len(persons) < 2:
             raise ValueError(
-                "There must be two persons to tell apart. Received: a gallery of "
-                f"{len(persons)}"
+                f"Expected two persons or more. Received: a gallery of {len(persons)}"
             )
         return cls(persons, middles(embeddings, place))
 

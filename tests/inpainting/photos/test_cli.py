@@ -337,8 +337,8 @@ def test_masks(photo):
         (["{photo}", "--inpainter", "sepia"], "Received: sepia"),
         (["{photo}", "--boxes", "none.csv"], "no file of boxes"),
         (["{photo}", "--shard", "3/2"], "a share is like 2/4: '3/2'"),
-        (["{photo}", "--shard", "1/2"], "--shard are options of folders"),
-        (["{photo}", "--video"], "--video and --shard are options"),
+        (["{photo}", "--shard", "1/2"], "--shard are for folders"),
+        (["{photo}", "--video"], "--video and --shard are for folders"),
         (["{photo}", "--keep-person", "{photo}"], "FaceNet trained on photographs"),
         (
             ["{photo}", "--keep-person", "{photo}", "--facenet", "drawn"],

@@ -171,8 +171,7 @@ def evaluate(
         )
     if (recogniser is None) != (gallery is None):
         raise ValueError(
-            "A second recogniser and a gallery of the persons' other pictures go "
-            f"together. Received: recogniser={recogniser}, gallery={gallery}"
+            "`recogniser` and `gallery` go together. Received: one of them"
         )
     _refuse_maker_of_masks(folder, recogniser)
     if obfuscators is None:
@@ -219,8 +218,7 @@ def gallery_of(
     for output in files:
         if output.image not in tested:
             raise ValueError(
-                "The pictures must be those that the data set tests with. "
-                f"Received: {output.original} with {data}"
+                f"Expected what the data set tests with. Received: {output.original}"
             )
     size = outputs.read(files[0]).original.shape[0]
     asked = np.unique([output.label for output in files])
@@ -235,8 +233,7 @@ def _refuse_maker_of_masks(folder, recogniser):
     made = read_json(path).get("networks", [])
     if set(made) & set(generation.digests(recogniser)):
         raise ValueError(
-            "The second recogniser must be one that made no mask: one that did is "
-            f"fooled more easily than others. Received: the same weights as in {path}"
+            f"Expected a second recogniser that made no mask. Received: that of {path}"
         )
 
 
@@ -253,9 +250,7 @@ class _Judges(NamedTuple):
         """The faces that the networks were trained on which look at faces."""
         names = ("the classifier", "the second recogniser", "the face reader")
         networks = zip(names, self[:3], strict=True)
-        return {
-            n: trained_on(network) for n, network in networks if network is not None
-        }
+        return {name: trained_on(one) for name, one in networks if one is not None}
 
     def look(self, originals: np.ndarray, pictures: np.ndarray) -> dict:
         """What each of them says of pictures, by its name: arrays (n, ...)."""
@@ -343,9 +338,7 @@ class _Verdict:
 
     def _row(self, method, said) -> Row:
         fooled = intervals.share(self._fooled(said))
-        row = {
-            name: self.mean(said[name]) for name in ("ssim", "lpips") if name in said
-        }
+        row = {key: self.mean(said[key]) for key in ("ssim", "lpips") if key in said}
         if self._gallery is not None:
             row |= self._recognition(said["embedding"])
         if "numbers" in said:
@@ -372,9 +365,8 @@ class _Verdict:
     def _attributes(self, numbers):
         """An attribute is kept where it is read on the same side of its middle."""
         same = (numbers > 0) == (self._said[ORIGINAL]["numbers"] > 0)
-        same = {
-            name: same[:, readers.NUMBERS.index(name)] for name in readers.ATTRIBUTES
-        }
+        index, names = readers.NUMBERS.index, readers.ATTRIBUTES
+        same = {name: same[:, index(name)] for name in names}
         kept = np.mean([same[name] for name in KEPT], 0)
         attributes = {name: self.mean(values) for name, values in same.items()}
         return {"attributes": attributes, "kept": self.mean(kept)}

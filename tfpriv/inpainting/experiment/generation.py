@@ -14,8 +14,8 @@ import numpy as np
 
 from tfpriv.accounting import Journal, checks, recording
 from tfpriv.inpainting.experiment import outputs
-from tfpriv.inpainting.experiment.people import SPLIT, People, in_square
-from tfpriv.inpainting.masks import kinds
+from tfpriv.inpainting.experiment.people import SPLIT, People
+from tfpriv.inpainting.masks import geometric, kinds
 from tfpriv.inpainting.masks.kinds import Settings, Subject
 from tfpriv.inpainting.photos import inpainters
 from tfpriv.inpainting.seeds import derived
@@ -104,9 +104,9 @@ def generate_dataset(
     people = source if isinstance(source, People) else People.load(source)
     if len(people.testing) == 0:
         raise ValueError(
-            "None of these pictures is to be repainted: those are a fifth of each "
-            f"person's, or those that {SPLIT} names. Received: "
-            f"{len(people.celeba)} pictures of {people.classes} persons"
+            "Expected pictures to test with: a fifth of each person's, or those that "
+            f"{SPLIT} names. Received: {len(people.celeba)} pictures of "
+            f"{people.classes} persons"
         )
     settings, output = settings or Settings(), Path(output)
     run = {
@@ -120,26 +120,34 @@ def generate_dataset(
         "networks": digests(network, classifier),
     }
     take_up(output / RUN, run)
-    with contextlib.ExitStack() as stack:
-        journal = None
-        if kind.private:
-            journal = stack.enter_context(Journal(people.celeba.folder / JOURNAL))
-            recording.check_copy(output / LEDGER, journal)
-            journal.save(output / LEDGER)
-        networks = {"network": network, "classifier": classifier}
-
-        def mask_of(subject):
-            # A private mask is on the disk's journal before it is drawn, and in the
-            # journal's copy before it is written anywhere.
-            found = kind.make(subject, settings=settings, ledger=journal, **networks)
-            if journal is not None:
-                journal.save(output / LEDGER)
-            return found[0]
-
-        subjects = _Subjects(people, kind, network, size, seed)
-        rows = spread_over_persons(people)[:limit]
-        paint = functools.partial(_painted, inpainter, seed=seed, **options)
+    subjects = _Subjects(people, kind, network, size, seed)
+    rows = spread_over_persons(people)[:limit]
+    paint = functools.partial(_painted, inpainter, seed=seed, **options)
+    make = functools.partial(
+        kind.make, settings=settings, network=network, classifier=classifier
+    )
+    with _masks(kind, make, people, output) as mask_of:
         return _generate(output, subjects, rows, mask_of, paint, progress)
+
+
+@contextlib.contextmanager
+def _masks(kind, make, people, output):
+    """A function from subjects to masks, which writes down what private ones spend."""
+    if not kind.private:
+        yield lambda subject: make(subject, ledger=None)[0]
+        return
+    with Journal(people.celeba.folder / JOURNAL) as journal:
+        recording.check_copy(output / LEDGER, journal)
+        journal.save(output / LEDGER)
+
+        def private(subject):
+            # It is on the disk's journal before it is drawn, and in the journal's copy
+            # before it is written anywhere.
+            (mask,) = make(subject, ledger=journal)
+            journal.save(output / LEDGER)
+            return mask
+
+        yield private
 
 
 def spread_over_persons(people: People) -> np.ndarray:
@@ -151,10 +159,8 @@ def spread_over_persons(people: People) -> np.ndarray:
     Returns:
         int, all of `people.testing`.
     """
-    labels, seen = (
-        people.labels[people.testing],
-        collections.defaultdict(itertools.count),
-    )
+    labels = people.labels[people.testing]
+    seen = collections.defaultdict(itertools.count)
     before = [next(seen[label]) for label in labels.tolist()]  # of the same person
     return people.testing[np.lexsort((labels, before))]
 
@@ -173,7 +179,7 @@ class _Subjects:
         whole = images.load(path)
         points = target = None
         if self._kind.landmarks:
-            points = in_square(self._points[row], whole.shape[:2], self._size)
+            points = geometric.in_square(self._points[row], whole.shape[:2], self._size)
         label = int(self.people.labels[row])
         if self._kind.network:
             target = self._target(label)
@@ -213,8 +219,7 @@ def _painted(inpainter, image, picture, mask, *, seed, **options):
     result = inpainters.painted(inpainter, picture, mask, seed=seed, **options)
     if not np.array_equal(result[~mask], picture[~mask]):
         raise ValueError(
-            "The inpainter must leave what is not covered as it is. Received: "
-            f"{inpainter!r}"
+            f"The inpainter must leave what is not covered. Received: {inpainter!r}"
         )
     return result
 

@@ -107,9 +107,7 @@ def load_classifier(path: str | os.PathLike) -> keras.Model:
     """
     classifier = load_model(path, "a classifier over persons")
     if "identities" not in [layer.name for layer in classifier.layers]:
-        raise ValueError(
-            f"Expected a classifier over persons. Received: {classifier.name} in {path}"
-        )
+        raise ValueError(f"Expected a classifier over persons. Received: {path}")
     return classifier
 
 
@@ -127,8 +125,7 @@ def checked_labels(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.shape != (count,) or not count:
         raise ValueError(
-            "There must be a label for each picture, and at least one. Received: "
-            f"labels of shape {labels.shape} for {count} pictures"
+            f"Expected labels of {count} pictures. Received: shape {labels.shape}"
         )
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
         raise ValueError(

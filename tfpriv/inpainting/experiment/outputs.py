@@ -112,23 +112,19 @@ def listed(folder: str | os.PathLike) -> list[Output]:
             image, label = _parsed(path, part)
             if labels.setdefault(image, label) != label:
                 raise ValueError(
-                    f"Picture {image} has label {labels[image]} in another file; an id "
-                    f"is for one picture. Received: {path}"
+                    f"An id has one label, here {labels[image]}. Received: {path}"
                 )
             parts.setdefault(image, set()).add(part)
     if not labels:
         raise ValueError(f"There are no pictures in this folder. Received: {folder}")
-    found = [
-        place(folder, image, labels[image]) for image in sorted(labels, key=_order)
-    ]
+    found = [place(folder, n, labels[n]) for n in sorted(labels, key=_order)]
     for output in found:
-        for path in output[2:]:
-            if path.parent.name not in parts[output.image]:
-                raise ValueError(
-                    "A picture's original, mask and result go together; where a run "
-                    "was interrupted, run it again. Received: "
-                    f"{output.image} without {path}"
-                )
+        lost = [p for p in output[2:] if p.parent.name not in parts[output.image]]
+        if lost:
+            raise ValueError(
+                "A picture's original, mask and result go together; where a run was "
+                f"interrupted, run it again. Received: {output.image} without {lost[0]}"
+            )
     return found
 
 
@@ -169,8 +165,7 @@ def _parsed(path, part):
     match = _NAME.fullmatch(path.name)
     if not match or match[2] != WORDS[part]:
         raise ValueError(
-            f"Files here are named ID-{WORDS[part]}-label-NUMBER.jpg, the id without a "
-            f"hyphen, the number without leading zeros. Received: {path}"
+            f"Expected ID-{WORDS[part]}-label-NUMBER.jpg. Received: {path}"
         )
     return match[1], int(match[3])
 

@@ -81,9 +81,8 @@ def check(kind: str, network, classifier) -> Kind:
         ValueError: for another kind, or where something is missing.
     """
     if kind not in KINDS:
-        raise ValueError(
-            f"`mask` must be one of {', '.join(KINDS)}. Received: mask={kind!r}"
-        )
+        names = ", ".join(KINDS)
+        raise ValueError(f"`mask` must be one of {names}. Received: mask={kind!r}")
     found = KINDS[kind]
     if (found.network and network is None) or (found.classifier and classifier is None):
         needed = "a FaceNet: `network`" if found.network else "a `classifier`"
@@ -102,11 +101,9 @@ def celeba_region(grid: int = geometric.GRID) -> np.ndarray:
     Returns:
         bool (grid, grid).
     """
-    from tfpriv.inpainting.experiment.people import in_square
-
     # So many pixels to a patch that none is touched between two of them.
     size = 8 * grid
-    points = in_square(np.array(_CELEBA_POINTS), _CELEBA_SHAPE, size)
+    points = geometric.in_square(np.array(_CELEBA_POINTS), _CELEBA_SHAPE, size)
     blank = np.zeros((1, size, size, 3), np.uint8)
     covered = geometric.eyes_to_mouth(blank, points[None])[0]
     return covered.reshape(grid, 8, grid, 8).any((1, 3))

@@ -72,8 +72,7 @@ def private_patches(
     grid = scores.shape[-1] if scores.ndim else 0
     if not grid or scores.shape != (len(pictures), grid, grid):
         raise ValueError(
-            "There must be one score for each patch of each picture, (n, grid, grid). "
-            f"Received: {scores.shape} for {len(pictures)} pictures"
+            f"Expected one score for each patch. Received: shape {scores.shape}"
         )
     region = _checked_region(region, grid, count)
     chosen = np.repeat(region[None], len(pictures), 0)
@@ -276,7 +275,6 @@ def _checked_region(region, grid, count):
     count, free = checks.whole("count", count), int((~region).sum())
     if count > free:
         raise ValueError(
-            "There must be as many patches outside of the region as are drawn. "
-            f"Received: count={count}, {free} patches outside"
+            f"Expected fewer draws. Received: count={count}, {free} patches outside"
         )
     return region

@@ -7,16 +7,9 @@ import numpy as np
 from PIL import ImageFilter
 
 from tfpriv.faces.large import find_faces_in_large
-from tfpriv.inpainting.photos import (
-    boxes,
-    face_masks,
-    files,
-    inpainters,
-    keeping,
-    photographs,
-)
+from tfpriv.inpainting.photos import boxes, face_masks, files, inpainters, photographs
 from tfpriv.inpainting.photos.boxes import Box
-from tfpriv.inpainting.photos.recogniser import PhotoRecogniser
+from tfpriv.inpainting.photos.recogniser import Keeper, PhotoRecogniser
 from tfpriv.inpainting.photos.settings import Settings
 from tfpriv.inpainting.photos.tracking import Tracker
 from tfpriv.inpainting.seeds import derived
@@ -72,9 +65,8 @@ class Anonymiser:
         self._keeper = None
         if settings.keep_person:
             recogniser = PhotoRecogniser.load(settings.facenet)
-            self._keeper = keeping.Keeper(
-                recogniser, settings.keep_person, settings.keep_above, find
-            )
+            person, similarity = settings.keep_person, settings.keep_above
+            self._keeper = Keeper(recogniser, person, similarity, find)
 
     @property
     def reads_masked(self) -> bool:
@@ -106,11 +98,12 @@ class Anonymiser:
             photograph = files.read(content, name)
             pixels = photograph.pixels
             faces = self._faces(name, pixels, tracker)
-            seeds = {
-                i: self._seed(name, i, b) for i, b in enumerate(faces) if not b.kept
-            }
+            hidden = [(i, box) for i, box in enumerate(faces) if not box.kept]
+            seeds = [self._seed(name, i, box) for i, box in hidden]
+            masks = [face_masks.named(settings.mask, seed) for seed in seeds]
             regions = [
-                self._region(pixels, faces[i], seed) for i, seed in seeds.items()
+                photographs.cover(pixels, box.place, mask)
+                for (_, box), mask in zip(hidden, masks, strict=True)
             ]
         except ValueError as error:
             return Outcome(None, None, " ".join(str(error).split()))
@@ -118,21 +111,7 @@ class Anonymiser:
         if not faces and settings.if_no_face == "fail":
             return Outcome(None, faces, remark)
         mask = photographs.covered(pixels.shape, regions)
-        if settings.masks_only:
-            white = mask | (not faces and settings.if_no_face == "blur")
-            result = np.uint8(255) * white[..., None].repeat(3, -1)
-        elif not faces and settings.if_no_face == "blur":
-            result = _blurred(pixels)
-        else:
-            result = photographs.repaint(
-                pixels,
-                regions,
-                self._inpainter,
-                list(seeds.values()),
-                prompt=settings.prompt,
-                steps=settings.steps,
-                guidance_scale=settings.guidance_scale,
-            )
+        result = self._result(pixels, mask, regions, seeds, faces)
         written = files.encode(
             result,
             target or settings.target(name),
@@ -148,8 +127,7 @@ class Anonymiser:
             found = self._given[name]
         else:
             raise ValueError(
-                "The file of boxes says nothing about this photograph. "
-                f"Received: {name}"
+                f"The file of boxes lacks this photograph. Received: {name}"
             )
         if self._keeper is not None:
             found = self._keeper(pixels, found)
@@ -164,11 +142,20 @@ class Anonymiser:
             return derived(self.settings.seed, "person", box.track)
         return derived(self.settings.seed, "face", name, number)
 
-    def _region(self, pixels, box, seed):
-        mask = face_masks.named(self.settings.mask, seed)
-        return photographs.cover(pixels, box.place, mask)
-
-
-def _blurred(pixels):
-    blur = ImageFilter.GaussianBlur(_BLUR * max(pixels.shape[:2]))
-    return np.asarray(images.from_array(pixels).filter(blur))
+    def _result(self, pixels, mask, regions, seeds, faces):
+        settings = self.settings
+        blur = not faces and settings.if_no_face == "blur"
+        if settings.masks_only:
+            return np.uint8(255) * (mask | blur)[..., None].repeat(3, -1)
+        if blur:
+            how = ImageFilter.GaussianBlur(_BLUR * max(pixels.shape[:2]))
+            return np.asarray(images.from_array(pixels).filter(how))
+        return photographs.repaint(
+            pixels,
+            regions,
+            self._inpainter,
+            seeds,
+            prompt=settings.prompt,
+            steps=settings.steps,
+            guidance_scale=settings.guidance_scale,
+        )

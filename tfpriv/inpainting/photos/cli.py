@@ -63,13 +63,7 @@ def _add_photographs(parser):
     )
     add("--preview", action="store_true", help="a sheet with originals, beside OUTPUT")
     add("--video", action="store_true", help="frames of one video: a seed per person")
-    add(
-        "--shard",
-        type=_share,
-        default=(1, 1),
-        metavar="I/N",
-        help="the I-th of N shares",
-    )
+    add("--shard", type=_share, default=(1, 1), metavar="I/N", help="I-th of N shares")
 
 
 def _existing(text):
@@ -137,9 +131,7 @@ def _output(options, settings):
         word = "mask" if settings.masks_only else "anonymised"
         output = path.with_name(f"{stem}-{word}{ending}")
     if one and (options.video or options.shard != (1, 1)):
-        raise ValueError(
-            f"--video and --shard are options of folders. Received: {path}"
-        )
+        raise ValueError(f"--video and --shard are for folders. Received: {path}")
     return output, one
 
 
@@ -150,10 +142,7 @@ def _preview(output, one):
     output = output.resolve()  # "." has no name
     path = output.with_name(f"{output.stem if one else output.name}-preview.png")
     if path.exists() and (one or not (output / SETTINGS).is_file()):
-        raise FileExistsError(
-            "The preview would replace a file; move it, or name another output. "
-            f"Received: {path}"
-        )
+        raise FileExistsError(f"The preview would replace a file. Received: {path}")
     return path
 
 
@@ -174,15 +163,11 @@ def _say(report, output, one, settings):
     if any(report.faces.values()):
         print(f"Faces covered: {report.covered}; left as they are: {report.kept}")
     if report.kept:
-        print(
-            "Look at the faces that were left (boxes.csv, `kept`): they are published"
-        )
+        print("Look at the faces that were left (boxes.csv, `kept`): they are public")
     if report.missing:
         print(f"Photographs without a result: {report.missing}", file=sys.stderr)
     if report.missing and NO_FACE in report.remarks.values():
-        ways = (
-            "Say where faces are (--boxes FILE), or what to write (--if-no-face blur)"
-        )
+        ways = "Say where faces are (--boxes), or what to write (--if-no-face blur)"
         print(ways, file=sys.stderr)
 
 
@@ -209,14 +194,10 @@ def _write_page(output, share, anonymiser, report):
 
 
 def _say_residual(output, settings, report, recogniser):
-    from tfpriv.inpainting.photos import residual
+    from tfpriv.inpainting.photos.recogniser import residual
 
     if recogniser is None:
-        found = (
-            "not measured (--facenet FILE, trained on photographs: `tfpriv weights`)"
-        )
+        found = "not measured (it needs --facenet FILE, see `tfpriv weights`)"
     else:
-        found = residual.residual(
-            recogniser, report.root, output, report.faces, settings.target
-        )
+        found = residual(recogniser, report.root, output, report.faces, settings.target)
     print(f"Residual re-identification: {found}")

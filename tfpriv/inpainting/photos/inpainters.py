@@ -30,9 +30,8 @@ def load(name: str | os.PathLike | None = None) -> Callable[..., np.ndarray]:
     if not folder.is_dir():
         names = ", ".join(obfuscation.OBFUSCATIONS)
         raise FileNotFoundError(
-            f"An inpainter is one of {names}, or a folder with model_index.json, as "
-            "diffusers saves it (`tfpriv weights` says where Stable Diffusion's lies). "
-            f"Received: {name}"
+            f"An inpainter is one of {names}, or a folder of diffusers with "
+            f"model_index.json (see `tfpriv weights`). Received: {name}"
         )
     from tfpriv.networks.diffusion import StableDiffusionInpainter
 
@@ -59,9 +58,7 @@ def pixels(inpainter: Callable[..., np.ndarray]) -> int | None:
     if not isinstance(size, tuple):
         return size
     if size[0] != size[1]:
-        raise ValueError(
-            f"Faces are painted in squares. Received: an inpainter of {size} pixels"
-        )
+        raise ValueError(f"Faces are painted in squares. Received: size={size}")
     return size[0]
 
 

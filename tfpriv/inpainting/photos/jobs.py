@@ -1,6 +1,5 @@
 """Photographs, and folders and videos of them, anonymised file by file."""
 
-import dataclasses
 import hashlib
 import os
 import re
@@ -77,13 +76,11 @@ def anonymise_file(
     source, output = Path(source), Path(output)
     if output.suffix.lower() not in images.FORMATS:
         raise ValueError(
-            f"A result's file must end in one of {sorted(images.FORMATS)}. "
-            f"Received: {output}"
+            f"Expected a name that ends in {sorted(images.FORMATS)}. Received: {output}"
         )
     if os.path.lexists(output):
         raise FileExistsError(
-            "The output is there already; remove it, or name another (--output). "
-            f"Received: {output}"
+            f"The output is there already; name another one. Received: {output}"
         )
     check_new(output)  # can it be written?
     name = source.name
@@ -138,25 +135,30 @@ def anonymise_folder(
         ValueError: the output lies in the source, was made with other settings, or
             there are no photographs; or a share of a video.
     """
-    output, given = Path(output), anonymiser.settings.boxes is not None
+    output, settings = Path(output), anonymiser.settings
     _check_share(share, video)
     root, names, others = _below(source, output)
-    targets = {name: anonymiser.settings.target(name) for name in names}
+    targets = {name: settings.target(name) for name in names}
     times = Counter(targets.values())
     mine = [name for name in names if _share(name, share[1]) == share[0]]
     remarks = {n: files.clash(n, targets[n]) for n in mine if times[targets[n]] > 1}
     targets = {n: output / targets[n] for n in mine if n not in remarks}
     if video:
         targets = {name: targets[name] for name in sorted(targets, key=_numbered)}
-    record = Record(output, anonymiser.settings.record() | {"video": video}, share)
     # Where somebody says where faces are, none is missed.
-    tracker = Tracker(0 if given else PATIENCE) if video else None
-    missing, shown = len(remarks), []
-    run = _Run(root, anonymiser, record, tracker, given)
-    there = run.take_up(targets)
+    patience = PATIENCE if settings.boxes is None else 0
+    tracker = Tracker(patience) if video else None
+    record = Record(output, settings.record() | {"video": video}, share)
+    _remove_partial(targets.values())
+    there = {name for name, target in targets.items() if target.is_file()}
+    record.keep(name for name in targets if name in there)
+    done, shown = 0, []
     for number, (name, target) in enumerate(targets.items(), 1):
-        outcome = run.again(name) if name in there else run.one(name, target)
-        missing += outcome.content is None and name not in there
+        if name in there:
+            outcome = _again(record.faces[name], tracker)
+        else:
+            outcome = _one(root, name, target, anonymiser, record, tracker)
+            done += outcome.content is not None
         if outcome.remark:
             remarks[name] = outcome.remark
         if len(shown) < _SHOWN:
@@ -164,56 +166,36 @@ def anonymise_folder(
         if progress:
             progress(number, len(targets))
     record.finish(remarks)
-    done = len(mine) - len(there) - missing
-    return Report(root, done, len(there), remarks, missing, others, record.faces, shown)
+    missing, faces = len(mine) - len(there) - done, record.faces
+    return Report(root, done, len(there), remarks, missing, others, faces, shown)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Run:
-    """One photograph after the other."""
+def _one(root, name, target, anonymiser, record, tracker) -> Outcome:
+    try:
+        content = (root / name).read_bytes()
+    except OSError as error:
+        return Outcome(None, None, f"The file cannot be read: {error}")
+    outcome = anonymiser(name, content, tracker)
+    if outcome.faces is not None:
+        record.add(name, outcome.faces)
+    if outcome.content is not None:
+        _write(target, outcome.content)
+    return outcome
 
-    root: Path
-    anonymiser: Anonymiser
-    record: Record
-    tracker: Tracker | None
-    given: bool  # whether somebody says where faces are
 
-    def take_up(self, targets) -> set[str]:
-        """The photographs whose results are there; the rest of a kill is removed."""
-        _remove_partial(targets.values())
-        there = [name for name, target in targets.items() if target.is_file()]
-        self.record.keep(there)
-        return set(there)
-
-    def one(self, name, target) -> Outcome:
-        try:
-            content = (self.root / name).read_bytes()
-        except OSError as error:
-            return Outcome(None, None, f"The file cannot be read: {error}")
-        outcome = self.anonymiser(name, content, self.tracker)
-        if outcome.faces is not None:
-            self.record.add(name, outcome.faces)
-        if outcome.content is not None:
-            _write(target, outcome.content)
-        return outcome
-
-    def again(self, name) -> Outcome:
-        """Tells the tracker of a picture what it knew when it was made."""
-        faces = self.record.faces[name]
-        if self.tracker is not None:
-            self.tracker([f for f in faces if self.given or f.confidence is not None])
-        return Outcome(None, faces, None if faces else NO_FACE)
+def _again(faces, tracker) -> Outcome:
+    """Tells the tracker of a picture what it knew when it was made."""
+    if tracker is not None:
+        tracker([f for f in faces if f.confidence is not None or not tracker.patience])
+    return Outcome(None, faces, None if faces else NO_FACE)
 
 
 def _check_share(share, video):
     if not 1 <= share[0] <= share[1]:
-        raise ValueError(
-            f"A share is a number from 1 to how many there are. Received: {share}"
-        )
+        raise ValueError(f"Expected a share, as (2, 4). Received: {share}")
     if video and share != (1, 1):
         raise ValueError(
-            "Video frames are processed one after the other, not in shares. "
-            f"Received: {share}"
+            f"Video frames cannot be processed in shards. Received: {share}"
         )
 
 
@@ -231,8 +213,7 @@ def _below(source, output):
         folders.append(path.resolve())
         if output.resolve().is_relative_to(folders[-1]):
             raise ValueError(
-                "The output folder must lie outside of the folder that is read. "
-                f"Received: {path} and {output}"
+                f"The output must lie outside of the folders read. Received: {output}"
             )
         found, rest = images.below(folders[-1])
         paths += found

@@ -44,8 +44,8 @@ class Obfuscation:
         images, masks = checked(images, square=False), np.asarray(masks)
         if masks.dtype != bool or masks.shape != images.shape[:3]:
             raise ValueError(
-                f"Expected bool masks of shape {images.shape[:3]}. Received: "
-                f"{masks.dtype} of shape {masks.shape}"
+                f"Expected bool masks {images.shape[:3]}. Received: {masks.dtype} of "
+                f"shape {masks.shape}"
             )
         changed = np.stack([self._changed(image) for image in images])
         return np.where(masks[..., None], changed, images)

@@ -45,9 +45,7 @@ def save(path: str | os.PathLike, photographs: Sequence[tuple]) -> None:
         ValueError: there are none.
     """
     if not photographs:
-        raise ValueError(
-            "Expected photographs to show. Received: a run that made nothing"
-        )
+        raise ValueError("A preview shows results. Received: a run that made nothing")
     captions = [c for p in photographs for c in (p[0], "covered (white)", "result")]
     sheet = images.contact_sheet(
         [picture for p in photographs for picture in p[1:]],

@@ -82,9 +82,9 @@ class Settings:
         """
         from tfpriv.inpainting.photos import files
 
-        return (
-            f"{name.rpartition('.')[0]}.png" if self.masks_only else files.target(name)
-        )
+        if self.masks_only:
+            return f"{name.rpartition('.')[0]}.png"
+        return files.target(name)
 
     def record(self) -> dict:
         """What decides about results, to be compared: files by their content."""
