@@ -3,6 +3,7 @@
 `checkpoints/manifest.json` says how they were made.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -26,15 +27,12 @@ def path(name: str) -> Path:
     Raises:
         FileNotFoundError: they are not there; says what may be named instead.
     """
-    try:
+    with contextlib.suppress(FileNotFoundError):
         found = checkpoints.folder(FOLDER) / name
         if found.exists():
             return found
-        where = str(found.parent)
-    except FileNotFoundError as error:
-        where = str(error)
     raise FileNotFoundError(
-        f"No {name} comes with this tfpriv; {_INSTEAD[name]}. Received: {where}"
+        f"No {name} comes with this tfpriv; {_INSTEAD[name]}. Received: none"
     )
 
 

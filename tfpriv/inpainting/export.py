@@ -8,17 +8,11 @@ import tensorflow as tf
 
 from tfpriv.inpainting.masks.saliency import LAYER, SEEN, THRESHOLD, similarity_maps
 from tfpriv.networks.diffusion import StableDiffusionInpainter
-from tfpriv.networks.facenet.network import (
-    EMBEDDING,
-    LEAST_SIZE,
-    FaceNet,
-    standardised,
-)
+from tfpriv.networks.facenet.network import LEAST_SIZE, FaceNet, standardised
 from tfpriv.ops import loader
 from tfpriv.support.files import new_directory
 from tfpriv.support.models import file_errors
 
-_TARGETS = tf.TensorSpec((None, EMBEDDING), tf.float32, "targets")
 _SEED = tf.TensorSpec((2,), tf.int32, "seed")
 
 
@@ -68,7 +62,7 @@ def export_grad_cam(
         ValueError: for a size below 75.
     """
     masks = _cam_masks(network, threshold, size, layer)
-    _write(folder, [network], serve=(masks, [_pictures(), _TARGETS]))
+    _write(folder, [network], serve=(masks, [_pictures(), _targets(network)]))
 
 
 def _cam_masks(network, threshold, size, layer):
@@ -172,7 +166,9 @@ def export_pipeline(
         return repaint(pictures, masks(pictures, targets), seed)
 
     networks = [network, inpainter.unet, inpainter.vae]
-    _write(folder, networks, serve=(serve, [_pictures(*size), _TARGETS, _SEED]))
+    _write(
+        folder, networks, serve=(serve, [_pictures(*size), _targets(network), _SEED])
+    )
 
 
 def _repainters(inpainter, size, prompt, steps, guidance_scale):
@@ -206,6 +202,10 @@ def _repainters(inpainter, size, prompt, steps, guidance_scale):
 
 def _pictures(height=None, width=None):
     return tf.TensorSpec((None, height, width, 3), tf.uint8, "pictures")
+
+
+def _targets(network):
+    return tf.TensorSpec((None, network.output_shape[-1]), tf.float32, "targets")
 
 
 def _write(folder, networks, **endpoints) -> None:

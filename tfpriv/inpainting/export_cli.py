@@ -31,15 +31,13 @@ def add_parser(verbs) -> None:
 
 def export(options: argparse.Namespace) -> None:
     """Writes one of the SavedModels."""
-    from tfpriv.inpainting import embedded, facenet_option
     from tfpriv.inpainting import export as exporting
     from tfpriv.support.files import check_new
 
     what, output = options.what, options.output
     check_new(output)
     if what != "inpainter":
-        network = facenet_option.load(options.facenet)
-        seen = embedded.seen(options.facenet, options.seen)
+        network, seen = shared.network(options)
     if what in ("inpainter", "pipeline"):
         inpainter, painting = _inpainter(options)
     if what == "facenet":

@@ -45,3 +45,15 @@ def add_network(parser, masks: str) -> None:
         metavar="PIXELS",
         help="at how many it sees a picture (default: 512; the embedded one: 160)",
     )
+
+
+def network(options: argparse.Namespace) -> tuple:
+    """Loads what `add_network` names, and prints what faces it was trained on.
+
+    Returns:
+        A `FaceNet`, and at how many pixels it sees a picture.
+    """
+    from tfpriv.inpainting import embedded, facenet_option
+
+    seen = embedded.seen(options.facenet, options.seen)
+    return facenet_option.load(options.facenet), seen

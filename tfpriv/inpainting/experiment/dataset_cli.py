@@ -66,15 +66,14 @@ def dataset(options: argparse.Namespace) -> int:
 
 def _makers(options):
     """The networks that make masks, as `generate_dataset` takes them."""
-    from tfpriv.inpainting import embedded, facenet_option, load_classifier
+    from tfpriv.inpainting import load_classifier
     from tfpriv.inpainting.masks.kinds import KINDS, Settings
 
     makers, kind = {}, KINDS.get(options.mask)
     if options.classifier is not None:
         makers["classifier"] = load_classifier(options.classifier)
     if kind and kind.network:
-        makers["network"] = facenet_option.load(options.facenet)
-        seen = embedded.seen(options.facenet, options.seen)
+        makers["network"], seen = shared.network(options)
         makers["settings"] = Settings(seen=seen)
     elif options.facenet is not None or options.seen is not None:
         raise ValueError(

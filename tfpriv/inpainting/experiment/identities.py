@@ -77,13 +77,12 @@ def train_identities(
     classifier = identity_classifier(network, classes)
     inputs = keras.Input((EMBEDDING,), name="embeddings")
     head = keras.Model(inputs, classifier.get_layer("identities")(inputs))
-    steps = -(-len(labels) // batch_size)
+    drop = _DROPS_AFTER * -(-len(labels) // batch_size)  # in steps
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+        [drop], [learning_rate, learning_rate / 10]
+    )
     head.compile(
-        keras.optimizers.Adam(
-            keras.optimizers.schedules.PiecewiseConstantDecay(
-                [_DROPS_AFTER * steps], [learning_rate, learning_rate / 10]
-            )
-        ),
+        keras.optimizers.Adam(rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )

@@ -235,20 +235,14 @@ def statement(region: np.ndarray, count: int, epsilon: float, patches: int) -> s
         Two sentences.
     """
     delta = worst_delta(patches, int((~region).sum()), count, epsilon)
-    inside = (
-        "Pictures that differ only inside the public region "
-        f"({int(region.sum())} of {region.size} patches) are ({epsilon:g}, 0)-"
-        "indistinguishable."
-    )
-    differing = f"For pictures that differ in {patches} more patches"
+    claim = f"delta is {delta:.3g}"
     if delta > LARGEST_CLAIM:
-        outside = (
-            f"{differing} nothing is claimed: at worst these show with a probability "
-            f"of {delta:.3g}."
-        )
-    else:
-        outside = f"{differing} delta is {delta:.3g}."
-    return f"{inside} {outside}"
+        claim = f"nothing is claimed: at worst these show with probability {delta:.3g}"
+    return (
+        f"Pictures that differ only inside the public region ({int(region.sum())} of "
+        f"{region.size} patches) are ({epsilon:g}, 0)-indistinguishable. For pictures "
+        f"that differ in {patches} more patches {claim}."
+    )
 
 
 def _below(bound: int, randomness: Randomness) -> int:

@@ -87,16 +87,10 @@ def anonymise_file(
     outcome = anonymiser(name, source.read_bytes(), target=output.name)
     if outcome.content is not None:
         _write(output, outcome.content)
-    return Report(
-        source.parent,
-        done=int(outcome.content is not None),
-        there=0,
-        remarks={name: outcome.remark} if outcome.remark else {},
-        missing=int(outcome.content is None),
-        others=0,
-        faces={name: outcome.faces or []},
-        shown=preview.shown(name, outcome),
-    )
+    made, faces = outcome.content is not None, {name: outcome.faces or []}
+    remarks = {name: outcome.remark} if outcome.remark else {}
+    shown = preview.shown(name, outcome)
+    return Report(source.parent, int(made), 0, remarks, int(not made), 0, faces, shown)
 
 
 def anonymise_folder(

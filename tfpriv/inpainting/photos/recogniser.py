@@ -42,12 +42,10 @@ class PhotoRecogniser:
     def __init__(self, network, faces: str = PHOTOGRAPHS):
         if trained_on(network) != faces:
             raise ValueError(
-                "A recogniser must be trained on the faces that it compares: on "
-                f"{faces}. Name facenet-pytorch's weights (--facenet "
-                "20180402-114759-vggface2.pt, `tfpriv weights` says where they are); "
-                "for faces drawn by tfpriv, --facenet drawn; of a network that you "
-                "trained on photographs, set `network.trained_on = 'photographs'` and "
-                f"save it. Received: a FaceNet trained on {trained_on(network)}"
+                "A recogniser must be trained on the faces that it compares, here "
+                f"{faces}: name facenet-pytorch's weights (see `tfpriv weights`), or "
+                "`drawn` for drawn faces, or set `network.trained_on` of your own. "
+                f"Received: a FaceNet trained on {trained_on(network)}"
             )
         self._network = network
 
@@ -178,16 +176,14 @@ def residual(
     before, after = [], []
     for name, found in faces.items():
         boxes = [box for box in found if not box.kept][: MOST - len(before)]
-        if not boxes:
-            continue
-        for folder, file, points in (
-            (source, name, before),
-            (output, target(name), after),
-        ):
-            content = (Path(folder) / file).read_bytes()
-            pixels = files.read(content, file).pixels
-            points.extend(recogniser(pixels, boxes))
+        if boxes:
+            before.extend(recogniser(_pixels(source, name), boxes))
+            after.extend(recogniser(_pixels(output, target(name)), boxes))
     if not before:
         return Residual(0, 0)
     closest = np.argmax(np.array(after) @ np.array(before).T, 1)
     return Residual(len(before), int((closest == np.arange(len(before))).sum()))
+
+
+def _pixels(folder, name):
+    return files.read((Path(folder) / name).read_bytes(), name).pixels

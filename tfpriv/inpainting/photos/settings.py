@@ -64,11 +64,9 @@ class Settings:
                 )
         if self.keep_person is not None and self.facenet is None:
             raise ValueError(
-                "To keep a person, name a FaceNet trained on photographs: --facenet "
-                "20180402-114759-vggface2.pt (`tfpriv weights` says where it is). The "
-                "embedded one knows drawn faces only (--facenet drawn) and takes "
-                "strangers in photographs for that person. "
-                f"Received: keep_person={self.keep_person!r}, facenet=None"
+                "To keep a person, name a FaceNet trained on photographs (--facenet "
+                "FILE, see `tfpriv weights`): the embedded one (--facenet drawn) knows "
+                "drawn faces only and takes strangers for that person. Received: none"
             )
         checks.real("guidance_scale", self.guidance_scale)
         checks.whole("seed", self.seed, low=0)
