@@ -20,18 +20,11 @@ import numpy as np
 from tfpriv.audit import intervals
 from tfpriv.audit.intervals import Estimate
 from tfpriv.faces import reader as readers
+from tfpriv.inpainting import recognition
 from tfpriv.inpainting.experiment import generation, outputs
 from tfpriv.inpainting.experiment.people import People
 from tfpriv.inpainting.photos.obfuscation import OBFUSCATIONS
-from tfpriv.inpainting.recognition import (
-    FALSE_ACCEPTS,
-    Gallery,
-    nearest,
-    own,
-    strangers,
-    threshold,
-    trained_on,
-)
+from tfpriv.inpainting.recognition import FALSE_ACCEPTS, Gallery
 from tfpriv.networks.facenet.network import standardised
 from tfpriv.support import images
 from tfpriv.support.fidelity import structural_similarities
@@ -249,8 +242,9 @@ class _Judges(NamedTuple):
     def trained_on(self) -> dict[str, str]:
         """The faces that the networks were trained on which look at faces."""
         names = ("the classifier", "the second recogniser", "the face reader")
-        networks = zip(names, self[:3], strict=True)
-        return {name: trained_on(one) for name, one in networks if one is not None}
+        judges = zip(names, self[:3], strict=True)
+        found = {name: judge for name, judge in judges if judge is not None}
+        return {name: recognition.trained_on(judge) for name, judge in found.items()}
 
     def look(self, originals: np.ndarray, pictures: np.ndarray) -> dict:
         """What each of them says of pictures, by its name: arrays (n, ...)."""
@@ -310,8 +304,8 @@ class _Verdict:
             self._known = gallery.known(labels)
             self._columns = gallery.columns(labels[self._known])
             compared = self._compared(said[ORIGINAL]["embedding"])
-            self._strangers = strangers(compared, self._columns)
-            self._limit = threshold(self._strangers, false_accepts)
+            self._strangers = recognition.strangers(compared, self._columns)
+            self._limit = recognition.threshold(self._strangers, false_accepts)
 
     def figures(self) -> dict:
         """What of an `Evaluation` follows from the judges."""
@@ -346,17 +340,18 @@ class _Verdict:
         return Row(method, fooled, **row)
 
     def _recognition(self, embeddings):
-        compared = self._compared(embeddings)
-        similarity = own(compared, self._columns)
-        found = self._labels[nearest(embeddings, self._said[ORIGINAL]["embedding"])]
-        others = strangers(compared, self._columns).reshape(len(compared), -1)
+        compared, originals = self._compared(embeddings), self._said[ORIGINAL]
+        similarity = recognition.own(compared, self._columns)
+        nearest = recognition.nearest(embeddings, originals["embedding"])
+        others = recognition.strangers(compared, self._columns)
+        others = others.reshape(len(compared), -1)
         persons = self._labels[self._known]
         return {
             "rank_one": intervals.share(compared.argmax(1) == self._columns),
             "verified": intervals.share(similarity > self._limit),
             "mistaken": self.mean((others > self._limit).mean(1), persons),
             "similarity": self.mean(similarity, persons),
-            "linked": intervals.share(found == self._labels),
+            "linked": intervals.share(self._labels[nearest] == self._labels),
         }
 
     def _compared(self, embeddings):

@@ -92,9 +92,7 @@ def train_identities_privately(
     trained.set_weights(head.get_weights())
     data = np.asarray(pictures), labels
     options = {"batch_size": min(batch_size, len(labels))}
-    privacy = _fit(
-        trained, data, PICTURE, protection, epochs, learning_rate, len(labels), options
-    )
+    privacy = _fit(trained, data, PICTURE, protection, epochs, learning_rate, options)
     head.set_weights(trained.get_weights())
     return classifier, _speaking_for(privacy.ledger, classifier)
 
@@ -135,15 +133,12 @@ def train_embedding_privately(
     found = features(network, pictures) if np.ndim(pictures) == 4 else pictures
     head = embedding_head(network)
     data = found, own_middles(head.predict(found, verbose=0), labels)
-    people = len(np.unique(labels))
     options = {
-        "batch_size": min(batch_size, people),
+        "batch_size": min(batch_size, len(np.unique(labels))),
         "groups": labels,
         "max_examples_per_group": protection.pictures,
     }
-    privacy = _fit(
-        head, data, PERSON, protection, epochs, learning_rate, people, options
-    )
+    privacy = _fit(head, data, PERSON, protection, epochs, learning_rate, options)
     trained = FaceNet.from_config(network.get_config())
     trained.set_weights(network.get_weights())
     trained.get_layer(_LINEAR).set_weights(head.get_layer(_LINEAR).get_weights())
@@ -217,21 +212,21 @@ def unprotected(model: keras.Model) -> Ledger:
     return _speaking_for(ledger, model)
 
 
-def _fit(model, data, unit, protection, epochs, learning_rate, population, options):
+def _fit(model, data, unit, protection, epochs, learning_rate, options):
     """Trains a head in place; returns what it has spent."""
-    protection, batch_size = protection or Protection(), options["batch_size"]
+    protection, sampler = protection or Protection(), dp.PoissonSampler(data, **options)
     dp.make_private(model, unit=unit)
     optimizer = dp.DPAdam.for_budget(
         protection.epsilon,
         protection.delta,
-        population=population,
-        batch_size=batch_size,
-        steps=epochs * -(-population // batch_size),
+        population=sampler.population,
+        batch_size=options["batch_size"],
+        steps=epochs * sampler.steps_per_epoch,
         l2_norm_clip=protection.l2_norm_clip or _CLIPS[unit],
         learning_rate=learning_rate,
     )
     model.compile(optimizer, loss=_LOSSES[unit])
-    model.fit(dp.PoissonSampler(data, **options), epochs=epochs, verbose=2)
+    model.fit(sampler, epochs=epochs, verbose=2)
     return model.privacy
 
 

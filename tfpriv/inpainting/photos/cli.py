@@ -142,7 +142,9 @@ def _preview(output, one):
     output = output.resolve()  # "." has no name
     path = output.with_name(f"{output.stem if one else output.name}-preview.png")
     if path.exists() and (one or not (output / SETTINGS).is_file()):
-        raise FileExistsError(f"The preview would replace a file. Received: {path}")
+        raise FileExistsError(
+            f"The preview would replace a file; name another output. Received: {path}"
+        )
     return path
 
 
@@ -163,7 +165,10 @@ def _say(report, output, one, settings):
     if any(report.faces.values()):
         print(f"Faces covered: {report.covered}; left as they are: {report.kept}")
     if report.kept:
-        print("Look at the faces that were left (boxes.csv, `kept`): they are public")
+        print(
+            "Look at the faces that were left (boxes.csv, `kept`): a stranger who was"
+        )
+        print("taken for the person to be kept is published")
     if report.missing:
         print(f"Photographs without a result: {report.missing}", file=sys.stderr)
     if report.missing and NO_FACE in report.remarks.values():
