@@ -60,9 +60,23 @@ INTERRUPTED = 130
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, without the usage in front of it."""
+    """Reports errors in one line, without the usage in front of it.
+
+    Attributes:
+        verbs: None, or what `add_subparsers` returned: arguments that begin with none
+            of these verbs are those of the first one (`tfpriv inpaint PATHS`).
+    """
+
+    verbs = None
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Parses arguments, whose verb may be omitted if there are `verbs`."""
+        if self.verbs and args and args[0] not in (*self.verbs.choices, "-h", "--help"):
+            args = [next(iter(self.verbs.choices)), *args]
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str):
+        """Exits with the message in one line."""
         self.exit(USAGE_ERROR, f"tfpriv: error: {message} (see `{self.prog} --help`)\n")
 
 

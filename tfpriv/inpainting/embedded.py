@@ -3,6 +3,7 @@
 `checkpoints/manifest.json` says how they were made.
 """
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -26,15 +27,12 @@ def path(name: str) -> Path:
     Raises:
         FileNotFoundError: they are not there; says what may be named instead.
     """
-    try:
+    with contextlib.suppress(FileNotFoundError):
         found = checkpoints.folder(FOLDER) / name
         if found.exists():
             return found
-        where = str(found.parent)
-    except FileNotFoundError as error:
-        where = str(error)
     raise FileNotFoundError(
-        f"No {name} comes with this tfpriv; {_INSTEAD[name]}. Received: {where}"
+        f"No {name} comes with this tfpriv; {_INSTEAD[name]}. Received: none"
     )
 
 
@@ -76,7 +74,6 @@ def seen(file: str | os.PathLike | None, size: int | None) -> int:
     from tfpriv.inpainting.masks.kinds import Settings
     from tfpriv.networks.facenet.network import SIZE
 
-    if size is not None:
-        return size
-    embedded = file is None or str(file) == DRAWN
-    return SIZE if embedded else Settings().seen
+    if size is None:
+        size = SIZE if file is None or str(file) == DRAWN else Settings().seen
+    return size

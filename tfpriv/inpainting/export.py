@@ -2,7 +2,6 @@
 
 import copy
 import os
-from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -13,6 +12,8 @@ from tfpriv.networks.facenet.network import LEAST_SIZE, FaceNet, standardised
 from tfpriv.ops import loader
 from tfpriv.support.files import new_directory
 from tfpriv.support.models import file_errors
+
+_SEED = tf.TensorSpec((2,), tf.int32, "seed")
 
 
 def export_facenet(network: FaceNet, folder: str | os.PathLike) -> None:
@@ -32,7 +33,7 @@ def export_facenet(network: FaceNet, folder: str | os.PathLike) -> None:
     def serve(pictures):
         return tf.cast(network(standardised(pictures), training=False), tf.float32)
 
-    _write(folder, [network], serve, [_pictures(None, None)])
+    _write(folder, [network], serve=(serve, [_pictures()]))
 
 
 def export_grad_cam(
@@ -61,7 +62,7 @@ def export_grad_cam(
         ValueError: for a size below 75.
     """
     masks = _cam_masks(network, threshold, size, layer)
-    _write(folder, [network], masks, [_pictures(None, None), _targets(network)])
+    _write(folder, [network], serve=(masks, [_pictures(), _targets(network)]))
 
 
 def _cam_masks(network, threshold, size, layer):
@@ -115,11 +116,12 @@ def export_inpainter(
     serve, serve_seeded = _repainters(inpainter, size, prompt, steps, guidance_scale)
     given = [_pictures(*size), tf.TensorSpec((None, *size), tf.bool, "masks")]
     noise = (None, *inpainter.latent_shape(*size))
-    endpoints = {
-        "serve": (serve, [*given, tf.TensorSpec(noise, tf.float32, "noise")]),
-        "serve_seeded": (serve_seeded, [*given, _seed()]),
-    }
-    _write_endpoints(folder, [inpainter.unet, inpainter.vae], endpoints)
+    _write(
+        folder,
+        [inpainter.unet, inpainter.vae],
+        serve=(serve, [*given, tf.TensorSpec(noise, tf.float32, "noise")]),
+        serve_seeded=(serve_seeded, [*given, _SEED]),
+    )
 
 
 def export_pipeline(
@@ -163,16 +165,17 @@ def export_pipeline(
     def serve(pictures, targets, seed):
         return repaint(pictures, masks(pictures, targets), seed)
 
-    given = [_pictures(*size), _targets(network), _seed()]
-    _write(folder, [network, inpainter.unet, inpainter.vae], serve, given)
+    networks = [network, inpainter.unet, inpainter.vae]
+    _write(
+        folder, networks, serve=(serve, [_pictures(*size), _targets(network), _SEED])
+    )
 
 
 def _repainters(inpainter, size, prompt, steps, guidance_scale):
     """Graphs' functions that repaint, from noise and from a seed."""
     if any(side < 1 or side % inpainter.divisor for side in size):
         raise ValueError(
-            f"Height and width must be multiples of {inpainter.divisor}. "
-            f"Received: size={size}"
+            f"`size` must be multiples of {inpainter.divisor}. Received: size={size}"
         )
     shape = inpainter.latent_shape(*size)
     # The prompt is settled here: neither the text encoder nor the tokenizer is inside.
@@ -197,23 +200,22 @@ def _repainters(inpainter, size, prompt, steps, guidance_scale):
     return repaint, repaint_seeded
 
 
-def _pictures(height, width):
-    return tf.TensorSpec((None, height, width, 3), tf.uint8, name="pictures")
+def _pictures(height=None, width=None):
+    return tf.TensorSpec((None, height, width, 3), tf.uint8, "pictures")
 
 
 def _targets(network):
     return tf.TensorSpec((None, network.output_shape[-1]), tf.float32, "targets")
 
 
-def _seed():
-    return tf.TensorSpec((2,), tf.int32, "seed")
+def _write(folder, networks, **endpoints) -> None:
+    """Writes a SavedModel.
 
-
-def _write(folder, networks, function: Callable, signature) -> None:
-    _write_endpoints(folder, networks, {"serve": (function, signature)})
-
-
-def _write_endpoints(folder, networks, endpoints) -> None:
+    Args:
+        folder: where to.
+        networks: whose weights its functions use.
+        **endpoints: functions and their signatures, by name.
+    """
     archive = keras.export.ExportArchive()
     for network in networks:
         archive.track(network)

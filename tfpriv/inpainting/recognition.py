@@ -37,18 +37,15 @@ class Gallery:
         embeddings, labels = np.asarray(embeddings, np.float64), np.asarray(labels)
         if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1]:
             raise ValueError(
-                "Expected embeddings (m, d) and a label for each. Received: shapes "
+                "Expected embeddings (m, d) and m labels. Received: shapes "
                 f"{embeddings.shape} and {labels.shape}"
             )
         persons, place = np.unique(labels, return_inverse=True)
         if len(persons) < 2:
             raise ValueError(
-                "There must be two persons to tell apart. Received: a gallery of "
-                f"{len(persons)}"
+                f"Expected two persons or more. Received: a gallery of {len(persons)}"
             )
-        templates = np.zeros((len(persons), embeddings.shape[1]))
-        np.add.at(templates, place, directions(embeddings))
-        return cls(persons, directions(templates))
+        return cls(persons, middles(embeddings, place))
 
     def similarities(self, embeddings: np.ndarray) -> np.ndarray:
         """Compares probes with everybody.
@@ -89,6 +86,21 @@ def directions(embeddings: np.ndarray) -> np.ndarray:
     embeddings = np.asarray(embeddings, np.float64)
     lengths = np.linalg.norm(embeddings, axis=-1, keepdims=True)
     return embeddings / np.maximum(lengths, 1e-12)
+
+
+def middles(embeddings: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """The direction of the middle of each person's embeddings.
+
+    Args:
+        embeddings: float (n, d).
+        person: int (n,), every number from 0 to p - 1.
+
+    Returns:
+        float (p, d), each of length 1. A person's depends on nobody else's embeddings.
+    """
+    sums = np.zeros((person.max() + 1, embeddings.shape[1]))
+    np.add.at(sums, person, directions(embeddings))
+    return directions(sums)
 
 
 def own(similarities: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 
 from tfpriv import faces
 from tfpriv.inpainting.experiment import finetuning
-from tfpriv.inpainting.experiment.people import SPLIT, People, in_square
+from tfpriv.inpainting.experiment.people import SPLIT, People
 from tfpriv.inpainting.masks import geometric, kinds
 from tfpriv.support import images
 
@@ -92,7 +92,7 @@ def test_points_go_where_pixels_go(rng):
     small = images.to_array(images.from_array(picture), 20)
     weights = small[..., 0] / small[..., 0].sum()
     across, down = (weights.sum(0) @ np.arange(20), weights.sum(1) @ np.arange(20))
-    found = in_square(np.array([30.5, 10.5]), (40, 64), 20)
+    found = geometric.in_square(np.array([30.5, 10.5]), (40, 64), 20)
     np.testing.assert_allclose(found, [across + 0.5, down + 0.5], atol=0.1)
 
 
@@ -101,7 +101,7 @@ def test_celebas_region_covers_drawn_faces_eyes_and_mouths(dataset):
     region = kinds.celeba_region(16)
     assert 30 < region.sum() < 110
     points = faces.landmarks(faces.sample(50, 1, seed=5), (218, 178), zoom=0.8)
-    places = np.floor(in_square(points, (218, 178), 16)).astype(int)
+    places = np.floor(geometric.in_square(points, (218, 178), 16)).astype(int)
     assert region[places[..., 1], places[..., 0]].mean() > 0.95
 
 
@@ -115,8 +115,8 @@ def test_kinds_are_the_functions(kind, rng):
         "landmarks": lambda p: geometric.eyes_to_mouth(p, points[None]),
         "whole_face": lambda p: geometric.whole_face(p, points[None]),
     }[kind](picture[None])
-    found = kinds.maker(kind, kinds.Settings())(subject)
-    np.testing.assert_array_equal(found, right[0])
+    found = kinds.KINDS[kind].make(subject, settings=kinds.Settings())
+    np.testing.assert_array_equal(found, right)
 
 
 def test_what_a_mask_needs():

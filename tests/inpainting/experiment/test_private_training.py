@@ -163,7 +163,7 @@ def test_embeddings_get_closer_to_their_persons(network, people):
         return float(np.sum(head.predict(found, verbose=0) * targets, 1).mean())
 
     before = similarity()
-    private_training._fit(head, (found, targets), "person", much, 60, 1e-3, 4, options)
+    private_training._fit(head, (found, targets), "person", much, 60, 1e-3, options)
     assert 1 - similarity() < 0.5 * (1 - before)
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from photo_scenes import decoded, encoded, find, scene
 
-from tfpriv.inpainting.photos import face_masks, keeping
 from tfpriv.inpainting.photos.anonymiser import NO_FACE, Anonymiser, Settings
 from tfpriv.inpainting.photos.boxes import Box
-from tfpriv.inpainting.photos.recogniser import PhotoRecogniser
+from tfpriv.inpainting.photos.recogniser import Keeper, PhotoRecogniser
+from tfpriv.inpainting.photos.settings import MASKS
 from tfpriv.inpainting.photos.tracking import Tracker
 from tfpriv.inpainting.seeds import derived
 
@@ -45,7 +45,7 @@ def test_faces_are_covered_and_the_rest_stays():
     assert mask[20:32, 10:22].all()
 
 
-@pytest.mark.parametrize("mask", face_masks.NAMES)
+@pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("inpainter", ["black", Seeded(), "pixelate"])
 def test_not_a_byte_of_a_file_follows_from_what_is_covered(tmp_path, mask, inpainter):
     """But where an obfuscation reads it, as it says."""
@@ -157,7 +157,7 @@ def test_boxes_instead_of_a_search(tmp_path):
     assert "must meet" in run("b.png", FACES).remark
     assert run("b.png", FACES).content is None
     assert run("c.png", FACES) == (None, [], NO_FACE, None)
-    assert "says nothing about this photograph" in run("d.png", FACES).remark
+    assert "lacks this photograph" in run("d.png", FACES).remark
 
 
 def test_masks_only():
@@ -219,7 +219,7 @@ def test_a_person_is_kept(tmp_path):
 
     reference = tmp_path / "me.png"
     images.save(reference, scene((30, 30)))
-    keeper = keeping.Keeper(BRIGHTNESS, reference, 0.99, find)
+    keeper = Keeper(BRIGHTNESS, reference, 0.99, find)
     faces = [Box((10, 20, 12, 12)), Box((50, 30, 12, 12)), Box((2, 2, 9, 9), kept=True)]
     picture = scene((10, 20))
     assert [box.kept for box in keeper(picture, faces)] == [True, False, True]
@@ -233,9 +233,9 @@ def test_who_is_to_be_kept_must_be_clear(tmp_path):
     for places, number in (((10, 10), (40, 40)), 2), ((), 0):
         images.save(reference, scene(*places))
         with pytest.raises(ValueError, match=f"with {number} faces"):
-            keeping.Keeper(BRIGHTNESS, reference, find=find)
+            Keeper(BRIGHTNESS, reference, find=find)
     with pytest.raises(ValueError, match=r"must be in \[-1, 1\]"):
-        keeping.Keeper(BRIGHTNESS, reference, 2.0, find)
+        Keeper(BRIGHTNESS, reference, 2.0, find)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """`tfpriv inpaint`: what is typed, what is written, and what the exit status says."""
 
 import argparse
+import inspect
 import sys
 import types
 from pathlib import Path
@@ -11,10 +12,11 @@ from photo_scenes import find, scene
 from reading import read
 
 from tfpriv import cli
-from tfpriv.inpainting import cli as commands
 from tfpriv.inpainting import embedded
 from tfpriv.inpainting.experiment import outputs
-from tfpriv.inpainting.photos import anonymiser, boxes, face_masks, keeping
+from tfpriv.inpainting.experiment.generation import generate_dataset
+from tfpriv.inpainting.photos import anonymiser, boxes
+from tfpriv.inpainting.photos.settings import Settings
 from tfpriv.networks.facenet import loading
 from tfpriv.support import checkpoints, images
 
@@ -48,9 +50,8 @@ def test_a_photograph_alone(photo, tmp_path, monkeypatch, capsys):
     assert list(photo.parent.iterdir()) == [photo]
 
 
-@pytest.mark.parametrize("action", [[], ["generate"]])
-def test_a_photograph(photo, capsys, action):
-    arguments = [*action, str(photo), "--inpainter", "black"]
+def test_a_photograph(photo, capsys):
+    arguments = [str(photo), "--inpainter", "black"]
     assert cli.main(["inpaint", *arguments]) == 0
     result = photo.with_name("photo-anonymised.jpg")
     said = capsys.readouterr().out
@@ -65,7 +66,7 @@ def test_a_photograph(photo, capsys, action):
 
 @pytest.mark.parametrize(
     ("options", "left"),
-    [([], "knows drawn faces only"), (["--inpainter", "blur"], "recognisers can read")],
+    [([], "knows drawn faces only"), (["--inpainter", "blur"], "recognisers read it")],
 )
 def test_what_an_inpainter_leaves_is_said(photo, capsys, options, left):
     assert cli.main(["inpaint", str(photo), "--steps", "1", *options]) == 0
@@ -83,10 +84,92 @@ def test_outputs_of_a_photograph(photo, tmp_path):
         ("new/x.jpg", "new/x.jpg"),
         ("folder", "folder/photo.jpg"),
     ]:
-        options = ["--inpainter", "black", "--output", str(tmp_path / output)]
+        options = ["--inpainter", "black", "-o", str(tmp_path / output)]
         assert cli.main(["inpaint", str(photo), *options]) == 0
         assert images.load(tmp_path / result).shape == (64, 80, 3)
     assert boxes.read(tmp_path / "folder" / "boxes.csv")["photo.jpg"]
+
+
+def test_several_paths(tmp_path, photo, capsys):
+    """Results have the names that photographs have in the folder of all of them."""
+    for name in ("a/one.png", "a/two.png", "b/c/one.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        images.save(tmp_path / name, scene((10, 20)))
+    words = [photo, tmp_path / "a", tmp_path / "a" / "two.png", tmp_path / "b" / "c"]
+    run = ["inpaint", *map(str, words), "--inpainter", "black", "-o"]
+    output = tmp_path / "out"
+    assert cli.main([*run, str(output)]) == 0
+    assert "Anonymised: 4" in capsys.readouterr().out
+    names = {p.relative_to(output).as_posix() for p in output.rglob("*one.png")}
+    assert names == {"a/one.png", "b/c/one.png"}
+    faces = boxes.read(output / "boxes.csv")
+    assert list(faces) == ["a/one.png", "a/two.png", "b/c/one.png", "photo.jpg"]
+    assert cli.main([*run, str(tmp_path / "b" / "c" / "out")]) == 2
+    assert "outside of the folder" in capsys.readouterr().err
+    assert cli.main(run[:-1]) == 2
+    assert "--output DIR" in capsys.readouterr().err
+
+
+def test_several_paths_are_as_their_folder(tmp_path):
+    """To the last byte: what is painted follows from names in the folder."""
+    source = tmp_path / "photos"
+    for i, name in enumerate(("1.png", "2.png")):
+        source.mkdir(exist_ok=True)
+        images.save(source / name, scene((10, 20), seed=i))
+    ways = {"one": [source], "two": sorted(source.iterdir(), reverse=True)}
+    for output, words in ways.items():
+        run = ["inpaint", *map(str, words), "--mask", "random", "--inpainter", "black"]
+        assert cli.main([*run, "-o", str(tmp_path / output)]) == 0
+    one, two = (
+        {p.name: p.read_bytes() for p in (tmp_path / output).glob("*.[pc]*")}
+        for output in ways
+    )
+    assert one == two
+    assert len(one) == 3
+
+
+def test_a_folder_that_is_called_as_a_verb(tmp_path, monkeypatch, capsys):
+    (tmp_path / "dataset").mkdir()
+    images.save(tmp_path / "dataset" / "photo.png", scene((10, 20)))
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["inpaint", "./dataset", "--inpainter", "black"]) == 0
+    assert (tmp_path / "dataset-anonymised" / "photo.png").is_file()
+    capsys.readouterr()
+    assert cli.main(["inpaint", "dataset", "--inpainter", "black"]) == 2
+    assert "required: DATA" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "call"),
+    [
+        ("generate a.jpg --output b", "tfpriv inpaint a.jpg --output b"),
+        (
+            "generate --mask gradcam faces",
+            "tfpriv inpaint dataset --mask gradcam faces",
+        ),
+        ("generate --help", "tfpriv inpaint --help"),
+        ("generate", "tfpriv inpaint"),
+    ],
+)
+def test_the_verb_of_old_names_the_new_call(tmp_path, monkeypatch, capsys, words, call):
+    (tmp_path / "faces").mkdir()
+    (tmp_path / "faces" / "identity_CelebA.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["inpaint", *words.split()]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert captured.err.endswith(f"Call: {call}\n")
+    assert not captured.out
+
+
+def test_help_shows_photographs_and_verbs(capsys):
+    assert cli.main(["inpaint", "--help"]) == 0
+    overview = capsys.readouterr().out
+    verbs = ("PATHS", "mask", "dataset", "prepare", "finetune", "evaluate", "export")
+    assert all(f"    {verb}" in overview for verb in verbs)
+    assert "generate" not in overview
+    assert cli.main(["inpaint", "PATHS", "--help"]) == 0
+    assert "--if-no-face" in capsys.readouterr().out
 
 
 def test_no_face_fails(tmp_path, capsys):
@@ -250,19 +333,20 @@ def test_masks(photo):
     ("arguments", "message"),
     [
         (["nothing.jpg"], "neither a photograph nor a folder"),
-        (["{photo}", "--mask", "gradcam"], "masks of photographs are"),
+        (["{photo}", "--mask", "gradcam"], "invalid choice: 'gradcam'"),
         (["{photo}", "--inpainter", "sepia"], "Received: sepia"),
         (["{photo}", "--boxes", "none.csv"], "no file of boxes"),
         (["{photo}", "--shard", "3/2"], "a share is like 2/4: '3/2'"),
-        (["{photo}", "--shard", "1/2"], "options of folders. Received: --shard"),
-        (["{photo}", "--video"], "options of folders. Received: --video"),
+        (["{photo}", "--shard", "1/2"], "--shard are for folders"),
+        (["{photo}", "--video"], "--video and --shard are for folders"),
         (["{photo}", "--keep-person", "{photo}"], "FaceNet trained on photographs"),
         (
             ["{photo}", "--keep-person", "{photo}", "--facenet", "drawn"],
             "No facenet.keras comes with",
         ),
         (["{photo}", "--seed", "-1"], "seed=-1"),
-        ([], "action"),
+        (["{photo}", "--classifier", "x.keras"], "unrecognized arguments"),
+        ([], "PATHS | VERB"),
     ],
 )
 def test_wrong_arguments(photo, capsys, tmp_path, monkeypatch, arguments, message):
@@ -279,8 +363,8 @@ def test_wrong_arguments(photo, capsys, tmp_path, monkeypatch, arguments, messag
 def generation(monkeypatch):
     """Takes the place of the module that repaints data sets."""
 
-    def generate_dataset(source, output, **options):
-        module.calls.append((source, output, options))
+    def generate_dataset(source, output, mask, inpainter, **options):
+        module.calls.append((source, output, {"mask": mask} | options))
         for number, value in enumerate((0, 99)):
             picture = np.full((8, 8, 3), value, np.uint8)
             parts = outputs.Pictures(picture, picture[..., 0] > 0, picture + 50)
@@ -289,6 +373,7 @@ def generation(monkeypatch):
 
     module = types.ModuleType("tfpriv.inpainting.experiment.generation")
     module.generate_dataset, module.calls, module.failures = generate_dataset, [], []
+    module.SIZE = 512
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(
         "tfpriv.inpainting.experiment.generation", module, raising=False
@@ -296,16 +381,16 @@ def generation(monkeypatch):
     return module
 
 
-def test_a_folder_in_celebas_layout(generation, tmp_path, capsys):
-    (tmp_path / "identity_CelebA.txt").write_text("")
-    run = ["inpaint", "generate", str(tmp_path), "--inpainter", "black"]
+def test_a_data_set_of_people(generation, tmp_path, capsys):
+    run = ["inpaint", "dataset", str(tmp_path), "--inpainter", "black"]
     run += ["--output", str(tmp_path / "out"), "--seed", "3", "--mask", "landmarks"]
     assert cli.main(run) == 0
     source, output, options = generation.calls[0]
     assert (source, output) == (tmp_path, tmp_path / "out")
-    del options["progress"], options["inpainter"]
+    del options["progress"]
     assert options == {
         "mask": "landmarks",
+        "size": 512,
         "limit": None,
         "seed": 3,
         "prompt": "",
@@ -326,20 +411,19 @@ def test_a_folder_in_celebas_layout(generation, tmp_path, capsys):
     assert cli.main(run) == 1
     assert "left out: 000001.jpg is broken" in capsys.readouterr().err
     assert cli.main([*run, "--keep-metadata", "--boxes", "x.csv"]) == 2
-    assert "--boxes, --keep-metadata" in capsys.readouterr().err
+    assert "unrecognized arguments: --keep-metadata" in capsys.readouterr().err
     assert cli.main([*run, "--facenet", "x.pt", "--seen", "96"]) == 2
-    assert "of the masks gradcam and private" in capsys.readouterr().err
+    assert "for the masks gradcam and private" in capsys.readouterr().err
     assert cli.main(run[:5]) == 2
-    assert "--output DIR" in capsys.readouterr().err
+    assert "required: -o/--output" in capsys.readouterr().err
 
 
 def test_gradcam_takes_its_network_as_large_as_it_knows_faces(
     generation, tmp_path, monkeypatch
 ):
-    (tmp_path / "identity_CelebA.txt").write_text("")
     monkeypatch.setattr(loading, "load_facenet", lambda path: Path(path).name)
     monkeypatch.setattr(embedded, "path", lambda name: name)
-    run = ["inpaint", "generate", str(tmp_path), "--inpainter", "black"]
+    run = ["inpaint", "dataset", str(tmp_path), "--inpainter", "black"]
     run += ["--output", str(tmp_path / "out"), "--mask", "gradcam"]
     for more in ([], ["--facenet", "x.pt"], ["--facenet", "x.pt", "--seen", "96"]):
         assert cli.main([*run, *more]) == 0
@@ -347,13 +431,12 @@ def test_gradcam_takes_its_network_as_large_as_it_knows_faces(
     assert given == [("facenet.keras", 160), ("x.pt", 512), ("x.pt", 96)]
 
 
-def test_names_that_help_repeats_are_those_of_the_code():
-    defaults = anonymiser.Settings()
-    assert commands._MASKS == face_masks.NAMES
-    assert commands._WITHOUT_FACES == anonymiser.WITHOUT_FACES
-    subparsers = argparse.ArgumentParser().add_subparsers()
-    commands.add_parser(subparsers)
-    options = subparsers.choices["inpaint"].parse_args(["x.jpg"])
-    assert options.keep_above == keeping.THRESHOLD
-    for name in ("prompt", "steps", "guidance_scale", "seed", "if_no_face"):
-        assert getattr(options, name) == getattr(defaults, name)
+def test_defaults_are_those_of_the_code():
+    photographs = cli._parser("inpaint").parse_args(["inpaint", "PATHS", "."])
+    for name, value in vars(Settings()).items():
+        assert getattr(photographs, name, value) == value
+    words = ["inpaint", "dataset", ".", "-o", "."]
+    experiment = vars(cli._parser("inpaint").parse_args(words))
+    function = inspect.signature(generate_dataset).parameters
+    for name in ("mask", "seed", "limit"):
+        assert experiment[name] == function[name].default

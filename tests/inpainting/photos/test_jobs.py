@@ -21,12 +21,9 @@ from tfpriv.inpainting.photos import (
 from tfpriv.inpainting.photos import (
     preview as photo_preview,
 )
-from tfpriv.inpainting.photos import (
-    residual as photo_residual,
-)
 from tfpriv.inpainting.photos.anonymiser import NO_FACE, Anonymiser, Settings
 from tfpriv.inpainting.photos.obfuscation import Fill
-from tfpriv.inpainting.photos.recogniser import PhotoRecogniser
+from tfpriv.inpainting.photos.recogniser import PhotoRecogniser, residual
 from tfpriv.support import images
 
 PLACES = [((10, 20),), ((50, 30), (5, 5)), ((30, 40),)]
@@ -379,14 +376,10 @@ def test_the_residual_rate_by_hand(tmp_path):
         run = Anonymiser(Settings(boxes=str(path)), Fill(colour), find)
         output = tmp_path / f"out{colour[0]}"
         report = photo_jobs.anonymise_folder(source, output, run)
-        found = photo_residual.residual(
-            recogniser, source, output, report.faces, run.settings.target
-        )
+        found = residual(recogniser, source, output, report.faces, run.settings.target)
         assert found.faces == 4
         assert found.recognised == 1  # all red, or all grey: one is the closest
-    same = photo_residual.residual(
-        recogniser, source, source, report.faces, run.settings.target
-    )
+    same = residual(recogniser, source, source, report.faces, run.settings.target)
     assert same == (4, 4)
     assert "4 of 4 repainted faces" in str(same)
-    assert photo_residual.residual(recogniser, source, output, {}, str) == (0, 0)
+    assert residual(recogniser, source, output, {}, str) == (0, 0)

@@ -14,6 +14,7 @@ from tfpriv.inpainting.photos import (
     jobs as photo_jobs,
 )
 from tfpriv.inpainting.photos.anonymiser import Anonymiser, Settings
+from tfpriv.inpainting.photos.settings import MASKS
 from tfpriv.support import images
 
 BOX = (182, 64, 83, 107)  # of the astronaut's face, as mtcnn finds it
@@ -27,7 +28,7 @@ def saved(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("mask", face_masks.NAMES)
+@pytest.mark.parametrize("mask", MASKS)
 def test_nothing_of_a_real_face_shows(saved, rng, mask):
     inpainter = inpainters.load(saved)
     assert inpainters.pixels(inpainter) == inpainter.vae.config["sample_size"]

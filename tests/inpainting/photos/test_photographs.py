@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tfpriv.inpainting.photos import crops, face_masks, inpainters, photographs
 from tfpriv.inpainting.photos.crops import Frame
 from tfpriv.inpainting.photos.obfuscation import Blur, Fill, Pixelate
+from tfpriv.inpainting.photos.settings import MASKS, Settings
 
 
 class Reading:
@@ -178,7 +179,7 @@ def test_a_resized_mask_touches_all_that_it_should(size, other, seed):
         assert grown[y, x] == mask[rows, columns].any()
 
 
-@pytest.mark.parametrize("name", face_masks.NAMES)
+@pytest.mark.parametrize("name", MASKS)
 def test_masks_by_name(rng, name):
     squares = rng.integers(0, 256, (2, 64, 64, 3), np.uint8)
     found = face_masks.named(name, 3)(squares)
@@ -198,8 +199,8 @@ def test_the_whole_face_is_more_than_its_box():
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match="Received: 'none'"):
-        face_masks.named("none", 0)
+    with pytest.raises(ValueError, match="Received: mask='none'"):
+        Settings(mask="none")
     with pytest.raises(FileNotFoundError, match="Received: sepia"):
         inpainters.load("sepia")
 

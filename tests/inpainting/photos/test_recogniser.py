@@ -19,7 +19,7 @@ from tfpriv.inpainting import (
     load_facenet,
     recognition,
 )
-from tfpriv.inpainting.photos import anonymiser, keeping, recogniser
+from tfpriv.inpainting.photos import anonymiser, recogniser
 from tfpriv.inpainting.photos.anonymiser import Anonymiser, Settings
 from tfpriv.inpainting.photos.boxes import Box
 from tfpriv.inpainting.photos.recogniser import PhotoRecogniser
@@ -77,7 +77,7 @@ def find_me(pixels):
 
 def kept(network, crowd, me):
     """How many strangers a network leaves open."""
-    keeper = keeping.Keeper(PhotoRecogniser(network), me, find=find_me)
+    keeper = recogniser.Keeper(PhotoRecogniser(network), me, find=find_me)
     faces = keeper(*crowd)
     assert faces[0].kept
     return sum(face.kept for face in faces[1:])

@@ -8,9 +8,11 @@ docs/inpainting_study.md says what each figure means, and what it does not.
 """
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -18,17 +20,11 @@ import numpy as np
 from tfpriv.audit import intervals
 from tfpriv.audit.intervals import Estimate
 from tfpriv.faces import reader as readers
+from tfpriv.inpainting import recognition
 from tfpriv.inpainting.experiment import generation, outputs
 from tfpriv.inpainting.experiment.people import People
-from tfpriv.inpainting.recognition import (
-    FALSE_ACCEPTS,
-    Gallery,
-    nearest,
-    own,
-    strangers,
-    threshold,
-    trained_on,
-)
+from tfpriv.inpainting.photos.obfuscation import OBFUSCATIONS
+from tfpriv.inpainting.recognition import FALSE_ACCEPTS, Gallery
 from tfpriv.networks.facenet.network import standardised
 from tfpriv.support import images
 from tfpriv.support.fidelity import structural_similarities
@@ -89,14 +85,14 @@ class Evaluation:
         covered: mean share of the pixels that the masks cover.
         rows: one for each method, `ORIGINAL` and `REPAINTED` first.
         false_accepts: share of strangers that the threshold of `verified` lets in.
+        shown: pictures to look at, by the name of the method; uint8 (k, h, w, 3).
+        masks: theirs, bool (k, h, w).
+        trained_on: the faces that each judge was trained on, by what it is called.
         persons: how many there are in the second recogniser's gallery; None without it,
             as what follows.
         strangers: how many similarities of originals to strangers `verified` was set
             by.
         stranger_similarity: mean of these.
-        shown: pictures to look at, by the name of the method; uint8 (k, h, w, 3).
-        masks: theirs, bool (k, h, w).
-        trained_on: the faces that each judge was trained on, by what it is called.
     """
 
     accuracy: Estimate
@@ -105,12 +101,12 @@ class Evaluation:
     covered: Estimate
     rows: list[Row]
     false_accepts: float
-    persons: int | None
-    strangers: int | None
-    stranger_similarity: float | None
     shown: dict[str, np.ndarray]
     masks: np.ndarray
-    trained_on: dict[str, str] = dataclasses.field(default_factory=dict)
+    trained_on: dict[str, str]
+    persons: int | None = None
+    strangers: int | None = None
+    stranger_similarity: float | None = None
 
     def row(self, method: str) -> Row:
         """The row of a method."""
@@ -168,19 +164,24 @@ def evaluate(
         )
     if (recogniser is None) != (gallery is None):
         raise ValueError(
-            "A second recogniser and a gallery of the persons' other pictures go "
-            f"together. Received: recogniser={recogniser}, gallery={gallery}"
+            "`recogniser` and `gallery` go together. Received: one of them"
         )
     _refuse_maker_of_masks(folder, recogniser)
     if obfuscators is None:
-        from tfpriv.inpainting.photos import obfuscation
-
-        obfuscators = obfuscation.OBFUSCATIONS
+        obfuscators = OBFUSCATIONS
+    if gallery is not None and np.ndim(gallery[0]) == 4:
+        gallery = recogniser.embed(gallery[0]), gallery[1]
+    templates = gallery and Gallery.of(*gallery)
     judges = _Judges(classifier, recogniser, reader, lpips)
-    seen = _look(files, judges, obfuscators, seed, progress)
-    verdict = _Verdict(seen, labels, gallery and _gallery(*gallery, recogniser))
-    found = verdict.evaluation(false_accepts, seed)
-    return dataclasses.replace(found, trained_on=judges.trained_on)
+    said, covered, shown = _look(files, judges, obfuscators, seed, progress)
+    verdict = _Verdict(said, labels, templates, false_accepts, seed)
+    return Evaluation(
+        **verdict.figures(),
+        covered=verdict.mean(covered),
+        false_accepts=false_accepts,
+        trained_on=judges.trained_on,
+        **shown,
+    )
 
 
 def gallery_of(
@@ -210,8 +211,7 @@ def gallery_of(
     for output in files:
         if output.image not in tested:
             raise ValueError(
-                "The pictures must be those that the data set tests with. "
-                f"Received: {output.original} with {data}"
+                f"Expected what the data set tests with. Received: {output.original}"
             )
     size = outputs.read(files[0]).original.shape[0]
     asked = np.unique([output.label for output in files])
@@ -226,20 +226,11 @@ def _refuse_maker_of_masks(folder, recogniser):
     made = read_json(path).get("networks", [])
     if set(made) & set(generation.digests(recogniser)):
         raise ValueError(
-            "The second recogniser must be one that made no mask: one that did is "
-            f"fooled more easily than others. Received: the same weights as in {path}"
+            f"Expected a second recogniser that made no mask. Received: that of {path}"
         )
 
 
-def _gallery(pictures, labels, recogniser):
-    pictures = np.asarray(pictures)
-    if pictures.ndim == 4:
-        pictures = recogniser.embed(pictures)
-    return Gallery.of(pictures, labels)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Judges:
+class _Judges(NamedTuple):
     """Who looks at pictures."""
 
     classifier: keras.Model
@@ -250,16 +241,10 @@ class _Judges:
     @property
     def trained_on(self) -> dict[str, str]:
         """The faces that the networks were trained on which look at faces."""
-        networks = {
-            "the classifier": self.classifier,
-            "the second recogniser": self.recogniser,
-            "the face reader": self.reader,
-        }
-        return {
-            name: trained_on(network)
-            for name, network in networks.items()
-            if network is not None
-        }
+        names = ("the classifier", "the second recogniser", "the face reader")
+        judges = zip(names, self[:3], strict=True)
+        found = {name: judge for name, judge in judges if judge is not None}
+        return {name: recognition.trained_on(judge) for name, judge in found.items()}
 
     def look(self, originals: np.ndarray, pictures: np.ndarray) -> dict:
         """What each of them says of pictures, by its name: arrays (n, ...)."""
@@ -276,139 +261,107 @@ class _Judges:
         return said
 
 
-@dataclasses.dataclass(frozen=True)
-class _Seen:
-    """What all judges said, by method; the masks' shares; pictures to show."""
+def _look(files, judges, obfuscators, seed, progress):
+    """Shows all pictures to all judges, some at a time.
 
-    said: dict[str, dict[str, np.ndarray]]
-    covered: np.ndarray
-    shown: dict[str, np.ndarray]
-    masks: np.ndarray
-
-
-def _look(files, judges, obfuscators, seed, progress) -> _Seen:
-    """Shows all pictures to all judges, some at a time."""
+    Returns:
+        What all judges said, by method; the masks' shares; what `Evaluation` shows.
+    """
     parts: dict[str, list[dict]] = {}
-    covered, shown, masks = [], {}, None
+    covered, shown = [], {}
     for first in range(0, len(files), _AT_ONCE):
-        for one in _of_one_size(map(outputs.read, files[first : first + _AT_ONCE])):
-            original, mask, result = map(np.stack, zip(*one, strict=True))
+        some = map(outputs.read, files[first : first + _AT_ONCE])
+        for _, run in itertools.groupby(some, lambda pictures: pictures.mask.shape):
+            original, mask, result = map(np.stack, zip(*run, strict=True))
             changed = {ORIGINAL: original, REPAINTED: result}
             for name, obfuscate in obfuscators.items():
                 changed[name] = obfuscate(original, mask, seed=seed)
             for method, pictures in changed.items():
-                said = judges.look(original, pictures)
-                parts.setdefault(method, []).append(said)
+                parts.setdefault(method, []).append(judges.look(original, pictures))
             covered.append(mask.mean((1, 2)))
-            if not shown:
-                shown = {name: some[:_SHOWN] for name, some in changed.items()}
-                masks = mask[:_SHOWN]
+            shown = shown or {
+                "shown": {name: one[:_SHOWN] for name, one in changed.items()},
+                "masks": mask[:_SHOWN],
+            }
         if progress:
             progress(min(first + _AT_ONCE, len(files)), len(files))
     said = {
         method: {key: np.concatenate([p[key] for p in some]) for key in some[0]}
         for method, some in parts.items()
     }
-    return _Seen(said, np.concatenate(covered), shown, masks)
-
-
-def _of_one_size(pictures):
-    """Runs of pictures that can be stacked, in order."""
-    run: list[outputs.Pictures] = []
-    for one in pictures:
-        if run and one.mask.shape != run[0].mask.shape:
-            yield run
-            run = []
-        run.append(one)
-    yield run
+    return said, np.concatenate(covered), shown
 
 
 class _Verdict:
     """Figures from what the judges said."""
 
-    def __init__(self, seen: _Seen, labels, gallery: Gallery | None):
-        self._seen, self._labels, self._gallery = seen, labels, gallery
-        first = seen.said[ORIGINAL]
-        self._recognised = first["person"] == labels
+    def __init__(self, said, labels, gallery: Gallery | None, false_accepts, seed):
+        self._said, self._labels, self._seed = said, labels, seed
+        self._recognised = said[ORIGINAL]["person"] == labels
+        self._gallery = gallery
         if gallery is not None:
             # Who has no other pictures can be neither found nor verified.
             self._known = gallery.known(labels)
             self._columns = gallery.columns(labels[self._known])
-            self._strangers = strangers(
-                self._compared(first["embedding"]), self._columns
-            )
+            compared = self._compared(said[ORIGINAL]["embedding"])
+            self._strangers = recognition.strangers(compared, self._columns)
+            self._limit = recognition.threshold(self._strangers, false_accepts)
 
-    def evaluation(self, false_accepts, seed) -> Evaluation:
-        limit = None
+    def figures(self) -> dict:
+        """What of an `Evaluation` follows from the judges."""
+        found = {
+            "accuracy": intervals.share(self._recognised),
+            "recognised": int(self._recognised.sum()),
+            "fooled": int(self._fooled(self._said[REPAINTED]).sum()),
+            "rows": [self._row(*item) for item in self._said.items()],
+        }
         if self._gallery is not None:
-            limit = threshold(self._strangers, false_accepts)
-        rows = [self._row(m, s, limit, seed) for m, s in self._seen.said.items()]
-        fooled = self._fooled(self._seen.said[REPAINTED])
-        return Evaluation(
-            accuracy=intervals.share(self._recognised),
-            recognised=int(self._recognised.sum()),
-            fooled=int(fooled.sum()),
-            covered=self._mean(self._seen.covered, seed),
-            rows=rows,
-            false_accepts=false_accepts,
-            persons=None if limit is None else len(self._gallery.persons),
-            strangers=None if limit is None else len(self._strangers),
-            stranger_similarity=(
-                None if limit is None else float(self._strangers.mean())
-            ),
-            shown=self._seen.shown,
-            masks=self._seen.masks,
-        )
+            found["persons"] = len(self._gallery.persons)
+            found["strangers"] = len(self._strangers)
+            found["stranger_similarity"] = float(self._strangers.mean())
+        return found
+
+    def mean(self, values: Sequence, persons: np.ndarray | None = None) -> Estimate:
+        """With its interval over persons, by default those of all pictures."""
+        persons = self._labels if persons is None else persons
+        return intervals.mean_over_persons(values, persons, seed=self._seed)
 
     def _fooled(self, said):
         """bool, of the pictures whose original was recognised, and of no others."""
         return (said["person"] != self._labels)[self._recognised]
 
-    def _row(self, method, said, limit, seed) -> Row:
-        row = {
-            "method": method,
-            "fooled": intervals.share(self._fooled(said)),
-            "ssim": self._mean(said["ssim"], seed),
-        }
-        if limit is not None:
-            row |= self._recognition(said["embedding"], limit, seed)
+    def _row(self, method, said) -> Row:
+        fooled = intervals.share(self._fooled(said))
+        row = {key: self.mean(said[key]) for key in ("ssim", "lpips") if key in said}
+        if self._gallery is not None:
+            row |= self._recognition(said["embedding"])
         if "numbers" in said:
-            row |= self._attributes(said["numbers"], seed)
-        if "lpips" in said:
-            row["lpips"] = self._mean(said["lpips"], seed)
-        return Row(**row)
+            row |= self._attributes(said["numbers"])
+        return Row(method, fooled, **row)
 
-    def _recognition(self, embeddings, limit, seed):
-        compared = self._compared(embeddings)
-        similarity = own(compared, self._columns)
-        originals = self._seen.said[ORIGINAL]["embedding"]
-        found = self._labels[nearest(embeddings, originals)]
-        others = strangers(compared, self._columns).reshape(len(compared), -1)
+    def _recognition(self, embeddings):
+        compared, originals = self._compared(embeddings), self._said[ORIGINAL]
+        similarity = recognition.own(compared, self._columns)
+        nearest = recognition.nearest(embeddings, originals["embedding"])
+        others = recognition.strangers(compared, self._columns)
+        others = others.reshape(len(compared), -1)
         persons = self._labels[self._known]
         return {
             "rank_one": intervals.share(compared.argmax(1) == self._columns),
-            "verified": intervals.share(similarity > limit),
-            "mistaken": self._mean((others > limit).mean(1), seed, persons),
-            "similarity": self._mean(similarity, seed, persons),
-            "linked": intervals.share(found == self._labels),
+            "verified": intervals.share(similarity > self._limit),
+            "mistaken": self.mean((others > self._limit).mean(1), persons),
+            "similarity": self.mean(similarity, persons),
+            "linked": intervals.share(self._labels[nearest] == self._labels),
         }
 
     def _compared(self, embeddings):
         return self._gallery.similarities(embeddings[self._known])
 
-    def _attributes(self, numbers, seed):
+    def _attributes(self, numbers):
         """An attribute is kept where it is read on the same side of its middle."""
-        before = self._seen.said[ORIGINAL]["numbers"]
-        same = {}
-        for name in readers.ATTRIBUTES:
-            column = readers.NUMBERS.index(name)
-            same[name] = (numbers[:, column] > 0) == (before[:, column] > 0)
+        same = (numbers > 0) == (self._said[ORIGINAL]["numbers"] > 0)
+        index, names = readers.NUMBERS.index, readers.ATTRIBUTES
+        same = {name: same[:, index(name)] for name in names}
         kept = np.mean([same[name] for name in KEPT], 0)
-        return {
-            "attributes": {name: self._mean(x, seed) for name, x in same.items()},
-            "kept": self._mean(kept, seed),
-        }
-
-    def _mean(self, values: Sequence, seed, persons=None) -> Estimate:
-        persons = self._labels if persons is None else persons
-        return intervals.mean_over_persons(values, persons, seed=seed)
+        attributes = {name: self.mean(values) for name, values in same.items()}
+        return {"attributes": attributes, "kept": self.mean(kept)}

@@ -1,7 +1,10 @@
 """The published experiment: pictures of known persons, masked and painted anew."""
 
+import collections
 import contextlib
+import functools
 import hashlib
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tfpriv.accounting import Journal, checks, recording
-from tfpriv.faces.celeba import PICTURES
 from tfpriv.inpainting.experiment import outputs
-from tfpriv.inpainting.experiment.people import SPLIT, People, in_square
-from tfpriv.inpainting.masks import kinds
+from tfpriv.inpainting.experiment.people import SPLIT, People
+from tfpriv.inpainting.masks import geometric, kinds
 from tfpriv.inpainting.masks.kinds import Settings, Subject
+from tfpriv.inpainting.photos import inpainters
 from tfpriv.inpainting.seeds import derived
 from tfpriv.support import images
 from tfpriv.support.settings import take_up
@@ -101,38 +104,50 @@ def generate_dataset(
     people = source if isinstance(source, People) else People.load(source)
     if len(people.testing) == 0:
         raise ValueError(
-            "None of these pictures is to be repainted: those are a fifth of each "
-            f"person's, or those that {SPLIT} names. Received: "
-            f"{len(people.celeba)} pictures of {people.classes} persons"
+            "Expected pictures to test with: a fifth of each person's, or those that "
+            f"{SPLIT} names. Received: {len(people.celeba)} pictures of "
+            f"{people.classes} persons"
         )
     settings, output = settings or Settings(), Path(output)
-    run = _run(people, mask, size, settings, seed, options, network, classifier)
+    run = {
+        "source": str(Path(people.celeba.folder).resolve()),
+        "testing": hashlib.sha256(people.testing.tobytes()).hexdigest(),
+        "mask": mask,
+        "size": size,
+        "settings": settings._asdict(),
+        "seed": seed,
+        "options": options,
+        "networks": digests(network, classifier),
+    }
     take_up(output / RUN, run)
+    subjects = _Subjects(people, kind, network, size, seed)
     rows = spread_over_persons(people)[:limit]
-    with contextlib.ExitStack() as stack:
-        journal = None
-        if kind.private:
-            journal = stack.enter_context(Journal(people.celeba.folder / JOURNAL))
-            recording.check_copy(output / LEDGER, journal)
+    paint = functools.partial(_painted, inpainter, seed=seed, **options)
+    make = functools.partial(
+        kind.make, settings=settings, network=network, classifier=classifier
+    )
+    with _masks(kind, make, people, output) as mask_of:
+        return _generate(output, subjects, rows, mask_of, paint, progress)
+
+
+@contextlib.contextmanager
+def _masks(kind, make, people, output):
+    """A function from subjects to masks, which writes down what private ones spend."""
+    if not kind.private:
+        yield lambda subject: make(subject, ledger=None)[0]
+        return
+    with Journal(people.celeba.folder / JOURNAL) as journal:
+        recording.check_copy(output / LEDGER, journal)
+        journal.save(output / LEDGER)
+
+        def private(subject):
+            # It is on the disk's journal before it is drawn, and in the journal's copy
+            # before it is written anywhere.
+            (mask,) = make(subject, ledger=journal)
             journal.save(output / LEDGER)
-        make = kinds.maker(
-            mask, settings, network=network, classifier=classifier, ledger=journal
-        )
-        subjects = _Subjects(people, kind, network, size, seed)
-        if journal:
-            make = _told(make, journal, output / LEDGER)
-        return _generate(output, subjects, rows, make, inpainter, options, progress)
+            return mask
 
-
-def _told(make, journal, path):
-    """Masks, each with its cost in the journal's copy before it is written anywhere."""
-
-    def told(subject):
-        mask = make(subject)
-        journal.save(path)
-        return mask
-
-    return told
+        yield private
 
 
 def spread_over_persons(people: People) -> np.ndarray:
@@ -145,11 +160,8 @@ def spread_over_persons(people: People) -> np.ndarray:
         int, all of `people.testing`.
     """
     labels = people.labels[people.testing]
-    before = np.zeros(len(labels), int)  # pictures of the same person before this one
-    seen: dict[int, int] = {}
-    for i, label in enumerate(labels.tolist()):
-        before[i] = seen.get(label, 0)
-        seen[label] = before[i] + 1
+    seen = collections.defaultdict(itertools.count)
+    before = [next(seen[label]) for label in labels.tolist()]  # of the same person
     return people.testing[np.lexsort((labels, before))]
 
 
@@ -158,39 +170,33 @@ class _Subjects:
 
     def __init__(self, people, kind, network, size, seed):
         self.people, self._kind, self._size, self._seed = people, kind, size, seed
-        self._network, self._targets = network, {}
+        self._target = functools.cache(self._target)
+        self._network = network
         self._points = people.celeba.landmarks() if kind.landmarks else None
 
-    def image(self, row) -> str:
-        return Path(self.people.celeba.names[row]).stem
-
-    def seed(self, row, purpose) -> int:
-        return derived(self._seed, purpose, self.image(row))
-
     def read(self, row) -> Subject:
-        people = self.people
-        whole = images.load(people.celeba.folder / PICTURES / people.celeba.names[row])
-        points = None
+        path = self.people.paths([row])[0]
+        whole = images.load(path)
+        points = target = None
         if self._kind.landmarks:
-            points = in_square(self._points[row], whole.shape[:2], self._size)
-        label = int(people.labels[row])
-        target = self._target(label) if self._kind.network else None
+            points = geometric.in_square(self._points[row], whole.shape[:2], self._size)
+        label = int(self.people.labels[row])
+        if self._kind.network:
+            target = self._target(label)
         picture = images.to_array(images.from_array(whole), self._size)
-        return Subject(picture, label, points, target, self.seed(row, "mask"))
+        seed = derived(self._seed, "mask", path.stem)
+        return Subject(picture, label, points, target, seed)
 
     def _target(self, label):
-        if label not in self._targets:
-            row = self.people.first_training(label)
-            picture = self.people.pictures([row], self._size)
-            self._targets[label] = self._network.embed(picture)[0]
-        return self._targets[label]
+        picture = self.people.pictures([self.people.first_training(label)], self._size)
+        return self._network.embed(picture)[0]
 
 
-def _generate(output, subjects, rows, make, inpainter, options, progress):
+def _generate(output, subjects, rows, mask_of, paint, progress):
     done, there, failures = 0, 0, []
     for number, row in enumerate(rows.tolist(), 1):
-        image, label = subjects.image(row), int(subjects.people.labels[row])
-        files = outputs.place(output, image, label)
+        image = Path(subjects.people.celeba.names[row]).stem
+        files = outputs.place(output, image, int(subjects.people.labels[row]))
         if files.result.is_file():
             there += 1
         else:
@@ -199,10 +205,8 @@ def _generate(output, subjects, rows, make, inpainter, options, progress):
             except (ValueError, FileNotFoundError) as error:  # both name the file
                 failures.append(str(error))
             else:
-                # A private mask is on the disk's journal before `make` draws it.
-                mask = make(subject)
-                seed = subjects.seed(row, "inpainter")
-                result = _repainted(inpainter, subject.picture, mask, seed, options)
+                mask = mask_of(subject)
+                result = paint(image, subject.picture, mask)
                 outputs.write(files, outputs.Pictures(subject.picture, mask, result))
                 done += 1
         if progress:
@@ -210,32 +214,14 @@ def _generate(output, subjects, rows, make, inpainter, options, progress):
     return Report(done, there, failures)
 
 
-def _repainted(inpainter, picture, mask, seed, options):
-    result = np.asarray(inpainter(picture[None], mask[None], seed=seed, **options))
-    if result.shape != (1, *picture.shape) or result.dtype != np.uint8:
+def _painted(inpainter, image, picture, mask, *, seed, **options):
+    seed = derived(seed, "inpainter", image)
+    result = inpainters.painted(inpainter, picture, mask, seed=seed, **options)
+    if not np.array_equal(result[~mask], picture[~mask]):
         raise ValueError(
-            f"The inpainter must return uint8 of shape {(1, *picture.shape)}. "
-            f"Received: {result.dtype} of shape {result.shape}"
+            f"The inpainter must leave what is not covered. Received: {inpainter!r}"
         )
-    if not np.array_equal(result[0][~mask], picture[~mask]):
-        raise ValueError(
-            "The inpainter must leave what is not covered as it is. Received: "
-            f"{inpainter!r}"
-        )
-    return result[0]
-
-
-def _run(people, mask, size, settings, seed, options, network, classifier):
-    return {
-        "source": str(Path(people.celeba.folder).resolve()),
-        "testing": hashlib.sha256(people.testing.tobytes()).hexdigest(),
-        "mask": mask,
-        "size": size,
-        "settings": settings._asdict(),
-        "seed": seed,
-        "options": options,
-        "networks": digests(network, classifier),
-    }
+    return result
 
 
 def digests(*models) -> list[str]:

@@ -9,7 +9,6 @@ from keras import layers
 from tfpriv.networks.facenet.network import EMBEDDING, SIZE, FaceNet
 from tfpriv.support.models import load_model
 
-CELEBA_IDENTITIES = 10_177
 EPOCHS, RATE, BATCH_SIZE = 8, 1e-3, 32  # as published
 _DROPS_AFTER = 5  # epochs, to a tenth of the rate
 
@@ -78,13 +77,12 @@ def train_identities(
     classifier = identity_classifier(network, classes)
     inputs = keras.Input((EMBEDDING,), name="embeddings")
     head = keras.Model(inputs, classifier.get_layer("identities")(inputs))
-    steps = -(-len(labels) // batch_size)
+    drop = _DROPS_AFTER * -(-len(labels) // batch_size)  # in steps
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+        [drop], [learning_rate, learning_rate / 10]
+    )
     head.compile(
-        keras.optimizers.Adam(
-            keras.optimizers.schedules.PiecewiseConstantDecay(
-                [_DROPS_AFTER * steps], [learning_rate, learning_rate / 10]
-            )
-        ),
+        keras.optimizers.Adam(rate),
         loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
@@ -108,9 +106,7 @@ def load_classifier(path: str | os.PathLike) -> keras.Model:
     """
     classifier = load_model(path, "a classifier over persons")
     if "identities" not in [layer.name for layer in classifier.layers]:
-        raise ValueError(
-            f"Expected a classifier over persons. Received: {classifier.name} in {path}"
-        )
+        raise ValueError(f"Expected a classifier over persons. Received: {path}")
     return classifier
 
 
@@ -128,8 +124,7 @@ def checked_labels(labels: np.ndarray, count: int, classes: int) -> np.ndarray:
     labels = np.asarray(labels)
     if labels.shape != (count,) or not count:
         raise ValueError(
-            "There must be a label for each picture, and at least one. Received: "
-            f"labels of shape {labels.shape} for {count} pictures"
+            f"Expected labels of {count} pictures. Received: shape {labels.shape}"
         )
     if labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= classes:
         raise ValueError(

@@ -18,7 +18,7 @@ from tfpriv.support import images
 WORDS = {"original": "img", "masks": "masks", "results": "generated"}
 LEDGER = "ledger.json"  # what private masks have spent
 _WHITE = 128  # of 255: from here on a pixel of a mask's file is covered
-_NAME = re.compile(r"([^-/\\]+)-([a-z]+)-label-(\d+)\.jpg")
+_NAME = re.compile(r"([^-/\\]+)-([a-z]+)-label-(0|[1-9]\d*)\.jpg")
 
 
 class Output(NamedTuple):
@@ -87,8 +87,8 @@ def write(output: Output, pictures: Pictures) -> None:
         ValueError: if the sizes differ. Nothing was written.
     """
     _check_sizes(pictures, output)
-    shades = np.where(pictures.mask[..., None], np.uint8(255), np.uint8(0))
-    contents = pictures.original, np.repeat(shades, 3, -1), pictures.result
+    shades = np.uint8(255) * pictures.mask[..., None].repeat(3, -1)
+    contents = pictures.original, shades, pictures.result
     for path, content in zip(output[2:], contents, strict=True):
         path.parent.mkdir(parents=True, exist_ok=True)
         images.save(path, content)
@@ -105,28 +105,27 @@ def listed(folder: str | os.PathLike) -> list[Output]:
         ValueError: a file has another name, or lacks a partner, or two pictures have
             one id; names the file.
     """
-    found: dict[str, dict[str, Path]] = {}
     labels: dict[str, int] = {}
+    parts: dict[str, set[str]] = {}
     for part in WORDS:
         for path in _files(Path(folder) / part):
             image, label = _parsed(path, part)
             if labels.setdefault(image, label) != label:
                 raise ValueError(
-                    f"Picture {image} has label {labels[image]} in another file; an id "
-                    f"is for one picture. Received: {path}"
+                    f"An id has one label, here {labels[image]}. Received: {path}"
                 )
-            found.setdefault(image, {})[part] = path
-    for image, files in found.items():
-        for path in place(folder, image, labels[image])[2:]:
-            if path.parent.name not in files:
-                raise ValueError(
-                    "A picture's original, mask and result go together; where a run "
-                    "was interrupted, run it again. Received: "
-                    f"{next(iter(files.values()))} without {path}"
-                )
-    if not found:
+            parts.setdefault(image, set()).add(part)
+    if not labels:
         raise ValueError(f"There are no pictures in this folder. Received: {folder}")
-    return [place(folder, image, labels[image]) for image in sorted(found, key=_order)]
+    found = [place(folder, n, labels[n]) for n in sorted(labels, key=_order)]
+    for output in found:
+        lost = [p for p in output[2:] if p.parent.name not in parts[output.image]]
+        if lost:
+            raise ValueError(
+                "A picture's original, mask and result go together; where a run was "
+                f"interrupted, run it again. Received: {output.image} without {lost[0]}"
+            )
+    return found
 
 
 def read(output: Output) -> Pictures:
@@ -166,12 +165,8 @@ def _parsed(path, part):
     match = _NAME.fullmatch(path.name)
     if not match or match[2] != WORDS[part]:
         raise ValueError(
-            f"Files here are named ID-{WORDS[part]}-label-NUMBER.jpg, the id without a "
-            f"hyphen. Received: {path}"
+            f"Expected ID-{WORDS[part]}-label-NUMBER.jpg. Received: {path}"
         )
-    # Not int(): 01 and 1 would be two files of one picture.
-    if match[3] != str(int(match[3])):
-        raise ValueError(f"A label has no leading zeros. Received: {path}")
     return match[1], int(match[3])
 
 

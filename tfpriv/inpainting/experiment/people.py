@@ -42,16 +42,14 @@ class People:
         if not np.array_equal(np.sort(sides), np.arange(len(self.celeba))):
             raise ValueError(
                 "Every picture must be on one side of the split, and on one only. "
-                f"Received: {len(self.training)} for training and {len(self.testing)} "
-                f"for testing, of {len(self.celeba)}"
+                f"Received: {len(sides)} on both sides, of {len(self.celeba)}"
             )
         known = np.isin(self.labels[self.testing], self.labels[self.training])
         if not known.all():
             odd = self.celeba.names[self.testing[~known][0]]
             raise ValueError(
-                "Whoever is tested must be trained on, too: CelebA's own partitions "
-                f"part persons, not pictures. Received: {odd}, the only side of "
-                "its person"
+                "Who is tested must be trained on; CelebA's partitions part persons. "
+                f"Received: {odd}, the only side of its person"
             )
 
     @classmethod
@@ -73,10 +71,8 @@ class People:
             return cls.parted(celeba)
         sides = read_column(Path(folder) / SPLIT)
         if sides.keys() != set(celeba.names) or not {*sides.values()} <= {0, 1}:
-            raise ValueError(
-                "The split must say 0 or 1 for every picture of the data set. "
-                f"Received: {Path(folder) / SPLIT}"
-            )
+            path = Path(folder) / SPLIT
+            raise ValueError(f"Expected 0 or 1 for every picture. Received: {path}")
         tested = np.array([sides[name] for name in celeba.names], bool)
         return cls._of(celeba, np.flatnonzero(~tested), np.flatnonzero(tested))
 
@@ -147,11 +143,8 @@ class People:
         """
         paths = self.paths(rows)
         unit_of = dict(zip(paths, unit.tolist(), strict=True))
-        copies = [
-            group
-            for group in same_contents(paths)
-            if len({unit_of[path] for path in group}) > 1
-        ]
+        groups = same_contents(paths)
+        copies = [group for group in groups if len({unit_of[p] for p in group}) > 1]
         if copies:
             warn(
                 "Some images appear in several privacy units, as copies under other "
@@ -182,10 +175,7 @@ class People:
             ValueError: there are no pictures.
         """
         if not len(rows):
-            raise ValueError(
-                "There must be pictures to embed. Received: none of "
-                f"{self.celeba.folder}"
-            )
+            raise ValueError(f"Expected images. Received: none of {self.celeba.folder}")
         parts = []
         for first in range(0, len(rows), _AT_ONCE):
             part = rows[first : first + _AT_ONCE]
@@ -197,20 +187,3 @@ class People:
     def first_training(self, label: int) -> int:
         """The first picture of a person to train with: their target, as published."""
         return int(self.training[self.labels[self.training] == label][0])
-
-
-def in_square(points: np.ndarray, shape: tuple[int, int], size: int) -> np.ndarray:
-    """Where points of a picture lie in its middle square, brought to a size.
-
-    Args:
-        points: (..., 2), (x, y) in pixels.
-        shape: height and width of the picture.
-        size: of the square afterwards.
-
-    Returns:
-        float, of the same shape.
-    """
-    height, width = shape
-    side = min(height, width)
-    corner = np.array([width - side, height - side]) / 2
-    return (np.asarray(points, float) - corner) * (size / side)

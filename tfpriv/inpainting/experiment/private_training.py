@@ -18,7 +18,7 @@ from keras import layers
 import tfpriv.dp as dp
 from tfpriv.accounting import Ledger, mechanisms
 from tfpriv.inpainting.experiment.identities import checked_labels, identity_classifier
-from tfpriv.inpainting.recognition import directions
+from tfpriv.inpainting.recognition import middles
 from tfpriv.networks.facenet.network import FaceNet, standardised
 from tfpriv.support.images import checked
 from tfpriv.support.weights import digest_of
@@ -28,7 +28,11 @@ WITHOUT_PRIVACY = "trained without differential privacy"
 _FEATURES, _LINEAR, _NORM = "avgpool_1a", "last_linear", "last_bn"
 _AT_ONCE = 32
 # Bounds on what a unit adds to a step's sum, of about the lengths of its gradients.
-PICTURE_CLIP, PERSON_CLIP = 1.0, 0.05
+_CLIPS = {PICTURE: 1.0, PERSON: 0.05}
+_LOSSES = {
+    PICTURE: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    PERSON: keras.losses.CosineSimilarity(),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Protection:
         epsilon: the budget, which training stops before; positive.
         delta: below one in as many units as there are.
         l2_norm_clip: bound on what one unit adds to the sum of gradients; None for
-            `PICTURE_CLIP` or `PERSON_CLIP`.
+            1 by picture, 0.05 by person.
         pictures: of one person that a step uses at most, by person.
     """
 
@@ -88,9 +92,7 @@ def train_identities_privately(
     trained.set_weights(head.get_weights())
     data = np.asarray(pictures), labels
     options = {"batch_size": min(batch_size, len(labels))}
-    privacy = _fit(
-        trained, data, PICTURE, protection, epochs, learning_rate, len(labels), options
-    )
+    privacy = _fit(trained, data, PICTURE, protection, epochs, learning_rate, options)
     head.set_weights(trained.get_weights())
     return classifier, _speaking_for(privacy.ledger, classifier)
 
@@ -131,15 +133,12 @@ def train_embedding_privately(
     found = features(network, pictures) if np.ndim(pictures) == 4 else pictures
     head = embedding_head(network)
     data = found, own_middles(head.predict(found, verbose=0), labels)
-    people = len(np.unique(labels))
     options = {
-        "batch_size": min(batch_size, people),
+        "batch_size": min(batch_size, len(np.unique(labels))),
         "groups": labels,
         "max_examples_per_group": protection.pictures,
     }
-    privacy = _fit(
-        head, data, PERSON, protection, epochs, learning_rate, people, options
-    )
+    privacy = _fit(head, data, PERSON, protection, epochs, learning_rate, options)
     trained = FaceNet.from_config(network.get_config())
     trained.set_weights(network.get_weights())
     trained.get_layer(_LINEAR).set_weights(head.get_layer(_LINEAR).get_weights())
@@ -178,10 +177,8 @@ def own_middles(embeddings: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Returns:
         float32 (n, d), each of length 1. A person's depend on nobody else's pictures.
     """
-    people, person = np.unique(labels, return_inverse=True)
-    sums = np.zeros((len(people), embeddings.shape[1]))
-    np.add.at(sums, person, directions(embeddings))
-    return directions(sums)[person].astype(np.float32)
+    _, person = np.unique(labels, return_inverse=True)
+    return middles(embeddings, person)[person].astype(np.float32)
 
 
 def features(network: FaceNet, pictures: np.ndarray) -> np.ndarray:
@@ -210,37 +207,26 @@ def unprotected(model: keras.Model) -> Ledger:
         model: what was trained.
     """
     ledger = Ledger()
-    ledger.record(
-        mechanisms.non_private(WITHOUT_PRIVACY), unit=PICTURE, purpose="training"
-    )
+    none = mechanisms.non_private(WITHOUT_PRIVACY)
+    ledger.record(none, unit=PICTURE, purpose="training")
     return _speaking_for(ledger, model)
 
 
-_CLIPS = {PICTURE: PICTURE_CLIP, PERSON: PERSON_CLIP}
-_LOSSES = {
-    PICTURE: keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-    PERSON: keras.losses.CosineSimilarity(),
-}
-
-
-def _fit(model, data, unit, protection, epochs, learning_rate, population, options):
+def _fit(model, data, unit, protection, epochs, learning_rate, options):
     """Trains a head in place; returns what it has spent."""
-    protection = protection or Protection()
-    steps = epochs * -(-population // options["batch_size"])
+    protection, sampler = protection or Protection(), dp.PoissonSampler(data, **options)
     dp.make_private(model, unit=unit)
-    model.compile(
-        dp.DPAdam.for_budget(
-            protection.epsilon,
-            protection.delta,
-            population=population,
-            batch_size=options["batch_size"],
-            steps=steps,
-            l2_norm_clip=protection.l2_norm_clip or _CLIPS[unit],
-            learning_rate=learning_rate,
-        ),
-        loss=_LOSSES[unit],
+    optimizer = dp.DPAdam.for_budget(
+        protection.epsilon,
+        protection.delta,
+        population=sampler.population,
+        batch_size=options["batch_size"],
+        steps=epochs * sampler.steps_per_epoch,
+        l2_norm_clip=protection.l2_norm_clip or _CLIPS[unit],
+        learning_rate=learning_rate,
     )
-    model.fit(dp.PoissonSampler(data, **options), epochs=epochs, verbose=2)
+    model.compile(optimizer, loss=_LOSSES[unit])
+    model.fit(sampler, epochs=epochs, verbose=2)
     return model.privacy
 
 

@@ -75,12 +75,7 @@ def eyes_to_mouth(pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         ValueError: for other shapes, or landmarks that are not finite or lie on one
             point: without a face there is no mask.
     """
-    left, top, right, bottom = EYES_TO_MOUTH
-    return _in_faces(
-        pictures,
-        landmarks,
-        lambda x, y: (left <= x) & (x <= right) & (top <= y) & (y <= bottom),
-    )
+    return _in_faces(pictures, landmarks, rectangle(*EYES_TO_MOUTH))
 
 
 def whole_face(pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
@@ -96,12 +91,18 @@ def whole_face(pictures: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: as for `eyes_to_mouth`.
     """
-    (x0, y0), (across, down) = WHOLE_FACE
-    return _in_faces(
-        pictures,
-        landmarks,
-        lambda x, y: ((x - x0) / across) ** 2 + ((y - y0) / down) ** 2 <= 1,
-    )
+    return _in_faces(pictures, landmarks, ellipse(*WHOLE_FACE))
+
+
+def rectangle(left: float, top: float, right: float, bottom: float) -> Callable:
+    """A function from x and y to whether they lie in a rectangle."""
+    return lambda x, y: (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
+
+
+def ellipse(middle: tuple[float, float], axes: tuple[float, float]) -> Callable:
+    """A function from x and y to whether they lie in an ellipse of two half axes."""
+    (x0, y0), (across, down) = middle, axes
+    return lambda x, y: ((x - x0) / across) ** 2 + ((y - y0) / down) ** 2 <= 1
 
 
 def aligned_region(grid: int = GRID) -> np.ndarray:
@@ -138,10 +139,26 @@ def spread(patches: np.ndarray, size: int) -> np.ndarray:
     grid = patches.shape[-1]
     if grid < 1 or size % grid:
         raise ValueError(
-            "Patches must be whole: the pictures' size a multiple of `grid`. "
-            f"Received: size={size}, grid={grid}"
+            f"`size` must be a multiple of `grid`. Received: size={size}, grid={grid}"
         )
     return patches.repeat(size // grid, 1).repeat(size // grid, 2)
+
+
+def in_square(points: np.ndarray, shape: tuple[int, int], size: int) -> np.ndarray:
+    """Where points of a picture lie in its middle square, brought to a size.
+
+    Args:
+        points: (..., 2), (x, y) in pixels.
+        shape: height and width of the picture.
+        size: of the square afterwards.
+
+    Returns:
+        float, of the same shape.
+    """
+    height, width = shape
+    side = min(height, width)
+    corner = np.array([width - side, height - side]) / 2
+    return (np.asarray(points, float) - corner) * (size / side)
 
 
 def _generators(seed, count):
@@ -150,8 +167,7 @@ def _generators(seed, count):
         seed = [(seed, i) for i in range(count)]
     if len(seed) != count:
         raise ValueError(
-            "`seed` must be one number, or one for each picture. "
-            f"Received: {len(seed)} for {count} pictures"
+            f"Expected one seed, or as many. Received: {len(seed)} for {count} pictures"
         )
     return [np.random.default_rng(s) for s in seed]
 
@@ -161,8 +177,7 @@ def _in_faces(pictures, landmarks, inside: Callable) -> np.ndarray:
     pictures, landmarks = checked(pictures), np.asarray(landmarks, float)
     if landmarks.shape != (len(pictures), 5, 2) or not np.isfinite(landmarks).all():
         raise ValueError(
-            "There must be 5 finite points for each picture. Received: "
-            f"landmarks of shape {landmarks.shape} for {len(pictures)} pictures"
+            f"Expected 5 finite points a picture. Received: shape {landmarks.shape}"
         )
     pixels = np.stack(np.mgrid[: pictures.shape[1], : pictures.shape[2]][::-1], -1)
     masks = np.zeros(pictures.shape[:3], bool)

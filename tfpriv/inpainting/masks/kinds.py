@@ -1,6 +1,5 @@
 """Masks by name, for one picture of a known person at a time."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -31,31 +30,29 @@ class Subject(NamedTuple):
     target: np.ndarray | None
     seed: int
 
+    @property
+    def pictures(self) -> np.ndarray:
+        """The picture alone, as mask functions take them: (1, size, size, 3)."""
+        return self.picture[None]
+
 
 class Kind(NamedTuple):
-    """What a mask needs.
+    """A kind of mask, and what it needs.
 
     Attributes:
+        make: from a subject to its mask, bool (1, size, size); called with `settings`,
+            `network`, `classifier` and `ledger`, where private masks are written down.
         landmarks: whether it follows the face's.
         network: whether it needs a network, and targets.
         classifier: whether it needs a classifier.
         private: whether it spends privacy.
     """
 
+    make: Callable[..., np.ndarray]
     landmarks: bool = False
     network: bool = False
     classifier: bool = False
     private: bool = False
-
-
-KINDS = {
-    "random": Kind(),
-    "gradcam": Kind(network=True),
-    "gradients": Kind(classifier=True),
-    "landmarks": Kind(landmarks=True),
-    "whole_face": Kind(landmarks=True),
-    "private": Kind(network=True, private=True),
-}
 
 
 class Settings(NamedTuple):
@@ -73,7 +70,7 @@ class Settings(NamedTuple):
 
 
 def check(kind: str, network, classifier) -> Kind:
-    """What a mask needs, if it is there.
+    """A kind of mask, if what it needs is there.
 
     Args:
         kind: one of `KINDS`.
@@ -84,34 +81,13 @@ def check(kind: str, network, classifier) -> Kind:
         ValueError: for another kind, or where something is missing.
     """
     if kind not in KINDS:
-        raise ValueError(
-            f"`mask` must be one of {', '.join(KINDS)}. Received: mask={kind!r}"
-        )
+        names = ", ".join(KINDS)
+        raise ValueError(f"`mask` must be one of {names}. Received: mask={kind!r}")
     found = KINDS[kind]
     if (found.network and network is None) or (found.classifier and classifier is None):
         needed = "a FaceNet: `network`" if found.network else "a `classifier`"
         raise ValueError(f"This mask needs {needed}. Received: mask={kind!r} without")
     return found
-
-
-def maker(
-    kind: str, settings: Settings, *, network=None, classifier=None, ledger=None
-) -> Callable[[Subject], np.ndarray]:
-    """A function from a subject to its mask, bool (size, size).
-
-    Args:
-        kind: one of `KINDS`.
-        settings: how.
-        network: as for `check`.
-        classifier: as for `check`.
-        ledger: where private masks are written down; see `private_patches`.
-
-    Raises:
-        ValueError: as `check` does.
-    """
-    check(kind, network, classifier)
-    tools = {"network": network, "classifier": classifier, "ledger": ledger}
-    return functools.partial(_MAKERS[kind], settings=settings, **tools)
 
 
 def celeba_region(grid: int = geometric.GRID) -> np.ndarray:
@@ -125,66 +101,59 @@ def celeba_region(grid: int = geometric.GRID) -> np.ndarray:
     Returns:
         bool (grid, grid).
     """
-    from tfpriv.inpainting.experiment.people import in_square
-
     # So many pixels to a patch that none is touched between two of them.
     size = 8 * grid
-    points = in_square(np.array(_CELEBA_POINTS), _CELEBA_SHAPE, size)
+    points = geometric.in_square(np.array(_CELEBA_POINTS), _CELEBA_SHAPE, size)
     blank = np.zeros((1, size, size, 3), np.uint8)
     covered = geometric.eyes_to_mouth(blank, points[None])[0]
     return covered.reshape(grid, 8, grid, 8).any((1, 3))
 
 
 def _random(subject, **_):
-    return geometric.random_patches(subject.picture[None], seed=[subject.seed])[0]
+    return geometric.random_patches(subject.pictures, seed=[subject.seed])
 
 
 def _grad_cam(subject, settings, network, **_):
-    from tfpriv.inpainting.masks import saliency
+    from tfpriv.inpainting.masks.saliency import grad_cam
 
-    return saliency.grad_cam(
-        subject.picture[None], network, subject.target, size=settings.seen
-    )[0]
+    return grad_cam(subject.pictures, network, subject.target, size=settings.seen)
 
 
 def _gradients(subject, classifier, **_):
-    from tfpriv.inpainting.masks import saliency
+    from tfpriv.inpainting.masks.saliency import input_gradients
 
-    labels = np.array([subject.label])
-    return saliency.input_gradients(subject.picture[None], classifier, labels)[0]
+    return input_gradients(subject.pictures, classifier, np.array([subject.label]))
 
 
 def _landmarks(subject, **_):
-    return geometric.eyes_to_mouth(subject.picture[None], subject.landmarks[None])[0]
+    return geometric.eyes_to_mouth(subject.pictures, subject.landmarks[None])
 
 
 def _whole_face(subject, **_):
-    return geometric.whole_face(subject.picture[None], subject.landmarks[None])[0]
+    return geometric.whole_face(subject.pictures, subject.landmarks[None])
 
 
 def _private(subject, settings, network, ledger, **_):
-    from tfpriv.inpainting.masks import private as private_masks
-    from tfpriv.inpainting.masks import saliency
+    from tfpriv.inpainting.masks.private import private_patches
+    from tfpriv.inpainting.masks.saliency import patch_scores, similarity_heat
 
-    picture = subject.picture[None]
-    heat = saliency.similarity_heat(
-        picture, network, subject.target, size=settings.seen
-    )
-    return private_masks.private_patches(
-        picture,
-        saliency.patch_scores(heat, geometric.GRID),
+    pictures, target, size = subject.pictures, subject.target, settings.seen
+    heat = similarity_heat(pictures, network, target, size=size)
+    return private_patches(
+        pictures,
+        patch_scores(heat, geometric.GRID),
         epsilon=settings.epsilon,
         count=settings.count,
         region=celeba_region(),
         ledger=ledger,
-    )[0]
+    )
 
 
-_MAKERS = {
-    "random": _random,
-    "gradcam": _grad_cam,
-    "gradients": _gradients,
-    "landmarks": _landmarks,
-    "whole_face": _whole_face,
-    "private": _private,
+KINDS = {
+    "random": Kind(_random),
+    "gradcam": Kind(_grad_cam, network=True),
+    "gradients": Kind(_gradients, classifier=True),
+    "landmarks": Kind(_landmarks, landmarks=True),
+    "whole_face": Kind(_whole_face, landmarks=True),
+    "private": Kind(_private, network=True, private=True),
 }

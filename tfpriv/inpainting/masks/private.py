@@ -72,8 +72,7 @@ def private_patches(
     grid = scores.shape[-1] if scores.ndim else 0
     if not grid or scores.shape != (len(pictures), grid, grid):
         raise ValueError(
-            "There must be one score for each patch of each picture, (n, grid, grid). "
-            f"Received: {scores.shape} for {len(pictures)} pictures"
+            f"Expected one score for each patch. Received: shape {scores.shape}"
         )
     region = _checked_region(region, grid, count)
     chosen = np.repeat(region[None], len(pictures), 0)
@@ -236,20 +235,14 @@ def statement(region: np.ndarray, count: int, epsilon: float, patches: int) -> s
         Two sentences.
     """
     delta = worst_delta(patches, int((~region).sum()), count, epsilon)
-    inside = (
-        "Pictures that differ only inside the public region "
-        f"({int(region.sum())} of {region.size} patches) are ({epsilon:g}, 0)-"
-        "indistinguishable."
-    )
-    differing = f"For pictures that differ in {patches} more patches"
+    claim = f"delta is {delta:.3g}"
     if delta > LARGEST_CLAIM:
-        outside = (
-            f"{differing} nothing is claimed: at worst these show with a probability "
-            f"of {delta:.3g}."
-        )
-    else:
-        outside = f"{differing} delta is {delta:.3g}."
-    return f"{inside} {outside}"
+        claim = f"nothing is claimed: at worst these show with probability {delta:.3g}"
+    return (
+        f"Pictures that differ only inside the public region ({int(region.sum())} of "
+        f"{region.size} patches) are ({epsilon:g}, 0)-indistinguishable. For pictures "
+        f"that differ in {patches} more patches {claim}."
+    )
 
 
 def _below(bound: int, randomness: Randomness) -> int:
@@ -276,7 +269,6 @@ def _checked_region(region, grid, count):
     count, free = checks.whole("count", count), int((~region).sum())
     if count > free:
         raise ValueError(
-            "There must be as many patches outside of the region as are drawn. "
-            f"Received: count={count}, {free} patches outside"
+            f"Expected fewer draws. Received: count={count}, {free} patches outside"
         )
     return region

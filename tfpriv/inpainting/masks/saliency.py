@@ -82,9 +82,8 @@ def similarity_heat(
     wide = network.output_shape[-1]
     if targets.shape not in ((wide,), (len(pictures), wide)) or size < LEAST_SIZE:
         raise ValueError(
-            f"Expected one target of {wide} numbers, or one for each picture, and a "
-            f"size of at least {LEAST_SIZE}. Received: targets of shape "
-            f"{targets.shape} for {len(pictures)} pictures, size={size}"
+            f"Expected targets of {wide} numbers, and a size of at least "
+            f"{LEAST_SIZE}. Received: targets of shape {targets.shape}, size={size}"
         )
     weighed = similarity_maps(network, layer)
     heat = np.zeros(pictures.shape[:3], np.float32)
@@ -143,7 +142,7 @@ def loss_gradients(
     inside = (labels >= 0) & (labels < classes) if labels.dtype.kind in "iu" else False
     if labels.shape != (len(pictures),) or not np.all(inside):
         raise ValueError(
-            f"There must be a label below {classes} for each picture. Received: "
+            f"Expected a label below {classes} for each picture. Received: "
             f"{labels.dtype} of shape {labels.shape} for {len(pictures)} pictures"
         )
     gradient = _loss_gradient(classifier)

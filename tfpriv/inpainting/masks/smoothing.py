@@ -51,9 +51,8 @@ def blurred(values: np.ndarray, scale: float = 1.0) -> np.ndarray:
         float (height, width).
     """
     reach = round((BLUR // 2) * scale)
-    kernel = np.exp(
-        -(np.arange(-reach, reach + 1) ** 2) / (2 * (DEVIATION * scale) ** 2)
-    )
+    places = np.arange(-reach, reach + 1)
+    kernel = np.exp(-(places**2) / (2 * (DEVIATION * scale) ** 2))
     kernel /= kernel.sum()
     for axis in (0, 1):
         values = ndimage.correlate1d(values, kernel, axis, mode="mirror")

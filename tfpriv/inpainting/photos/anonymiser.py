@@ -1,121 +1,22 @@
 """From the content of one photograph's file to that of its anonymised one."""
 
-import dataclasses
-import hashlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from PIL import ImageFilter
 
-from tfpriv.accounting import checks
 from tfpriv.faces.large import find_faces_in_large
-from tfpriv.inpainting import embedded
-from tfpriv.inpainting.photos import (
-    boxes,
-    face_masks,
-    inpainters,
-    keeping,
-    photographs,
-)
-from tfpriv.inpainting.photos import (
-    files as photo_files,
-)
+from tfpriv.inpainting.photos import boxes, face_masks, files, inpainters, photographs
 from tfpriv.inpainting.photos.boxes import Box
-from tfpriv.inpainting.photos.recogniser import PhotoRecogniser
+from tfpriv.inpainting.photos.recogniser import Keeper, PhotoRecogniser
+from tfpriv.inpainting.photos.settings import Settings
 from tfpriv.inpainting.photos.tracking import Tracker
 from tfpriv.inpainting.seeds import derived
 from tfpriv.support import images
 
-WITHOUT_FACES = ("fail", "blur", "copy")
 NO_FACE = "no face was found"
 _BLUR = 1 / 20  # deviation of a whole photograph's blur, in its longer sides
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How photographs are anonymised. Text and numbers only, so that it can travel.
-
-    Args:
-        inpainter: as `inpainters.load` takes it; None for the embedded one.
-        mask: one of `face_masks.NAMES`.
-        prompt: for the inpainter.
-        steps: of the inpainter.
-        guidance_scale: of the inpainter.
-        seed: not negative. With a file's name it decides what is painted there.
-        if_no_face: of a photograph without a face, "fail" gives no output, "blur" a
-            coarse one, "copy" one as it is.
-        boxes: file of faces, taken instead of looking for them.
-        keep_person: photograph of a person whose faces stay.
-        facenet: what recognises that person, as `PhotoRecogniser.load` takes it: file
-            of a `FaceNet` trained on photographs, or `"drawn"` for drawn faces.
-        keep_above: similarity from which a face is that person's.
-        keep_metadata: whether EXIF is kept.
-        masks_only: whether the output is the mask: white is what would be covered.
-
-    Raises:
-        ValueError: if an argument is out of range, or `keep_person` has no `facenet`.
-    """
-
-    inpainter: str | None = None
-    mask: str = face_masks.NAMES[0]
-    prompt: str = ""
-    steps: int = 50
-    guidance_scale: float = 7.5
-    seed: int = 0
-    if_no_face: str = "fail"
-    boxes: str | None = None
-    keep_person: str | None = None
-    facenet: str | None = None
-    keep_above: float = keeping.THRESHOLD
-    keep_metadata: bool = False
-    masks_only: bool = False
-
-    def __post_init__(self):
-        face_masks.named(self.mask, 0)
-        if self.if_no_face not in WITHOUT_FACES:
-            raise ValueError(
-                f"Without a face one can {', '.join(WITHOUT_FACES)}. "
-                f"Received: {self.if_no_face!r}"
-            )
-        if self.keep_person is not None and self.facenet is None:
-            raise ValueError(
-                "To keep a person, name a FaceNet trained on photographs: --facenet "
-                "20180402-114759-vggface2.pt (`tfpriv weights` says where it is). The "
-                "embedded one knows drawn faces only (--facenet drawn) and takes "
-                "strangers in photographs for that person. "
-                f"Received: keep_person={self.keep_person!r}, facenet=None"
-            )
-        checks.real("guidance_scale", self.guidance_scale)
-        if self.seed < 0 or self.steps < 1:
-            raise ValueError(
-                "The seed must not be negative, and steps at least 1. "
-                f"Received: seed={self.seed}, steps={self.steps}"
-            )
-
-    def target(self, name: str) -> str:
-        """The name of a photograph's result.
-
-        Args:
-            name: of its file.
-        """
-        if self.masks_only:
-            return f"{name.rpartition('.')[0]}.png"
-        return photo_files.target(name)
-
-    def record(self) -> dict:
-        """What decides about results, to be compared: files by their content."""
-        found = dataclasses.asdict(self)
-        files = {"boxes": self.boxes, "keep_person": self.keep_person}
-        if self.keep_person is None:  # nobody is asked who is who
-            found |= {"facenet": None, "keep_above": None}
-        else:
-            files["facenet"] = embedded.facenet_path(self.facenet)
-        for name, path in files.items():
-            if path is not None:
-                with open(path, "rb") as file:
-                    found[name] = hashlib.file_digest(file, "sha256").hexdigest()
-        return found
 
 
 class Outcome(NamedTuple):
@@ -161,7 +62,11 @@ class Anonymiser:
         if inpainter is None and not settings.masks_only:
             self._inpainter = inpainters.load(settings.inpainter)
         self._given = boxes.read(settings.boxes) if settings.boxes else None
-        self._keeper = _keeper(settings, find) if settings.keep_person else None
+        self._keeper = None
+        if settings.keep_person:
+            recogniser = PhotoRecogniser.load(settings.facenet)
+            person, similarity = settings.keep_person, settings.keep_above
+            self._keeper = Keeper(recogniser, person, similarity, find)
 
     @property
     def reads_masked(self) -> bool:
@@ -188,24 +93,32 @@ class Anonymiser:
             What became of it. Whatever is wrong with the photograph is a remark, and no
             output; an inpainter's error is raised.
         """
+        settings = self.settings
         try:
-            photograph = photo_files.read(content, name)
-            faces = self._faces(name, photograph.pixels, tracker)
-            regions, seeds = self._regions(name, photograph.pixels, faces)
+            photograph = files.read(content, name)
+            pixels = photograph.pixels
+            faces = self._faces(name, pixels, tracker)
+            hidden = [(i, box) for i, box in enumerate(faces) if not box.kept]
+            seeds = [self._seed(name, i, box) for i, box in hidden]
+            masks = [face_masks.named(settings.mask, seed) for seed in seeds]
+            regions = [
+                photographs.cover(pixels, box.place, mask)
+                for (_, box), mask in zip(hidden, masks, strict=True)
+            ]
         except ValueError as error:
             return Outcome(None, None, " ".join(str(error).split()))
         remark = None if faces else NO_FACE
-        if not faces and self.settings.if_no_face == "fail":
+        if not faces and settings.if_no_face == "fail":
             return Outcome(None, faces, remark)
-        mask = photographs.covered(photograph.pixels.shape, regions)
-        result = self._result(photograph.pixels, mask, regions, seeds, bool(faces))
-        written = photo_files.encode(
+        mask = photographs.covered(pixels.shape, regions)
+        result = self._result(pixels, mask, regions, seeds, faces)
+        written = files.encode(
             result,
-            target or self.settings.target(name),
+            target or settings.target(name),
             photograph,
-            keep_metadata=self.settings.keep_metadata and not self.settings.masks_only,
+            keep_metadata=settings.keep_metadata and not settings.masks_only,
         )
-        return Outcome(written, faces, remark, (photograph.pixels, mask, result))
+        return Outcome(written, faces, remark, (pixels, mask, result))
 
     def _faces(self, name, pixels, tracker) -> list[Box]:
         if self._given is None:
@@ -214,8 +127,7 @@ class Anonymiser:
             found = self._given[name]
         else:
             raise ValueError(
-                "The file of boxes says nothing about this photograph. "
-                f"Received: {name}"
+                f"The file of boxes lacks this photograph. Received: {name}"
             )
         if self._keeper is not None:
             found = self._keeper(pixels, found)
@@ -225,32 +137,19 @@ class Anonymiser:
             box.check_meets(pixels.shape)
         return found
 
-    def _regions(self, name, pixels, faces):
-        regions, seeds = [], []
-        for number, box in enumerate(faces):
-            if not box.kept:
-                seed = self._seed(name, number, box)
-                mask = face_masks.named(self.settings.mask, seed)
-                regions.append(photographs.cover(pixels, box.place, mask))
-                seeds.append(seed)
-        return regions, seeds
-
-    def _seed(self, name, number, box):
+    def _seed(self, name, number, box) -> int:
         if box.track is not None:
             return derived(self.settings.seed, "person", box.track)
         return derived(self.settings.seed, "face", name, number)
 
-    def _result(self, pixels, mask, regions, seeds, found):
+    def _result(self, pixels, mask, regions, seeds, faces):
         settings = self.settings
+        blur = not faces and settings.if_no_face == "blur"
         if settings.masks_only:
-            white = mask if found or settings.if_no_face == "copy" else ~mask
-            return np.repeat(
-                np.where(white, np.uint8(255), np.uint8(0))[..., None], 3, 2
-            )
-        if not found and settings.if_no_face == "blur":
-            radius = _BLUR * max(pixels.shape[:2])
-            blur = ImageFilter.GaussianBlur(radius)
-            return np.asarray(images.from_array(pixels).filter(blur))
+            return np.uint8(255) * (mask | blur)[..., None].repeat(3, -1)
+        if blur:
+            how = ImageFilter.GaussianBlur(_BLUR * max(pixels.shape[:2]))
+            return np.asarray(images.from_array(pixels).filter(how))
         return photographs.repaint(
             pixels,
             regions,
@@ -260,8 +159,3 @@ class Anonymiser:
             steps=settings.steps,
             guidance_scale=settings.guidance_scale,
         )
-
-
-def _keeper(settings, find):
-    recogniser = PhotoRecogniser.load(settings.facenet)
-    return keeping.Keeper(recogniser, settings.keep_person, settings.keep_above, find)

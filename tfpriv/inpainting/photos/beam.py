@@ -13,9 +13,10 @@ from tfpriv.support import extras
 with extras.needs("beam"):
     import apache_beam as beam
     from apache_beam.io.filesystems import FileSystems
+    from apache_beam.pvalue import TaggedOutput
 
 from tfpriv.inpainting.photos import files
-from tfpriv.inpainting.photos.anonymiser import Anonymiser, Settings
+from tfpriv.inpainting.photos.anonymiser import Anonymiser, Outcome, Settings
 
 RESULTS, FACES, REVIEW = "results", "faces", "review"
 _LOADING = threading.Lock()
@@ -70,23 +71,20 @@ class _Anonymise(beam.DoFn):
         target, photographs = item[0], list(item[1])
         if len(photographs) > 1:
             for name, _ in photographs:
-                yield beam.pvalue.TaggedOutput(
-                    REVIEW, (name, files.clash(name, target))
-                )
+                yield TaggedOutput(REVIEW, (name, files.clash(name, target)))
             return
-        name, path = photographs[0]
+        [(name, path)] = photographs
         try:
             with FileSystems.open(path) as file:
                 content = file.read()
         except OSError as error:
-            remark = f"The file cannot be read: {error}"
-            yield beam.pvalue.TaggedOutput(REVIEW, (name, remark))
-            return
-        outcome = self._anonymiser(name, content)
+            outcome = Outcome(None, None, f"The file cannot be read: {error}")
+        else:
+            outcome = self._anonymiser(name, content)
         if outcome.faces is not None:
-            yield beam.pvalue.TaggedOutput(FACES, (name, outcome.faces))
+            yield TaggedOutput(FACES, (name, outcome.faces))
         if outcome.remark:
-            yield beam.pvalue.TaggedOutput(REVIEW, (name, outcome.remark))
+            yield TaggedOutput(REVIEW, (name, outcome.remark))
         if outcome.content is not None:
             yield target, outcome.content
 

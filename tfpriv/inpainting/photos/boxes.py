@@ -9,16 +9,7 @@ from typing import NamedTuple
 
 from tfpriv.support.files import parse_json, read_csv
 
-COLUMNS = (
-    "picture",
-    "left",
-    "top",
-    "width",
-    "height",
-    "confidence",
-    "kept",
-    "track",
-)
+COLUMNS = ("picture", "left", "top", "width", "height", "confidence", "kept", "track")
 _NEEDED = COLUMNS[:5]
 _LARGEST = 1 << 20  # pixels
 _YES = {"": False, "no": False, "yes": True}
@@ -105,9 +96,8 @@ def from_csv(text: str, name: str | os.PathLike) -> dict[str, list[Box]]:
                 faces.append(_from_row(values))
         except (KeyError, ValueError) as error:
             raise ValueError(
-                "A line must hold a picture's name and whole numbers left, top, width "
-                "and height, the latter two positive. Received: line "
-                f"{number} of {name}: {row} ({error})"
+                "Expected a picture's name and whole numbers left, top, width, height. "
+                f"Received: line {number} of {name}: {row} ({error})"
             ) from error
     return found
 
@@ -156,9 +146,8 @@ def _from_json(text, path):
         }
     except (ValueError, TypeError) as error:
         raise ValueError(
-            "The file must hold an object with a list of [left, top, width, height], "
-            "whole numbers, the latter two positive, for each picture. Received: "
-            f"{path} ({error})"
+            "Expected a list of [left, top, width, height], whole numbers, for each "
+            f"picture. Received: {path} ({error})"
         ) from error
 
 

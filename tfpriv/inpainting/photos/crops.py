@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from PIL import Image
+from PIL.Image import Resampling
 
 from tfpriv.faces import alignment
 from tfpriv.support import images
@@ -83,9 +83,7 @@ def resized(picture: np.ndarray, size: int) -> np.ndarray:
     """
     if len(picture) == size:
         return picture
-    method = Image.Resampling.BILINEAR
-    if size > len(picture):
-        method = Image.Resampling.BICUBIC
+    method = Resampling.BICUBIC if size > len(picture) else Resampling.BILINEAR
     return np.asarray(images.from_array(picture).resize((size, size), method))
 
 

@@ -12,10 +12,10 @@ import numpy as np
 from tfpriv.inpainting.masks import geometric
 from tfpriv.support.images import checked
 
-# In the square, its side being 1: middle and half axes of an ellipse that reaches over
-# the box on all sides, to the hair, the ears and below the chin.
-WHOLE_FACE = ((0.5, 0.49), (0.27, 0.35))
-EYES_TO_MOUTH = (0.33, 0.33, 0.67, 0.74)  # left, top, right, bottom
+# In the square, its side being 1: an ellipse that reaches over the box on all sides, to
+# the hair, the ears and below the chin; and (left, top, right, bottom).
+_WHOLE_FACE = geometric.ellipse((0.5, 0.49), (0.27, 0.35))
+_EYES_TO_MOUTH = geometric.rectangle(0.33, 0.33, 0.67, 0.74)
 
 
 def whole_face(squares: np.ndarray) -> np.ndarray:
@@ -27,10 +27,7 @@ def whole_face(squares: np.ndarray) -> np.ndarray:
     Returns:
         bool (n, size, size).
     """
-    (x0, y0), (across, down) = WHOLE_FACE
-    x, y = _places(squares)
-    inside = ((x - x0) / across) ** 2 + ((y - y0) / down) ** 2 <= 1
-    return np.repeat(inside[None], len(squares), 0)
+    return _inside(squares, _WHOLE_FACE)
 
 
 def landmarks(squares: np.ndarray) -> np.ndarray:
@@ -44,37 +41,21 @@ def landmarks(squares: np.ndarray) -> np.ndarray:
     Returns:
         bool (n, size, size).
     """
-    left, top, right, bottom = EYES_TO_MOUTH
-    x, y = _places(squares)
-    inside = (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
-    return np.repeat(inside[None], len(squares), 0)
+    return _inside(squares, _EYES_TO_MOUTH)
 
 
 def named(name: str, seed: int) -> Callable[[np.ndarray], np.ndarray]:
     """A mask function by its name.
 
     Args:
-        name: one of `NAMES`.
+        name: one of `settings.MASKS`.
         seed: of what it draws, if it does.
-
-    Raises:
-        ValueError: for another name.
     """
-    if name == "random":
-        return functools.partial(geometric.random_patches, seed=seed)
-    if name not in _REGIONS:
-        raise ValueError(
-            f"The masks of photographs are {', '.join(NAMES)}. Received: {name!r}"
-        )
-    return _REGIONS[name]
+    drawn = functools.partial(geometric.random_patches, seed=seed)
+    return {"whole_face": whole_face, "landmarks": landmarks, "random": drawn}[name]
 
 
-_REGIONS = {"whole_face": whole_face, "landmarks": landmarks}
-NAMES = (*_REGIONS, "random")
-
-
-def _places(squares):
-    """Of the pixels' middles, the square's side being 1: across and down."""
+def _inside(squares, region):
     size = checked(squares).shape[1]
-    middles = (np.arange(size) + 0.5) / size
-    return middles[None, :], middles[:, None]
+    middles = (np.arange(size) + 0.5) / size  # of pixels, the square's side being 1
+    return np.repeat(region(middles[None, :], middles[:, None])[None], len(squares), 0)

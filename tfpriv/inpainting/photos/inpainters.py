@@ -30,9 +30,8 @@ def load(name: str | os.PathLike | None = None) -> Callable[..., np.ndarray]:
     if not folder.is_dir():
         names = ", ".join(obfuscation.OBFUSCATIONS)
         raise FileNotFoundError(
-            f"An inpainter is one of {names}, or a folder with model_index.json, as "
-            "diffusers saves it (`tfpriv weights` says where Stable Diffusion's lies). "
-            f"Received: {name}"
+            f"An inpainter is one of {names}, or a folder of diffusers with "
+            f"model_index.json (see `tfpriv weights`). Received: {name}"
         )
     from tfpriv.networks.diffusion import StableDiffusionInpainter
 
@@ -59,9 +58,7 @@ def pixels(inpainter: Callable[..., np.ndarray]) -> int | None:
     if not isinstance(size, tuple):
         return size
     if size[0] != size[1]:
-        raise ValueError(
-            f"Faces are painted in squares. Received: an inpainter of {size} pixels"
-        )
+        raise ValueError(f"Faces are painted in squares. Received: size={size}")
     return size[0]
 
 
@@ -72,3 +69,32 @@ def reads_masked(inpainter: Callable[..., np.ndarray]) -> bool:
         inpainter: with an attribute `reads_masked` or without.
     """
     return getattr(inpainter, "reads_masked", False)
+
+
+def painted(
+    inpainter: Callable[..., np.ndarray],
+    picture: np.ndarray,
+    mask: np.ndarray,
+    **options,
+) -> np.ndarray:
+    """What an inpainter makes of one picture.
+
+    Args:
+        inpainter: as `load` gives it.
+        picture: uint8 (height, width, 3).
+        mask: bool (height, width).
+        **options: of the inpainter.
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        ValueError: if the inpainter returns something else than pictures.
+    """
+    found = np.asarray(inpainter(picture[None], mask[None], **options))
+    if found.dtype != np.uint8 or found.shape != (1, *picture.shape):
+        raise ValueError(
+            f"An inpainter must return uint8 of shape {(1, *picture.shape)}. Received: "
+            f"{found.dtype} of shape {found.shape}"
+        )
+    return found[0]

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +20,12 @@ _SHOWN = 8  # photographs on a preview
 _PARTIAL = re.compile(r"\.[0-9a-f]{8}\.(.+)")  # what `files.atomic_path` names
 _NUMBERS = re.compile(r"(\d+)")
 
-Progress = Callable[[int, int], None] | None
-
 
 class Report(NamedTuple):
     """What was done.
 
     Attributes:
+        root: folder that the photographs' names are relative to.
         done: photographs whose results were made.
         there: photographs whose results an earlier run had made.
         remarks: what somebody should look at, by photographs' names.
@@ -36,13 +35,14 @@ class Report(NamedTuple):
         shown: some photographs, for a preview.
     """
 
+    root: Path
     done: int
     there: int
     remarks: dict[str, str]
     missing: int
     others: int
     faces: dict[str, list[Box]]
-    shown: list[preview.Shown]
+    shown: list[tuple]
 
     @property
     def kept(self) -> int:
@@ -76,35 +76,33 @@ def anonymise_file(
     source, output = Path(source), Path(output)
     if output.suffix.lower() not in images.FORMATS:
         raise ValueError(
-            f"A result's file must end in one of {sorted(images.FORMATS)}. "
-            f"Received: {output}"
+            f"Expected a name that ends in {sorted(images.FORMATS)}. Received: {output}"
         )
     if os.path.lexists(output):
         raise FileExistsError(
-            "The output is there already; remove it, or name another (--output). "
-            f"Received: {output}"
+            f"The output is there already; name another one. Received: {output}"
         )
     check_new(output)  # can it be written?
-    outcome = anonymiser(source.name, source.read_bytes(), target=output.name)
+    name = source.name
+    outcome = anonymiser(name, source.read_bytes(), target=output.name)
     if outcome.content is not None:
-        output.parent.mkdir(parents=True, exist_ok=True)
         _write(output, outcome.content)
-    remarks = {source.name: outcome.remark} if outcome.remark else {}
-    done, faces = int(outcome.content is not None), {source.name: outcome.faces or []}
-    shown = preview.shown(source.name, outcome)
-    return Report(done, 0, remarks, 1 - done, 0, faces, shown)
+    made, faces = outcome.content is not None, {name: outcome.faces or []}
+    remarks = {name: outcome.remark} if outcome.remark else {}
+    shown = preview.shown(name, outcome)
+    return Report(source.parent, int(made), 0, remarks, int(not made), 0, faces, shown)
 
 
 def anonymise_folder(
-    source: str | os.PathLike,
+    source: str | os.PathLike | Sequence[str | os.PathLike],
     output: str | os.PathLike,
     anonymiser: Anonymiser,
     *,
     share: tuple[int, int] = (1, 1),
     video: bool = False,
-    progress: Progress = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Anonymises the photographs of a folder and of all folders below it.
+    """Anonymises the photographs of folders and of all folders below them.
 
     A run that was interrupted goes on where it was. Several processes, of one share
     each, may work on one folder; which photographs are a share's, and what is painted
@@ -112,8 +110,10 @@ def anonymise_folder(
     what was found.
 
     Args:
-        source: a folder; or one photograph.
-        output: folder of the results, outside of the source.
+        source: a folder, a photograph, or several of these. Photographs, and results,
+            are called by their paths in the folder; of several, in the innermost
+            folder that holds all of them.
+        output: folder of the results, outside of the folders that are read.
         anonymiser: how.
         share: (2, 4) for the second of four.
         video: whether the files, in the order of the numbers in their names, are
@@ -129,110 +129,97 @@ def anonymise_folder(
         ValueError: the output lies in the source, was made with other settings, or
             there are no photographs; or a share of a video.
     """
-    source, output = _checked(Path(source), Path(output), share, video)
-    root = source if source.is_dir() else source.parent
-    paths, others = images.below(source) if source.is_dir() else ([source], 0)
-    names = [path.relative_to(root).as_posix() for path in paths]
-    targets = {name: anonymiser.settings.target(name) for name in names}
-    if not targets:
+    output, settings = Path(output), anonymiser.settings
+    _check_share(share, video)
+    root, names, others = _below(source, output)
+    targets = {name: settings.target(name) for name in names}
+    times = Counter(targets.values())
+    mine = [name for name in names if _share(name, share[1]) == share[0]]
+    remarks = {n: files.clash(n, targets[n]) for n in mine if times[targets[n]] > 1}
+    targets = {n: output / targets[n] for n in mine if n not in remarks}
+    if video:
+        targets = {name: targets[name] for name in sorted(targets, key=_numbered)}
+    # Where somebody says where faces are, none is missed.
+    patience = PATIENCE if settings.boxes is None else 0
+    tracker = Tracker(patience) if video else None
+    record = Record(output, settings.record() | {"video": video}, share)
+    _remove_partial(targets.values())
+    there = {name for name, target in targets.items() if target.is_file()}
+    record.keep(name for name in targets if name in there)
+    done, shown = 0, []
+    for number, (name, target) in enumerate(targets.items(), 1):
+        if name in there:
+            outcome = _again(record.faces[name], tracker)
+        else:
+            outcome = _one(root, name, target, anonymiser, record, tracker)
+            done += outcome.content is not None
+        if outcome.remark:
+            remarks[name] = outcome.remark
+        if len(shown) < _SHOWN:
+            shown += preview.shown(name, outcome)
+        if progress:
+            progress(number, len(targets))
+    record.finish(remarks)
+    missing, faces = len(mine) - len(there) - done, record.faces
+    return Report(root, done, len(there), remarks, missing, others, faces, shown)
+
+
+def _one(root, name, target, anonymiser, record, tracker) -> Outcome:
+    try:
+        content = (root / name).read_bytes()
+    except OSError as error:
+        return Outcome(None, None, f"The file cannot be read: {error}")
+    outcome = anonymiser(name, content, tracker)
+    if outcome.faces is not None:
+        record.add(name, outcome.faces)
+    if outcome.content is not None:
+        _write(target, outcome.content)
+    return outcome
+
+
+def _again(faces, tracker) -> Outcome:
+    """Tells the tracker of a picture what it knew when it was made."""
+    if tracker is not None:
+        tracker([f for f in faces if f.confidence is not None or not tracker.patience])
+    return Outcome(None, faces, None if faces else NO_FACE)
+
+
+def _check_share(share, video):
+    if not 1 <= share[0] <= share[1]:
+        raise ValueError(f"Expected a share, as (2, 4). Received: {share}")
+    if video and share != (1, 1):
+        raise ValueError(
+            f"Video frames cannot be processed in shards. Received: {share}"
+        )
+
+
+def _below(source, output):
+    """The photographs that are meant: their folder, their names, and other files."""
+    given = [source] if isinstance(source, str | os.PathLike) else source
+    folders, paths, others = [], [], 0
+    for path in map(Path, given):
+        if not path.exists():
+            raise FileNotFoundError(f"There is nothing at this path. Received: {path}")
+        if not path.is_dir():
+            folders.append(path.parent.resolve())
+            paths.append(folders[-1] / path.name)
+            continue
+        folders.append(path.resolve())
+        if output.resolve().is_relative_to(folders[-1]):
+            raise ValueError(
+                f"The output must lie outside of the folders read. Received: {output}"
+            )
+        found, rest = images.below(folders[-1])
+        paths += found
+        others += rest
+    root = Path(os.path.commonpath(folders))
+    names = list(dict.fromkeys(path.relative_to(root).as_posix() for path in paths))
+    if not names:
         raise ValueError(
             "There are no pictures in the folder, which end in one of "
             f"{', '.join(sorted(images.SUFFIXES))}. Received: {source}"
         )
-    mine = [name for name in names if _share(name, share[1]) == share[0]]
-    clashes = _clashes(targets)
-    remarks = {name: clashes[name] for name in mine if name in clashes}
-    names = [name for name in mine if name not in clashes]
-    if video:
-        names.sort(key=_numbered)
-    settings = anonymiser.settings.record() | {"video": video}
-    run = _Run(root, output, anonymiser, Record(output, settings, share), video)
-    return run(names, remarks, others, progress)
-
-
-class _Run:
-    """One photograph after the other."""
-
-    def __init__(self, root, output, anonymiser, record, video):
-        self._root, self._output = root, output
-        self._anonymiser, self._record = anonymiser, record
-        self._given = anonymiser.settings.boxes is not None
-        # Where somebody says where faces are, none is missed.
-        patience = 0 if self._given else PATIENCE
-        self._tracker = Tracker(patience) if video else None
-
-    def __call__(self, names, remarks, others, progress) -> Report:
-        settings = self._anonymiser.settings
-        targets = {name: self._output / settings.target(name) for name in names}
-        _remove_partial(targets.values())
-        there = {name for name in names if targets[name].is_file()}
-        self._record.keep(name for name in names if name in there)
-        done, missing, shown = 0, len(remarks), []
-        for number, name in enumerate(names, 1):
-            if name in there:
-                self._follow(name)
-                if not self._record.faces[name]:
-                    remarks[name] = NO_FACE
-            else:
-                outcome = self._one(name, targets[name])
-                done += outcome.content is not None
-                missing += outcome.content is None
-                if outcome.remark:
-                    remarks[name] = outcome.remark
-                if len(shown) < _SHOWN:
-                    shown += preview.shown(name, outcome)
-            if progress:
-                progress(number, len(names))
-        self._record.finish(remarks)
-        faces = self._record.faces
-        return Report(done, len(there), remarks, missing, others, faces, shown)
-
-    def _one(self, name, target) -> Outcome:
-        try:
-            content = (self._root / name).read_bytes()
-        except OSError as error:
-            return Outcome(None, None, f"The file cannot be read: {error}")
-        outcome = self._anonymiser(name, content, self._tracker)
-        if outcome.faces is not None:
-            self._record.add(name, outcome.faces)
-        if outcome.content is not None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _write(target, outcome.content)
-        return outcome
-
-    def _follow(self, name):
-        """Tells the tracker of a picture what it knew when it was made."""
-        if self._tracker is not None:
-            faces = self._record.faces[name]
-            found = [f for f in faces if self._given or f.confidence is not None]
-            self._tracker(found)
-
-
-def _checked(source, output, share, video):
-    if not source.exists():
-        raise FileNotFoundError(f"There is nothing at this path. Received: {source}")
-    if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
-        raise ValueError(
-            "The output folder must lie outside of the folder that is read. "
-            f"Received: {source} and {output}"
-        )
-    if output.exists() and not output.is_dir():
-        raise FileExistsError(f"The output is no folder. Received: {output}")
-    if not 1 <= share[0] <= share[1]:
-        raise ValueError(
-            f"A share is a number from 1 to how many there are. Received: {share}"
-        )
-    if video and share != (1, 1):
-        raise ValueError(
-            "The pictures of a video hang together; they have no shares. "
-            f"Received: {share}"
-        )
-    return source, output
-
-
-def _clashes(targets: dict[str, str]) -> dict[str, str]:
-    times = Counter(targets.values())
-    return {n: files.clash(n, t) for n, t in targets.items() if times[t] > 1}
+    return root, names, others
 
 
 def _share(name: str, total: int) -> int:
@@ -258,5 +245,6 @@ def _remove_partial(targets) -> None:
 
 
 def _write(path, content) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as file:
         file.write(content)

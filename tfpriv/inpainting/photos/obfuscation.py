@@ -11,7 +11,7 @@ import dataclasses
 import numpy as np
 from PIL import Image, ImageFilter
 
-from tfpriv.support import images as pictures_door
+from tfpriv.support import images as image_files
 from tfpriv.support.images import checked
 
 
@@ -25,23 +25,15 @@ class Obfuscation:
     reads_masked = True
 
     def __call__(
-        self,
-        images: np.ndarray,
-        masks: np.ndarray,
-        prompt: str = "",
-        steps: int = 50,
-        guidance_scale: float = 7.5,
-        seed: int = 0,
+        self, images: np.ndarray, masks: np.ndarray, prompt: str = "", **ignored
     ) -> np.ndarray:
         """Replaces what masks cover.
 
         Args:
             images: uint8 (n, height, width, 3).
             masks: bool (n, height, width).
-            prompt: ignored, as all that follow.
-            steps: ignored.
-            guidance_scale: ignored.
-            seed: ignored.
+            prompt: ignored.
+            **ignored: what else inpainters take: steps, guidance, a seed.
 
         Returns:
             uint8 (n, height, width, 3), equal to `images` outside of the masks.
@@ -52,8 +44,8 @@ class Obfuscation:
         images, masks = checked(images, square=False), np.asarray(masks)
         if masks.dtype != bool or masks.shape != images.shape[:3]:
             raise ValueError(
-                f"Expected bool masks of shape {images.shape[:3]}. Received: "
-                f"{masks.dtype} of shape {masks.shape}"
+                f"Expected bool masks {images.shape[:3]}. Received: {masks.dtype} of "
+                f"shape {masks.shape}"
             )
         changed = np.stack([self._changed(image) for image in images])
         return np.where(masks[..., None], changed, images)
@@ -74,10 +66,8 @@ class Blur(Obfuscation):
 
     def _changed(self, image):
         radius = self.share * min(image.shape[:2])
-        blurred = pictures_door.from_array(image).filter(
-            ImageFilter.GaussianBlur(radius)
-        )
-        return np.asarray(blurred)
+        blur = ImageFilter.GaussianBlur(radius)
+        return np.asarray(image_files.from_array(image).filter(blur))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +84,7 @@ class Pixelate(Obfuscation):
         height, width = image.shape[:2]
         side = -(-min(height, width) // self.squares)
         shape = max(1, width // side), max(1, height // side)
-        picture = pictures_door.from_array(image)
+        picture = image_files.from_array(image)
         coarse = picture.resize(shape, Image.Resampling.BOX)
         return np.asarray(coarse.resize(picture.size, Image.Resampling.NEAREST))
 

@@ -114,13 +114,8 @@ def repaint(
         frame = region.frame
         square = resized(frame.cut(seen), size or frame.side)
         mask = touched(frame.cut(band), len(square))
-        painted = np.asarray(inpainter(square[None], mask[None], seed=seed, **options))
-        if painted.dtype != np.uint8 or painted.shape != (1, *square.shape):
-            raise ValueError(
-                f"An inpainter must return uint8 {(1, *square.shape)}. Received: "
-                f"{painted.dtype} of shape {painted.shape}"
-            )
-        _paste(canvas, region, resized(painted[0], frame.side))
+        painted = inpainters.painted(inpainter, square, mask, seed=seed, **options)
+        _paste(canvas, region, resized(painted, frame.side))
     return canvas
 
 

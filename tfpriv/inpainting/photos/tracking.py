@@ -21,7 +21,7 @@ class Tracker:
     """
 
     def __init__(self, patience: int = PATIENCE):
-        self._patience = patience
+        self.patience = patience
         self._last: dict[int, tuple[Box, int]] = {}  # and pictures since it was found
         self._count = 0
 
@@ -45,7 +45,7 @@ class Tracker:
         missed = {
             number: (last._replace(confidence=None), age + 1)
             for number, (last, age) in self._last.items()
-            if number not in numbers and age < self._patience
+            if number not in numbers and age < self.patience
         }
         self._last = {face.track: (face, 0) for face in faces} | missed
         return faces + [last for last, _ in missed.values()]
