@@ -29,7 +29,7 @@ WHITENED_ON = 5000  # pictures: enough for the 78 numbers of a covariance
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class AccuracyRow:
     """One line of the table.
 
     Attributes:
@@ -56,7 +56,7 @@ def compare(
     key: Key,
     *,
     finetuned: keras.Model | None = None,
-) -> list[Row]:
+) -> list[AccuracyRow]:
     """Tests a network in every way of the paper's table.
 
     Args:
@@ -86,12 +86,14 @@ def compare(
     if finetuned is not None:
         found["fine-tuned on shuffled"] = predictions(finetuned, fixed)
     return [
-        Row(name, int((p == labels).sum()), len(labels), int((p == expected).sum()))
+        AccuracyRow(
+            name, int((p == labels).sum()), len(labels), int((p == expected).sum())
+        )
         for name, p in found.items()
     ]
 
 
-def as_table(rows: list[Row]) -> str:
+def as_table(rows: list[AccuracyRow]) -> str:
     """The rows in Markdown.
 
     Args:

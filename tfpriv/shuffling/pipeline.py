@@ -14,7 +14,7 @@ _BYTES_TOGETHER = 8 << 20  # of decoded pictures, moved at a time
 Progress = Callable[[int, int], None] | None
 
 
-class Report(NamedTuple):
+class ShufflingSummary(NamedTuple):
     """What was done with many pictures, and what was not.
 
     Attributes:

@@ -24,7 +24,7 @@ RUN = "generation.json"  # what the folder's pictures were made with
 SIZE = 512  # pixels, as published
 
 
-class Report(NamedTuple):
+class GenerationSummary(NamedTuple):
     """What was done.
 
     Attributes:
@@ -52,7 +52,7 @@ def generate_dataset(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     **options,
-) -> Report:
+) -> GenerationSummary:
     """Masks and repaints the pictures that a data set tests with.
 
     A run that was interrupted goes on where it was. What is drawn for a picture follows
@@ -207,7 +207,7 @@ def _generate(output, subjects, rows, make, inpainter, options, progress):
                 done += 1
         if progress:
             progress(number, len(rows))
-    return Report(done, there, failures)
+    return GenerationSummary(done, there, failures)
 
 
 def _repainted(inpainter, picture, mask, seed, options):
