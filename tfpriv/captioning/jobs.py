@@ -5,7 +5,7 @@ import sys
 
 import keras
 
-from tfpriv.captioning import coco, store, tfds_data, vocabulary
+from tfpriv.captioning import coco, report, store, tfds_data, vocabulary
 from tfpriv.captioning import sweep as sweeps
 from tfpriv.captioning.arguments import MODEL_ARGUMENTS
 from tfpriv.captioning.coco import CaptionSet
@@ -106,12 +106,12 @@ def sweep(options: argparse.Namespace) -> None:
             learned_vocabulary=options.learn_vocabulary,
         )
         manifest = _manifest(options, data, recipe)
-        sweeps.write(folder, results, manifest)
+        report.sweep(folder, results, manifest)
         for row, trained in results:
             if trained is not None:
                 name = row["training"].replace(" ", "_")
                 store.save_run(folder / name, trained, manifest | row)
-    print(sweeps.markdown([row for row, _ in results]))
+    print(report.markdown([row for row, _ in results]))
     print(f"Table, plot and report.html: {options.output}")
 
 
@@ -135,7 +135,7 @@ def _compare(options, data, recipe, protection, ledger):
     )
     rows = [row for row, _ in results]
     shown = [row | {"training loss*": trained.losses[-1]} for row, trained in results]
-    print(sweeps.markdown(shown))
+    print(report.markdown(shown))
     print("* an exact function of the training data: not covered by epsilon")
     return results[-1][1], {store.COMPARISON_LABEL: rows}
 

@@ -21,11 +21,13 @@ MOVED = {
     "tfpriv.editing.stylegan": "tfpriv.networks.stylegan",
     "tfpriv.editing.stylegan.exporting": "tfpriv.networks.stylegan.export",
     "tfpriv.editing.stylegan.fitting": "tfpriv.editing.fitting",
+    "tfpriv.editing.study_report": "tfpriv.editing.report",
     "tfpriv.images": "tfpriv.support.images",
     "tfpriv.inpainting.anonymiser": "tfpriv.inpainting.photos.anonymiser",
     "tfpriv.inpainting.beam": "tfpriv.inpainting.photos.beam",
     "tfpriv.inpainting.diffusion": "tfpriv.networks.diffusion",
     "tfpriv.inpainting.evaluation": "tfpriv.inpainting.experiment.evaluation",
+    "tfpriv.inpainting.evaluation_report": "tfpriv.inpainting.experiment.report",
     "tfpriv.inpainting.facenet": "tfpriv.networks.facenet.network",
     "tfpriv.inpainting.facenet_files": "tfpriv.networks.facenet.loading",
     "tfpriv.inpainting.generation": "tfpriv.inpainting.experiment.generation",
@@ -76,7 +78,10 @@ class MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         target: ModuleType | None = None,
     ) -> importlib.machinery.ModuleSpec | None:
         """Finds old paths of tfpriv, and nothing else."""
-        if not fullname.startswith("tfpriv.") or (renamed := new_path(fullname)) is None:
+        if (
+            not fullname.startswith("tfpriv.")
+            or (renamed := new_path(fullname)) is None
+        ):
             return None
         warnings.warn(
             f"`{fullname}` moved to `{renamed}`. The old path works until tfpriv 1.0.",

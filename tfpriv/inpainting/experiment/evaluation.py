@@ -42,7 +42,7 @@ _AT_ONCE = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class EvaluationRow:
     """What is measured of one way to change the pictures.
 
     Similarities and attributes are None where nobody was there to judge them.
@@ -103,7 +103,7 @@ class Evaluation:
     recognised: int
     fooled: int
     covered: Estimate
-    rows: list[Row]
+    rows: list[EvaluationRow]
     false_accepts: float
     persons: int | None
     strangers: int | None
@@ -112,7 +112,7 @@ class Evaluation:
     masks: np.ndarray
     trained_on: dict[str, str] = dataclasses.field(default_factory=dict)
 
-    def row(self, method: str) -> Row:
+    def row(self, method: str) -> EvaluationRow:
         """The row of a method."""
         return next(row for row in self.rows if row.method == method)
 
@@ -364,7 +364,7 @@ class _Verdict:
         """bool, of the pictures whose original was recognised, and of no others."""
         return (said["person"] != self._labels)[self._recognised]
 
-    def _row(self, method, said, limit, seed) -> Row:
+    def _row(self, method, said, limit, seed) -> EvaluationRow:
         row = {
             "method": method,
             "fooled": intervals.share(self._fooled(said)),
@@ -376,7 +376,7 @@ class _Verdict:
             row |= self._attributes(said["numbers"], seed)
         if "lpips" in said:
             row["lpips"] = self._mean(said["lpips"], seed)
-        return Row(**row)
+        return EvaluationRow(**row)
 
     def _recognition(self, embeddings, limit, seed):
         compared = self._compared(embeddings)
