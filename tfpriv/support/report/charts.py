@@ -67,5 +67,5 @@ def _draw(axes, chart):
     if chart.log_y:
         axes.set_yscale("log")
     axes.set_xticks(chart.x, [f"{x:.3g}" for x in chart.x])
-    axes.minorticks_off()
+    axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     axes.legend(fontsize="small")
