@@ -187,10 +187,9 @@ def _convert_files(arrays, name, source, read, convert, failures, progress) -> i
         file = io.BytesIO(content[offsets[i] : offsets[i + 1]].tobytes())
         return read(file, name=f"{source}, {name} {i}")
 
-    left_out = pipeline.run(
+    failures += pipeline.run(
         range(len(results)), read_file, convert, results.__setitem__, progress
     )
-    failures += [failure.reason for failure in left_out]
     kept = np.array([result is not None for result in results], bool)
     written = [result for result in results if result is not None]
     for other, array in arrays.items():

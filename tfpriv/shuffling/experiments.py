@@ -16,6 +16,7 @@ from tfpriv.shuffling.networks import preresnet110, small_cnn, vgg16_bn, whiten
 from tfpriv.shuffling.pictures import new_nonces, shuffle
 from tfpriv.shuffling.recipes import RECIPES
 from tfpriv.shuffling.train import predictions, train
+from tfpriv.support import tables
 from tfpriv.support.files import atomic_path, write_json
 from tfpriv.support.models import load_model
 
@@ -102,12 +103,17 @@ def as_table(rows: list[AccuracyRow]) -> str:
     Returns:
         A table with one line for each.
     """
-    lines = ["| experiment | right | accuracy | answers as plain |", "| --- " * 4 + "|"]
-    for row in rows:
-        percent = f"{100 * row.accuracy:.2f} %"
-        right = f"{row.correct} of {row.pictures}"
-        lines.append(f"| {row.experiment} | {right} | {percent} | {row.same} |")
-    return "\n".join(lines)
+    cells = (
+        (
+            row.experiment,
+            f"{row.correct} of {row.pictures}",
+            f"{100 * row.accuracy:.2f} %",
+            str(row.same),
+        )
+        for row in rows
+    )
+    head = ("experiment", "right", "accuracy", "answers as plain")
+    return tables.markdown(head, cells)
 
 
 def run_training(

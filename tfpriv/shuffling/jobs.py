@@ -168,8 +168,7 @@ def _pictures(source, output, read, convert, overwrite, progress) -> ShufflingSu
         lambda job, content: _write(job[1], content),
         progress,
     )
-    failures += [failure.reason for failure in left_out]
-    return ShufflingSummary(len(jobs) - len(left_out), failures, others)
+    return ShufflingSummary(len(jobs) - len(left_out), failures + left_out, others)
 
 
 def _jobs(source: Path, output: Path, found: list[Path]):

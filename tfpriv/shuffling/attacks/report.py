@@ -181,16 +181,10 @@ def _square(pictures):
 
 
 def _figures(result):
-    back = result.came_back
-    return {
-        "attack": result.attack,
-        "knows": result.knows,
-        "scheme": result.scheme,
-        # An exact result has no PSNR: it is infinite.
-        "psnr": None if back is None or math.isinf(back.psnr) else back.psnr,
-        "ssim": None if back is None else back.ssim,
-        "exact": None if back is None else back.exact,
-        "places": result.places,
-        "accuracy": result.accuracy,
-        "chance": result.chance,
-    }
+    names = ("attack", "knows", "scheme", "places", "accuracy", "chance")
+    figures = {name: getattr(result, name) for name in names}
+    for name in ("psnr", "ssim", "exact"):
+        figures[name] = getattr(result.came_back, name, None)
+    if figures["psnr"] == math.inf:  # JSON knows no infinity: it was exact
+        figures["psnr"] = None
+    return figures
