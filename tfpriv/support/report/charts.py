@@ -10,7 +10,7 @@ import numpy as np
 from tfpriv.support.files import atomic_file
 from tfpriv.support.report.sections import Chart
 
-_SIZE = (4.6, 3.3)  # inches of a chart: legible on a phone
+_SIZE = (4.6, 3.9)  # inches of a chart: legible on a phone
 _COLUMNS = 3  # of charts in one figure
 
 
@@ -68,4 +68,7 @@ def _draw(axes, chart):
         axes.set_yscale("log")
     axes.set_xticks(chart.x, [f"{x:.3g}" for x in chart.x])
     axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
-    axes.legend(fontsize="small")
+    # Below the axes, where it covers no line.
+    axes.legend(
+        fontsize="small", ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.18)
+    )
