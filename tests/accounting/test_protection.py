@@ -7,7 +7,7 @@ import pytest
 from reading import Reading
 
 from tfpriv.accounting import Ledger, mechanisms, protection
-from tfpriv.support import report
+from tfpriv.support.report import html, without_epsilon
 
 POISSON = mechanisms.poisson(0.01, 1.1, population=60_000, notes=("n is public",))
 RELEASE = mechanisms.gaussian_release(5.0)
@@ -19,8 +19,8 @@ def spent(mechanism, count=1, unit="person", purpose="training"):
     return ledger
 
 
-def words(piece):
-    found = Reading(report.html("t", piece))
+def words(section):
+    found = Reading(html("t", [section]))
     assert not found.faults
     return found.words
 
@@ -101,7 +101,7 @@ def test_braces_of_a_unit_are_its_own():
 
 def test_without_epsilon_says_so():
     said = words(
-        report.without_epsilon("A key.", against="Who has no key.", leaves=["colours"])
+        without_epsilon("A key.", against="Who has no key.", leaves=["colours"])
     )
     for part in ("no unit", "relation", "delta", "accountant", "infinite", "colours"):
         assert part in said

@@ -19,8 +19,8 @@ from tfpriv.audit.claims import Claim
 from tfpriv.audit.one_run import audit_one_run
 from tfpriv.cli import main
 
-CLAIM_OF_ONE = dirac.Plan(4.4899, dp_sgd.PROBABILITY, dp_sgd.STEPS)
-SMALL = dirac.Plan(4.4899, dp_sgd.PROBABILITY, dp_sgd.STEPS, 1000, quiet=1000)
+CLAIM_OF_ONE = dirac.AuditPlan(4.4899, dp_sgd.PROBABILITY, dp_sgd.STEPS)
+SMALL = dirac.AuditPlan(4.4899, dp_sgd.PROBABILITY, dp_sgd.STEPS, 1000, quiet=1000)
 
 
 def small_audit():
@@ -33,7 +33,7 @@ def small_audit():
 @pytest.mark.parametrize("engine", ["ghost", "vectorized"])
 def test_a_canary_moves_one_weight_by_the_clip_norm(engine, rng):
     """With next to no noise the updates are who was in the batch."""
-    plan = dirac.Plan(1e-4, 0.5, 6, canaries=72, quiet=20)
+    plan = dirac.AuditPlan(1e-4, 0.5, 6, canaries=72, quiet=20)
     included = rng.random(72) < 0.5
     seen = dirac.train(plan, included, engine)
     assert seen.updates.shape == (6, 72)
@@ -49,7 +49,7 @@ def test_a_canary_moves_one_weight_by_the_clip_norm(engine, rng):
 
 
 def test_scores_are_likelihood_ratios(rng):
-    plan = dirac.Plan(1.5, 0.5, 4, canaries=50, quiet=10)
+    plan = dirac.AuditPlan(1.5, 0.5, 4, canaries=50, quiet=10)
     seen = dirac.train(plan, rng.random(50) < 0.5)
 
     def density(x, mean):
@@ -62,7 +62,7 @@ def test_scores_are_likelihood_ratios(rng):
 
 def test_canaries_are_not_known_before_training(rng):
     """Scores of those who are out and in differ by training alone."""
-    plan = dirac.Plan(1e3, 0.5, 2, canaries=2000, quiet=10)
+    plan = dirac.AuditPlan(1e3, 0.5, 2, canaries=2000, quiet=10)
     included = rng.random(2000) < 0.5
     found = dirac.scores(dirac.train(plan, included))
     gap = found[included].mean() - found[~included].mean()

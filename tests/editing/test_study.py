@@ -13,7 +13,7 @@ from reading import read
 
 from tfpriv import cli
 from tfpriv.audit.leakage import ceiling
-from tfpriv.editing import Boundary, StyleGAN, save_generator, study_report
+from tfpriv.editing import Boundary, StyleGAN, report, save_generator
 from tfpriv.editing.study import EVERYWHERE, SEED, SUBSPACE, study
 from tfpriv.faces.reader import NUMBERS
 
@@ -113,7 +113,7 @@ def test_the_attribute_was_there_to_be_read(found):
 
 
 def test_a_report_is_written_whole(found, tmp_path):
-    study_report.write(tmp_path / "new", found, {"command": "tfpriv edit study"})
+    report.study(tmp_path / "new", found, {"command": "tfpriv edit study"})
     names = {path.name for path in (tmp_path / "new").iterdir()}
     pages = {"study.md", "report.html"}
     assert names == pages | {"study.json", "study.png", "faces.png"}

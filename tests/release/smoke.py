@@ -29,7 +29,8 @@ import tfpriv
 import tfpriv.dp as dp
 from tfpriv import ops, shuffling
 from tfpriv.accounting import protection
-from tfpriv.support import checkpoints, models, report
+from tfpriv.support import checkpoints, models
+from tfpriv.support.report import report
 
 RANDOM = np.random.default_rng(0)
 ENV = "TFPRIV_PY_OPS"
@@ -72,9 +73,8 @@ def train_privately() -> tuple[keras.Model, float]:
 
 def report_of(model: keras.Model) -> None:
     """A page says what the training protects."""
-    report.write(
-        "page.html", "Smoke", protection.of_weights(model.privacy.ledger, 1e-5)
-    )
+    claim = protection.of_weights(model.privacy.ledger, 1e-5)
+    report("page.html", "Smoke", [claim])
     page = Path("page.html").read_text(encoding="utf-8")
     assert "epsilon" in page
     assert "<style>" in page

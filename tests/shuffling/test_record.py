@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfpriv.shuffling.record import Record
+from tfpriv.shuffling.record import ShufflingRecord
 
 NONCE, CHECK = bytes(range(12)), bytes(range(8))
 TEXTS = {
@@ -18,8 +18,8 @@ SIDE = st.integers(1, 10**8)
 
 
 def test_texts_are_pinned():
-    assert Record((480, 640), NONCE, CHECK).texts() == TEXTS
-    assert Record((1, 2)).texts() == {
+    assert ShufflingRecord((480, 640), NONCE, CHECK).texts() == TEXTS
+    assert ShufflingRecord((1, 2)).texts() == {
         "tfpriv-shuffling": "1",
         "tfpriv-mode": "fixed",
         "tfpriv-size": "1x2",
@@ -32,12 +32,12 @@ def test_texts_are_pinned():
     st.none() | st.binary(min_size=8, max_size=8),
 )
 def test_round_trip(size, nonce, check):
-    record = Record(size, nonce, check)
-    assert Record.of({**record.texts(), "Comment": "mine"}) == record
+    record = ShufflingRecord(size, nonce, check)
+    assert ShufflingRecord.of({**record.texts(), "Comment": "mine"}) == record
 
 
 def test_other_pictures_have_none():
-    assert Record.of({"Comment": "a picture"}) is None
+    assert ShufflingRecord.of({"Comment": "a picture"}) is None
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_damage_is_found(keyword, text):
     if text is None:
         del texts[keyword]
     with pytest.raises(ValueError, match="damaged"):
-        Record.of(texts)
+        ShufflingRecord.of(texts)
 
 
 def test_a_later_version_is_refused():
     with pytest.raises(ValueError, match=r"later version.*'2'"):
-        Record.of({**TEXTS, "tfpriv-shuffling": "2"})
+        ShufflingRecord.of({**TEXTS, "tfpriv-shuffling": "2"})

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from tfpriv.accounting import Ledger
 from tfpriv.accounting.statement import (
@@ -11,16 +12,7 @@ from tfpriv.accounting.statement import (
     rounded_up,
     what_was_done,
 )
-from tfpriv.support.report.pieces import (
-    Piece,
-    bullets,
-    details,
-    element,
-    facts,
-    section,
-    text,
-    warning,
-)
+from tfpriv.support.report import Code, Facts, Group, Text
 from tfpriv.support.report.unprotected import TITLE
 
 ACCOUNTANTS = {
@@ -51,8 +43,8 @@ def protection(
     leaves: Sequence[str],
     accountant: str = "rdp",
     title: str = TITLE,
-) -> Piece:
-    """The section about protection.
+) -> Group:
+    """The section on protection.
 
     Args:
         ledger: What was spent.
@@ -68,31 +60,33 @@ def protection(
     said = describe(ledger, delta, accountant)
     unit = said["unit"] or "unit"
     claims = said["steps"] > 0 and float(said["epsilon"]) < math.inf
-    pieces = [warning(f"Not for release: {why}.") for why in said["not_for_release"]]
+    warnings = [f"Not for release: {why}." for why in said["not_for_release"]]
     if said["steps"] and not claims:
-        pieces.append(warning(f"No differential privacy for any {unit}."))
-    pieces.append(
-        facts(
-            {
-                "Protected is": f"each {unit}" if claims else "nothing",
-                "Compared are": _relation(said),
-                "How strongly": text(*_strength(said, claims)),
-                "Against whom": against.format(unit=unit) if claims else "nobody",
-                "By what": bullets(what_was_done(said) or ["nothing private was used"]),
-                "Accountant": ACCOUNTANTS[said["accountant"]],
-                "Not protected is": bullets(_left(said, unit, leaves)),
-            }
-        )
+        warnings.append(f"No differential privacy for any {unit}.")
+    facts = {
+        "Protected is": f"each {unit}" if claims else "nothing",
+        "Compared are": _relation(said),
+        "How strongly": _strength(said, claims),
+        "Against whom": against.format(unit=unit) if claims else "nobody",
+        "By what": what_was_done(said) or ["nothing private was used"],
+        "Accountant": ACCOUNTANTS[said["accountant"]],
+        "Not protected is": _left(said, unit, leaves),
+    }
+    statement = ledger.statement(delta, accountant=accountant).rstrip("\n")
+    return Group(
+        title,
+        [
+            *(Text(text, warning=True) for text in warnings),
+            Facts(facts),
+            Group("The ledger's own statement", [Code(statement)], folded=True),
+        ],
     )
-    statement = ledger.statement(delta, accountant=accountant)
-    verbatim = element("pre", _lines(statement))
-    return section(title, *pieces, details("The ledger's own statement", verbatim))
 
 
 def of_weights(
     ledger: Ledger, delta: float, *, leaves: Sequence[str] = (), accountant: str = "rdp"
-) -> Piece:
-    """The section about the weights of a network that was trained.
+) -> Group:
+    """The section on the weights of a trained network.
 
     Args:
         ledger: As for `protection`, and so are the others.
@@ -109,13 +103,13 @@ def of_weights(
     )
 
 
-def _relation(said) -> str:
+def _relation(said: dict[str, Any]) -> str:
     if said["relation"] is None:
         return "no data sets: nothing private is recorded"
     return f"{said['relation_in_words']} ({said['relation']})"
 
 
-def _strength(said, claims) -> list[str]:
+def _strength(said: dict[str, Any], claims: bool) -> list[str]:
     epsilon = float(said["epsilon"])
     claim = f"epsilon = {rounded_up(epsilon)} at delta = {said['delta']:g}."
     if not claims:
@@ -129,7 +123,7 @@ def _strength(said, claims) -> list[str]:
     ]
 
 
-def _left(said, unit, leaves) -> list[str]:
+def _left(said: dict[str, Any], unit: str, leaves: Sequence[str]) -> list[str]:
     given = [line.format(unit=unit) for line in leaves]
     return given + [f"assumed: {note}" for note in said["notes"]]
 
@@ -138,7 +132,3 @@ def _times(epsilon: float) -> str:
     return (
         rounded_up(math.exp(epsilon)) if epsilon < 100 else f"e^{rounded_up(epsilon)}"
     )
-
-
-def _lines(text: str) -> Piece:
-    return Piece("\n".join(element("span", line) for line in text.splitlines()))

@@ -26,7 +26,7 @@ LAYERS = 2
 
 
 @dataclass(frozen=True)
-class Plan:
+class AuditPlan:
     """How the audited training goes.
 
     Attributes:
@@ -76,7 +76,7 @@ class _Weights(keras.callbacks.Callback):
         self.seen.append(np.stack(self.model.get_weights()).ravel())
 
 
-def train(plan: Plan, included: np.ndarray, engine: str = "auto") -> Observed:
+def train(plan: AuditPlan, included: np.ndarray, engine: str = "auto") -> Observed:
     """Trains on the canaries that are included, and on the quiet examples.
 
     Args:

@@ -22,7 +22,9 @@ RELEASES = 100_000
 GUESSES = 1 / 25  # of the canaries: fixed, whatever a run shows
 
 
-def plan_for(epsilon: float, delta: float = 1e-5, canaries: int = 5000) -> dirac.Plan:
+def plan_for(
+    epsilon: float, delta: float = 1e-5, canaries: int = 5000
+) -> dirac.AuditPlan:
     """The training that claims an epsilon, by the tight accountant.
 
     Args:
@@ -42,11 +44,11 @@ def plan_for(epsilon: float, delta: float = 1e-5, canaries: int = 5000) -> dirac
         steps=STEPS,
         accountant="pld",
     )
-    return dirac.Plan(noise, PROBABILITY, STEPS, canaries, quiet=canaries)
+    return dirac.AuditPlan(noise, PROBABILITY, STEPS, canaries, quiet=canaries)
 
 
 def audit_dp_sgd(
-    plan: dirac.Plan,
+    plan: dirac.AuditPlan,
     *,
     delta: float = 1e-5,
     runs: int = 1,
@@ -99,7 +101,7 @@ def audit_dp_sgd(
 
 
 def _single_steps(
-    plan: dirac.Plan, engine: str, releases: int
+    plan: dirac.AuditPlan, engine: str, releases: int
 ) -> tuple[SingleStep, list[dirac.Observed]]:
     """Steps with everybody in the batch, and without any canary."""
     steps = 1 + max(2, round(releases / plan.canaries))

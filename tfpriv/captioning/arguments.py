@@ -4,6 +4,15 @@ import argparse
 from pathlib import Path
 
 DEFAULT_DELTA = 1e-5
+_OF_MODEL = (
+    ("--encoder", str, "cnn (default) or a name of keras.applications"),
+    ("--backbone-weights", str, "for keras.applications: imagenet, or a file"),
+    ("--width", int, "default: 128"),
+    ("--layers", int, "of the transformer; default: 1"),
+    ("--heads", int, "of the transformer; default: 4"),
+    ("--image-size", int, "pixels; default: 64"),
+    ("--max-tokens", int, "default: 24 (scenes: 16)"),
+)
 
 
 def add_data(parser: argparse.ArgumentParser, *, split: str) -> None:
@@ -40,18 +49,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="from the training captions: makes epsilon infinite",
     )
-    group.add_argument(
-        "--encoder", help="cnn (default) or a name of keras.applications"
-    )
-    group.add_argument(
-        "--backbone-weights", help="for keras.applications: imagenet, or a file"
-    )
     group.add_argument("--decoder", choices=("transformer", "gru"))
-    group.add_argument("--width", type=int, help="default: 128")
-    group.add_argument("--layers", type=int, help="of the transformer; default: 1")
-    group.add_argument("--heads", type=int, help="of the transformer; default: 4")
-    group.add_argument("--image-size", type=int, help="pixels; default: 64")
-    group.add_argument("--max-tokens", type=int, help="default: 24 (scenes: 16)")
+    for flag, kind, text in _OF_MODEL:
+        group.add_argument(flag, type=kind, help=text)
     group.add_argument(
         "--pretrained",
         type=Path,
@@ -65,34 +65,27 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-MODEL_ARGUMENTS = (
-    "vocabulary",
-    "public_vocabulary",
-    "encoder",
-    "backbone_weights",
-    "decoder",
-    "width",
-    "layers",
-    "heads",
-    "image_size",
-    "max_tokens",
-)
+def given_of_model(options: argparse.Namespace) -> list[str]:
+    """The flags about a new model that were given."""
+    flags = ["--vocabulary", "--public-vocabulary", "--learn-vocabulary", "--decoder"]
+    flags += [flag for flag, _, _ in _OF_MODEL]
+    values = [getattr(options, flag[2:].replace("-", "_")) for flag in flags]
+    # Not given: a flag is False, and all else None. A given 0 is refused later.
+    pairs = zip(flags, values, strict=True)
+    return [f for f, value in pairs if value is not None and value is not False]
 
 
 def add_recipe(parser: argparse.ArgumentParser) -> None:
     """How to train."""
     group = parser.add_argument_group("training")
-    group.add_argument("--epochs", type=int, default=60, help="default: 60")
-    group.add_argument("--batch-size", type=int, default=10, help="default: 10")
-    group.add_argument("--learning-rate", type=float, default=2e-3)
-    group.add_argument("--l2-norm-clip", type=float, default=1.0, help="default: 1")
-    group.add_argument("--captions-per-picture", type=int, default=5)
-    group.add_argument(
-        "--freeze-encoder", action="store_true", help="train bridge and decoder only"
-    )
-    group.add_argument(
-        "--seed", type=int, default=0, help="of the initial weights; default: 0"
-    )
+    add = group.add_argument
+    add("--epochs", type=int, default=60, help="default: 60")
+    add("--batch-size", type=int, default=10, help="default: 10")
+    add("--learning-rate", type=float, default=2e-3)
+    add("--l2-norm-clip", type=float, default=1.0, help="default: 1")
+    add("--captions-per-picture", type=int, default=5)
+    add("--freeze-encoder", action="store_true", help="train bridge and decoder only")
+    add("--seed", type=int, default=0, help="of the initial weights; default: 0")
 
 
 def add_privacy(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from tfpriv.captioning.score import score
 from tfpriv.captioning.vocabulary import teacher_inputs
 
 BLOCK = 64
+FIGURES = ("CIDEr", "BLEU-4", "ROUGE-L", "true", "loss")  # of a comparison
 
 
 def evaluate(

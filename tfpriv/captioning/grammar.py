@@ -65,7 +65,6 @@ PATTERNS = {
 }
 # The catalogue names objects one by one in reading order and knows neither relations
 # nor counts: public pre-training data of another distribution than the scenes.
-CATALOGUE_ENTRY = "{colour} {shape} {place}"
 CATALOGUE_OPENINGS = ("", "list ", "seen ", "objects ", "catalogue ")
 CAPTIONS_PER_SCENE = 5
 
@@ -130,8 +129,7 @@ def relations_between(a: Thing, b: Thing) -> set[str]:
 def captions(scene: Scene, rng: np.random.Generator) -> list[str]:
     """Five true sentences about a scene, each worded differently."""
     if scene.kind == "catalogue":
-        entries = " then ".join(_entry(t) for t in in_reading_order(scene.things))
-        return [opening + entries for opening in CATALOGUE_OPENINGS]
+        return _catalogue(scene)
     patterns = PATTERNS[scene.kind]
     chosen = rng.permutation(len(patterns))[:CAPTIONS_PER_SCENE]
     return [
@@ -154,10 +152,12 @@ def in_reading_order(things: tuple[Thing, ...]) -> list[Thing]:
     return sorted(things, key=lambda t: (t.y >= 0.5, t.x))
 
 
-def _entry(thing):
-    return CATALOGUE_ENTRY.format(
-        shape=thing.shape, colour=thing.colour, place=thing.place
+def _catalogue(scene):
+    entries = " then ".join(
+        f"{thing.colour} {thing.shape} {thing.place}"
+        for thing in in_reading_order(scene.things)
     )
+    return [opening + entries for opening in CATALOGUE_OPENINGS]
 
 
 def _words(scene):
@@ -215,8 +215,7 @@ def is_true(caption: str, scene: Scene) -> bool:
     number is true when it is the whole number of such objects.
     """
     if scene.kind == "catalogue":
-        entries = " then ".join(_entry(t) for t in in_reading_order(scene.things))
-        return any(caption == opening + entries for opening in CATALOGUE_OPENINGS)
+        return caption in _catalogue(scene)
     text = re.sub(r"\ban (?=orange\b)", "a ", caption.strip())
     for kind, pattern in _matchers():
         match = pattern.fullmatch(text)

@@ -5,9 +5,8 @@ import sys
 
 import keras
 
-from tfpriv.captioning import coco, store, tfds_data, vocabulary
+from tfpriv.captioning import arguments, coco, report, store, tfds_data, vocabulary
 from tfpriv.captioning import sweep as sweeps
-from tfpriv.captioning.arguments import MODEL_ARGUMENTS
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import as_table
 from tfpriv.captioning.evaluate import evaluate as score
@@ -37,29 +36,35 @@ def load_data(
 def train(options: argparse.Namespace) -> None:
     """`tfpriv caption train`."""
     protection = Protection(options.epsilon, options.noise_multiplier, options.delta)
+    if options.compare and not protection.private:
+        raise ValueError(
+            "`--compare` sets private training beside plain and clip-only: give "
+            "--epsilon or a positive --noise-multiplier."
+        )
     recipe = _recipe(options)
-    _check_pretrained(options)
     check_new(options.output)  # before the work, not after it
-    keras.utils.set_random_seed(options.seed)
-    data = load_data(options, options.split, options.limit, _image_size(options))
-    model, ledger = _start(options, data, private_training=protection.private)
-    public = None
+    start = _start(options, private_training=protection.private)
+    data, model, ledger = start
+    unseen, public = _public_data(options, model), None
+    manifest = _manifest(options, data, recipe)
     if options.compare:
-        trained, figures = _compare(options, data, recipe, protection, ledger)
+        trained, rows = _compare(options, start, recipe, protection, unseen)
+        manifest[store.COMPARISON_LABEL] = rows
     else:
-        examples = prepare(model, data, recipe)
         trained = fit_captioner(
             model,
-            examples,
+            prepare(model, data, recipe),
             recipe,
             protection,
             ledger=ledger,
             learned_vocabulary=options.learn_vocabulary,
             verbose=_verbosity(),
         )
-        public = _public_figures(options, model)
-        figures = public and {PUBLIC: {"data": public.data.name} | public.figures}
-    manifest = _manifest(options, data, recipe) | (figures or {})
+        if unseen is not None:
+            public = Public(unseen, *score(model, unseen))
+            print(f"{unseen.name}, declared public: {len(unseen)} pictures")
+            print(as_table(public.figures))
+            manifest[PUBLIC] = {"data": unseen.name} | public.figures
     manifest |= {
         "epsilon": trained.epsilon,
         "delta": trained.delta,
@@ -90,54 +95,45 @@ def sweep(options: argparse.Namespace) -> None:
         ) from error
     recipe = _recipe(options)
     variants = sweeps.epsilon_variants(epsilons, options.delta)
-    _check_pretrained(options)
-    data = load_data(options, options.split, options.limit, _image_size(options))
-    _, ledger = _start(options, data, private_training=True)
+    start = _start(options, private_training=True)
+    data, model, _ = start
     with new_directory(options.output) as folder:
-        results = sweeps.run(
-            lambda: _start(options, data, private_training=True)[0],
-            data,
-            recipe,
-            variants,
-            public=_public_data(options),
-            seed=options.seed,
-            verbose=2,
-            ledger=ledger,
-            learned_vocabulary=options.learn_vocabulary,
-        )
+        public = _public_data(options, model)
+        results = _run_all(options, start, recipe, variants, public)
         manifest = _manifest(options, data, recipe)
-        sweeps.write(folder, results, manifest)
+        report.sweep(folder, results, manifest)
         for row, trained in results:
             if trained is not None:
                 name = row["training"].replace(" ", "_")
                 store.save_run(folder / name, trained, manifest | row)
-    print(sweeps.markdown([row for row, _ in results]))
+    print(report.markdown([row for row, _ in results]))
     print(f"Table, plot and report.html: {options.output}")
 
 
-def _compare(options, data, recipe, protection, ledger):
-    if not protection.private:
-        raise ValueError(
-            "`--compare` sets private training beside plain and clip-only: give "
-            "--epsilon or a positive --noise-multiplier."
-        )
-    public = _public_data(options) if options.validation_is_public else None
-    results = sweeps.run(
-        lambda: _start(options, data, private_training=True)[0],
+def _compare(options, start, recipe, protection, public):
+    """Trains plainly, with clipping alone and privately; shows the three."""
+    variants = sweeps.comparison_variants(protection)
+    results = _run_all(options, start, recipe, variants, public, _verbosity())
+    shown = [row | {"training loss*": trained.losses[-1]} for row, trained in results]
+    print(report.markdown(shown))
+    print("* an exact function of the training data: not covered by epsilon")
+    return results[-1][1], [row for row, _ in results]
+
+
+def _run_all(options, start, recipe, variants, public, verbose=2):
+    """Trains each variant from copies of the same model."""
+    data, model, ledger = start
+    return sweeps.run(
+        lambda: store.copy_of(model),
         data,
         recipe,
-        sweeps.comparison_variants(protection),
+        variants,
         public=public,
         seed=options.seed,
-        verbose=_verbosity(),
+        verbose=verbose,
         ledger=ledger,
         learned_vocabulary=options.learn_vocabulary,
     )
-    rows = [row for row, _ in results]
-    shown = [row | {"training loss*": trained.losses[-1]} for row, trained in results]
-    print(sweeps.markdown(shown))
-    print("* an exact function of the training data: not covered by epsilon")
-    return results[-1][1], {store.COMPARISON_LABEL: rows}
 
 
 def _recipe(options):
@@ -151,6 +147,27 @@ def _recipe(options):
     )
 
 
+def _start(options, *, private_training):
+    """The data, the model to train, and the ledger that its weights bring along."""
+    _check_pretrained(options)
+    keras.utils.set_random_seed(options.seed)
+    if options.pretrained is None:
+        size = DEFAULT_IMAGE_SIZE if options.image_size is None else options.image_size
+        data = load_data(options, options.split, options.limit, size)
+        return data, _new_model(options, data, size), None
+    path = checkpoints.path_of(options.pretrained)
+    if not path.exists():
+        raise FileNotFoundError(
+            "There is no model here, and none of this name comes along "
+            f"(captioning_public does). Received: {path}"
+        )
+    model, ledger = store.load_pretrained(
+        path, public=options.pretrained_is_public, private_training=private_training
+    )
+    data = load_data(options, options.split, options.limit, model.image_size)
+    return data, model, ledger
+
+
 def _check_pretrained(options):
     if options.pretrained is None:
         if options.pretrained_is_public:
@@ -160,43 +177,14 @@ def _check_pretrained(options):
                 "`--freeze-encoder` without --pretrained would freeze random weights."
             )
         return
-    given = [a for a in MODEL_ARGUMENTS if getattr(options, a) is not None]
-    if options.learn_vocabulary:
-        given.append("learn_vocabulary")
-    if given:
-        flags = ", ".join("--" + name.replace("_", "-") for name in given)
+    if given := arguments.given_of_model(options):
         raise ValueError(
             "With --pretrained the model is what was saved; leave these out. "
-            f"Received: {flags}"
+            f"Received: {', '.join(given)}"
         )
 
 
-def _pretrained(options):
-    path = checkpoints.path_of(options.pretrained)
-    if not path.exists():
-        raise FileNotFoundError(
-            "There is no model here, and none of this name comes along "
-            f"(captioning_public does). Received: {path}"
-        )
-    return path
-
-
-def _image_size(options):
-    if options.pretrained is not None:
-        return store.load_captioner(_pretrained(options)).image_size
-    if options.image_size is None:
-        return DEFAULT_IMAGE_SIZE
-    return options.image_size
-
-
-def _start(options, data, *, private_training):
-    """The model to train, and the ledger that its weights bring along."""
-    if options.pretrained is not None:
-        return store.load_pretrained(
-            _pretrained(options),
-            public=options.pretrained_is_public,
-            private_training=private_training,
-        )
+def _new_model(options, data, image_size):
     if options.learn_vocabulary:
         tokens, name = vocabulary.learn(data.captions), "learned"
     else:
@@ -204,7 +192,7 @@ def _start(options, data, *, private_training):
         name = name or data.vocabulary or "english"
         tokens = vocabulary.load_vocabulary(name)
     sizes = {
-        "image_size": _image_size(options),
+        "image_size": image_size,
         "max_tokens": 16 if name == "scenes" else 24,
         "width": 128,
         "layers": 1,
@@ -216,29 +204,20 @@ def _start(options, data, *, private_training):
         if sizes[size] < 1:
             flag = "--" + size.replace("_", "-")
             raise ValueError(f"{flag} must be positive. Received: {sizes[size]}")
-    model = Captioner(
+    return Captioner(
         tokens,
         encoder=options.encoder or "cnn",
         decoder=options.decoder or "transformer",
         backbone_weights=options.backbone_weights,
         **sizes,
     )
-    return model, None
 
 
-def _public_data(options):
-    split = options.validation_split
-    return load_data(options, split, options.validation_limit, _image_size(options))
-
-
-def _public_figures(options, model) -> Public | None:
+def _public_data(options, model) -> CaptionSet | None:
     if not options.validation_is_public:
         return None
-    data = _public_data(options)
-    found = Public(data, *score(model, data))
-    print(f"{data.name}, declared public: {len(data)} pictures")
-    print(as_table(found.figures))
-    return found
+    split, limit = options.validation_split, options.validation_limit
+    return load_data(options, split, limit, model.image_size)
 
 
 def _manifest(options, data, recipe):

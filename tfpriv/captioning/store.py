@@ -44,12 +44,18 @@ def save_run(
 
 def released(model: Captioner) -> Captioner:
     """A copy with weights and ledger only: the optimizer's state is not needed."""
-    copy = Captioner(**model.arguments)
-    copy.set_weights(model.get_weights())
+    copy = copy_of(model)
     if hasattr(model, "privacy"):
         dp.make_private(copy, unit=UNIT)
         copy.privacy.load(model.privacy.ledger)
         copy.privacy.budget = model.privacy.budget  # the delta of statements
+    return copy
+
+
+def copy_of(model: Captioner) -> Captioner:
+    """A plain captioner with the same weights."""
+    copy = Captioner(**model.arguments)
+    copy.set_weights(model.get_weights())
     return copy
 
 
@@ -117,8 +123,7 @@ def load_pretrained(
             and nothing says that they are private.
     """
     loaded = load_captioner(path)
-    model = Captioner(**loaded.arguments)
-    model.set_weights(loaded.get_weights())
+    model = copy_of(loaded)
     if public:
         return model, None
     ledger = ledger_of(path, loaded)

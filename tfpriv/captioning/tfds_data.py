@@ -11,7 +11,7 @@ from PIL import Image
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.support import images
 
-SPLITS = {"train": "train", "restval": "restval", "val": "val", "test": "test"}
+SPLITS = ("train", "restval", "val", "test")
 
 
 def load_tfds(
@@ -38,7 +38,7 @@ def load_tfds(
     import tensorflow_datasets as tfds
 
     if split not in SPLITS:
-        raise ValueError(f"`split` must be one of {list(SPLITS)}. Received: {split!r}")
+        raise ValueError(f"`split` must be one of {SPLITS}. Received: {split!r}")
     builder = tfds.builder("coco_captions", data_dir=data_dir)
     if download:
         builder.download_and_prepare()

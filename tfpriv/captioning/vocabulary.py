@@ -5,6 +5,7 @@ by asking for it (`learn`), and then the ledger says that epsilon is infinite.
 """
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from importlib import resources
@@ -144,14 +145,10 @@ class Tokenizer:
         more, the first (by caption id) are kept.
         """
         result = np.zeros((len(groups), captions_per_picture, self.max_tokens), "int32")
-        slots = [
-            (i, k)
-            for i, group in enumerate(groups)
-            for k in range(min(len(group), captions_per_picture))
-        ]
-        encoded = self.encode([groups[i][k] for i, k in slots])
-        for (i, k), row in zip(slots, encoded, strict=True):
-            result[i, k] = row
+        kept = [group[:captions_per_picture] for group in groups]
+        counts = np.array([len(group) for group in kept])
+        filled = np.arange(captions_per_picture) < counts.reshape(-1, 1)
+        result[filled] = self.encode([text for group in kept for text in group])
         return result
 
     def decode(self, rows: np.ndarray) -> list[str]:
@@ -159,12 +156,8 @@ class Tokenizer:
         return [self._decode_row(row) for row in np.asarray(rows)]
 
     def _decode_row(self, row):
-        pieces = []
-        for number in row:
-            if number == END_ID:
-                break
-            if number not in (PAD_ID, START_ID):
-                pieces.append(self.vocabulary[number])
+        said = itertools.takewhile(lambda number: number != END_ID, row)
+        pieces = (self.vocabulary[n] for n in said if n not in (PAD_ID, START_ID))
         return " ".join(pieces).replace(" ##", "")
 
 

@@ -250,7 +250,7 @@ def _mechanism(options: argparse.Namespace, generator, space: str):
 
 def study(options: argparse.Namespace) -> None:
 
-    from tfpriv.editing import embedded, study_report
+    from tfpriv.editing import embedded, report
     from tfpriv.editing.study import study
     from tfpriv.support.files import check_new
     from tfpriv.support.models import load_model
@@ -274,8 +274,8 @@ def study(options: argparse.Namespace) -> None:
         "seed": options.seed,
         "count": options.count,
     }
-    study_report.write(options.output, found, run)
-    print(study_report.table(found))
+    report.study(options.output, found, run)
+    print(report.table(found))
     print(f"Written: {options.output}")
 
 

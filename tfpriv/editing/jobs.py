@@ -23,7 +23,7 @@ from tfpriv.support.settings import SETTINGS, check_settings, take_up
 JOURNAL, LEDGER = "releases.journal", "ledger.json"
 
 
-class Report(NamedTuple):
+class EditingSummary(NamedTuple):
     """What was done.
 
     Attributes:
@@ -50,7 +50,7 @@ def invert_files(
     at_once: int = 4,
     progress: Callable[[int, int], None] | None = None,
     **options,
-) -> Report:
+) -> EditingSummary:
     """Inverts pictures; each gives its latent `NAME.npy` and `NAME.png`, both private.
 
     A run that was interrupted goes on where it was: pictures whose latents are there
@@ -116,7 +116,7 @@ def invert_files(
         done += len(part)
         if progress:
             progress(min(first + at_once, len(todo)), len(todo))
-    return Report(done, there, failures, advice)
+    return EditingSummary(done, there, failures, advice)
 
 
 def release_files(
@@ -128,7 +128,7 @@ def release_files(
     distinct_persons: bool = False,
     progress: Callable[[int, int], None] | None = None,
     **options,
-) -> Report:
+) -> EditingSummary:
     """Releases latents with privacy; each gives `NAME.npy` and its picture `NAME.png`.
 
     What is spent stands in `releases.journal` beside the latents before any noise is
@@ -185,7 +185,7 @@ def release_files(
                 np.save(file, latent[None] if latent.ndim == 1 else latent)
             if progress:
                 progress(i + 1, len(latents))
-    return Report(len(latents), there, failures, [])
+    return EditingSummary(len(latents), there, failures, [])
 
 
 def read_latent(path: str | os.PathLike, generator, space: str) -> np.ndarray:

@@ -29,7 +29,7 @@ _AT_ONCE = 64
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class StudyRow:
     """One way to release, at one epsilon.
 
     Readings are the judge's, in halves of an attribute's range.
@@ -83,7 +83,7 @@ class Study:
     delta: float
     clip: float
     before: Reading
-    rows: list[Row]
+    rows: list[StudyRow]
     originals: np.ndarray
     released: dict[tuple[str, float], np.ndarray]
     claim: Ledger
@@ -209,7 +209,7 @@ class _Bench:
         pairs, which = _pairs(self.latents, release, clip)
         pair_latents = release(pairs, ledger=ledger)
         _, pair_readings = self._seen(pair_latents)
-        row = Row(
+        row = StudyRow(
             method=method,
             epsilon=epsilon,
             score=float(release.subspace.coordinates(latents)[:, 0].std()),

@@ -1,15 +1,13 @@
-"""What photographs, evaluations and trainings write for people: one page each."""
+"""Reports of photographs, of the published experiment and of private fine-tuning."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import numpy as np
 
 from tfpriv.accounting import Ledger, protection
 from tfpriv.inpainting import recognition
 from tfpriv.inpainting.experiment import outputs
 from tfpriv.inpainting.photos.boxes import Box
-from tfpriv.support import images, report
+from tfpriv.support.report import Group, Images, Text, report, without_epsilon
 
 SHOWN = 12
 _PIXELS = (
@@ -32,8 +30,8 @@ _SHOWS = (
     "where a face was, how large it is, and how the head is turned",
     "a person whom the inpainter saw while it was trained: it may paint them again",
 )
-_CLAIM = report.without_epsilon(_PIXELS, against=_ANYBODY, leaves=_SHOWS)
-_NO_CLAIM = report.without_epsilon(
+_CLAIM = without_epsilon(_PIXELS, against=_ANYBODY, leaves=_SHOWS)
+_NO_CLAIM = without_epsilon(
     "Nothing for certain.", against="Nobody.", leaves=(_READ, *_SHOWS)
 )
 _MASK_AGAINST = (
@@ -53,7 +51,7 @@ _MASK_LEAVES = (
 def photographs(
     path: Path, faces: Mapping[str, Sequence[Box]], settings, *, reads_masked: bool
 ) -> None:
-    """Writes the page of a folder of anonymised photographs.
+    """Writes the report of a folder of anonymised photographs.
 
     It shows results alone, made small, and says what is to be seen on them; so it may
     go where they go. Photographs without a result are not mentioned, and of those in
@@ -77,20 +75,19 @@ def photographs(
     if settings.keep_person:
         kept += " One person is to be kept."
     shown = list(hidden)[:SHOWN]
-    report.write(
-        path,
-        "Anonymised photographs",
-        report.text(
+    sections = [
+        Text(
             f"Photographs: {len(hidden)}; faces covered: {sum(hidden.values())}, "
             f"{how} under the mask {settings.mask}.{kept}"
         ),
-        report.gallery((images.load(folder / name) for name in shown), shown),
+        Images([folder / name for name in shown], shown),
         _NO_CLAIM if reads_masked else _CLAIM,
-    )
+    ]
+    report(path, "Anonymised photographs", sections)
 
 
 def experiment(path: Path, mask: str, *, reads_masked: bool, network=None) -> None:
-    """Writes the page of the published experiment, in its folder.
+    """Writes the report of the published experiment, in its folder.
 
     It shows results alone; but the folder holds the originals, and names the persons.
 
@@ -105,20 +102,20 @@ def experiment(path: Path, mask: str, *, reads_masked: bool, network=None) -> No
         by = f", by a FaceNet trained on {recognition.trained_on(network)}"
     made = outputs.listed(path.parent)
     shown = [output.result for output in made[:SHOWN]]
-    report.write(
-        path,
-        "Pictures of persons, masked and painted anew",
-        report.warning(
+    sections = [
+        Text(
             "For measuring, not for publishing: the folder holds the originals, and "
-            "its files' names hold the persons' numbers."
+            "its files' names hold the persons' numbers.",
+            warning=True,
         ),
-        report.text(f"Pictures: {len(made)}, under masks of the kind {mask}{by}."),
-        report.gallery(map(images.load, shown), [p.name for p in shown]),
+        Text(f"Pictures: {len(made)}, under masks of the kind {mask}{by}."),
+        Images(shown, [p.name for p in shown]),
         _NO_CLAIM if reads_masked else masks_claim(path.parent),
-    )
+    ]
+    report(path, "Pictures of persons, masked and painted anew", sections)
 
 
-def masks_claim(folder: Path) -> report.Piece:
+def masks_claim(folder: Path) -> Group:
     """What the masks of an experiment's folder protect, and what they do not.
 
     Args:
@@ -126,48 +123,15 @@ def masks_claim(folder: Path) -> report.Piece:
     """
     if not (folder / outputs.LEDGER).is_file():
         leaves = (_IF_READ, *_SHOWS)
-        return report.without_epsilon(_PIXELS, against=_ANYBODY, leaves=leaves)
+        return without_epsilon(_PIXELS, against=_ANYBODY, leaves=leaves)
     ledger = Ledger.load(folder / outputs.LEDGER)
     return protection.protection(
         ledger, 0.0, against=_MASK_AGAINST, leaves=_MASK_LEAVES
     )
 
 
-def evaluation(
-    path: Path,
-    lines: Sequence[str],
-    table: report.Piece,
-    pictures: Mapping[str, np.ndarray],
-    command: str,
-    masks: report.Piece,
-) -> None:
-    """Writes the page of an evaluation, for those who may see the originals.
-
-    Args:
-        path: where to. Only its owner can read it.
-        lines: the published figures.
-        table: a row for each method.
-        pictures: what is shown, by method; uint8 (k, h, w, 3).
-        command: what was typed.
-        masks: what `masks_claim` says of the folder.
-    """
-    report.write(
-        path,
-        "Who is still recognised",
-        report.warning(
-            "Shows originals, and figures that are exact functions of them: not to be "
-            "published."
-        ),
-        report.command(command),
-        report.section("Pictures", report.strips(pictures)),
-        report.section("Figures", report.text(*lines), table),
-        masks,
-        private=True,
-    )
-
-
 def finetuned(path: Path, ledger: Ledger, delta: float) -> None:
-    """Writes the page of a network that was fine-tuned, which may go where it goes.
+    """Writes the report of a network that was fine-tuned, which may go where it goes.
 
     How well it does is not on it: its figures are exact functions of pictures.
 
@@ -176,16 +140,15 @@ def finetuned(path: Path, ledger: Ledger, delta: float) -> None:
         ledger: matches its weights.
         delta: of the claim.
     """
-    report.write(
-        path,
-        "A FaceNet, fine-tuned on persons",
-        report.text(
+    sections = [
+        Text(
             "How well it does is not said here: such figures are exact functions of "
             "pictures, and no epsilon covers them."
         ),
         protection.of_weights(
             ledger,
             delta,
-            leaves=("that somebody is in the data, unless the unit is a person",),
+            leaves=["that somebody is in the data, unless the unit is a person"],
         ),
-    )
+    ]
+    report(path, "A FaceNet, fine-tuned on persons", sections)

@@ -1,12 +1,11 @@
 """`tfpriv shuffle`: keys, pictures, attacks; networks in `training_cli.py`."""
 
 import argparse
-import shlex
 import sys
 from pathlib import Path
 
 from tfpriv.shuffling import training_cli
-from tfpriv.support.terminal import progress
+from tfpriv.support.terminal import command_line, progress
 
 SHOWN = 20  # bad pictures that are named one by one
 INCOMPLETE = 1  # the exit code where pictures were left out
@@ -76,15 +75,7 @@ def _add_attack(actions):
     parser = actions.add_parser(
         "attack", help="shuffle pictures and see what attacks get back"
     )
-    parser.add_argument(
-        "--data",
-        required=True,
-        metavar="SOURCE",
-        help="shapes (generated), cifar10, cifar100, .npz file or CIFAR's folder",
-    )
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to write"
-    )
+    training_cli.add_data(parser)
     parser.add_argument(
         "--pictures",
         type=int,
@@ -106,31 +97,27 @@ def _add_attack(actions):
         metavar="FILE",
         help="classifier (.keras) whose accuracy on what came back is measured",
     )
-    parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.set_defaults(handler=attack)
 
 
 def _add_paths(parser):
-    parser.add_argument(
-        "source", type=Path, metavar="INPUT", help="picture, folder or .npz file"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("source", type=Path, metavar="INPUT", help="picture, folder or .npz file")
+    add(
         "--key",
         type=Path,
         required=True,
         metavar="FILE",
         help="key file; `tfpriv shuffle keygen FILE` makes one",
     )
-    parser.add_argument(
+    add(
         "--output",
         type=Path,
         required=True,
         metavar="PATH",
         help=".png file, folder or .npz file to write",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace files that exist already"
-    )
+    add("--overwrite", action="store_true", help="replace files that exist already")
 
 
 def keygen(options: argparse.Namespace) -> None:
@@ -194,7 +181,7 @@ def attack(options: argparse.Namespace) -> None:
         progress=progress("attacking"),
     )
     run = {
-        "command": _attack_command(options),
+        "command": command_line(),
         "data": dataset.name,
         "pictures": options.pictures,
         "seed": options.seed,
@@ -202,16 +189,6 @@ def attack(options: argparse.Namespace) -> None:
     report.write(options.output, results, run)
     print(report.table(results))
     print(f"Table, figures and pictures: {options.output}")
-
-
-def _attack_command(options) -> str:
-    words = ["tfpriv", "shuffle", "attack", "--data", options.data]
-    words += ["--output", options.output, "--pictures", options.pictures]
-    words += ["--model", options.model] if options.model else []
-    words += ["--seed", options.seed]
-    if tuple(options.attack) != ATTACKS:
-        words += ["--attack", *options.attack]
-    return shlex.join(map(str, words))
 
 
 def _say(report, done: str, output: Path) -> int:

@@ -12,7 +12,7 @@ from PIL import Image
 from tfpriv.shuffling import png
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.pictures import new_nonces, shuffle, unshuffle
-from tfpriv.shuffling.record import Record
+from tfpriv.shuffling.record import ShufflingRecord
 from tfpriv.support import decoding, images
 
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -22,7 +22,7 @@ class Picture(NamedTuple):
     """A decoded picture; protected ones have a record."""
 
     pixels: np.ndarray  # uint8 or uint16, (height, width, channels)
-    record: Record | None = None
+    record: ShufflingRecord | None = None
 
 
 def read_plain(
@@ -66,7 +66,7 @@ def read_protected(
     name = name or source
     with images.opened(source, name) as picture:
         pixels = _pixels(picture, name, _check_protected)
-        record = Record.of(picture.text)
+        record = ShufflingRecord.of(picture.text)
     if pixels.shape[:2] != record.size:
         raise ValueError(
             "The picture was scaled or cut after it was shuffled: its pixels cannot be "
@@ -96,7 +96,7 @@ def protect(
     check = key.check_value() if check_value else None
     moved = _moved(shuffle, [picture.pixels for picture in pictures], key, nonces)
     return [
-        png.encode(pixels, Record(pixels.shape[:2], nonce, check).texts())
+        png.encode(pixels, ShufflingRecord(pixels.shape[:2], nonce, check).texts())
         for pixels, nonce in zip(moved, nonces, strict=True)
     ]
 
@@ -144,12 +144,12 @@ def _check_plain(picture, name) -> None:
             f"Pictures must be one of {', '.join(FORMATS)}. Received: {name} "
             f"({picture.format})"
         )
-    if picture.format == "PNG" and Record.of(picture.text) is not None:
+    if picture.format == "PNG" and ShufflingRecord.of(picture.text) is not None:
         raise ValueError(f"The picture is protected already. Received: {name}")
 
 
 def _check_protected(picture, name) -> None:
-    if picture.format != "PNG" or Record.of(picture.text) is None:
+    if picture.format != "PNG" or ShufflingRecord.of(picture.text) is None:
         raise ValueError(
             "The picture is not protected, or a program that changed it dropped what "
             f"`tfpriv shuffle protect` had stored with it. Received: {name}"

@@ -62,15 +62,10 @@ def load(source: str | os.PathLike) -> Dataset:
         return _from_archive(path)
     if path.is_dir():
         return _from_cifar_binary(path)
+    known = "shapes, cifar10, cifar100, an .npz archive or a folder of CIFAR's files"
     if not path.exists():
-        raise FileNotFoundError(
-            f"There is no {path}. Expected shapes, cifar10, cifar100, an .npz archive "
-            "or a folder with CIFAR's binary files"
-        )
-    raise ValueError(
-        f"Expected shapes, cifar10, cifar100, an .npz archive or a folder. Received: "
-        f"{source}"
-    )
+        raise FileNotFoundError(f"There is no {path}. Expected {known}")
+    raise ValueError(f"Expected {known}. Received: {source}")
 
 
 def _from_archive(path: Path) -> Dataset:
@@ -83,30 +78,21 @@ def _from_archive(path: Path) -> Dataset:
     ] + ["class_names"] * ("class_names" not in archive)
     if missing:
         raise ValueError(f"{path} is no archive of pictures: it lacks {missing}")
-    splits = [
-        (
-            _decoded(*checked_files(archive, split, path), path),
-            archive[f"{split}_labels"],
-        )
-        for split in ("train", "test")
-    ]
-    for pictures, labels in splits:
-        if labels.dtype.kind not in "iu" or labels.shape != (len(pictures),):
-            raise ValueError(
-                f"Every picture must have one label, a whole number. Received: "
-                f"{labels.dtype} of shape {labels.shape} for {len(pictures)} pictures "
-                f"in {path}"
-            )
+    train, test = (_labelled(archive, split, path) for split in ("train", "test"))
     names = tuple(map(str, archive["class_names"].ravel()))
-    (train_images, train_labels), (test_images, test_labels) = splits
-    return Dataset(
-        path.stem,
-        train_images,
-        train_labels.astype(np.int64),
-        test_images,
-        test_labels.astype(np.int64),
-        names,
-    )
+    return Dataset(path.stem, *train, *test, names)
+
+
+def _labelled(archive, split: str, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    pictures = _decoded(*checked_files(archive, split, path), path)
+    labels = archive[f"{split}_labels"]
+    if labels.dtype.kind not in "iu" or labels.shape != (len(pictures),):
+        raise ValueError(
+            "Every picture must have one label, a whole number. Received: "
+            f"{labels.dtype} of shape {labels.shape} for {len(pictures)} pictures in "
+            f"{path}"
+        )
+    return pictures, labels.astype(np.int64)
 
 
 def _decoded(data: np.ndarray, offsets: np.ndarray, path: Path) -> np.ndarray:
@@ -127,15 +113,13 @@ def _from_cifar_binary(folder: Path) -> Dataset:
         trains = [folder / f"data_batch_{i}.bin" for i in range(1, 6)]
         labels, name = 1, "cifar10"
         test, classes = folder / "test_batch.bin", folder / "batches.meta.txt"
-    train_images, train_labels = map(
-        np.concatenate, zip(*(_records(path, labels) for path in trains), strict=True)
-    )
-    test_images, test_labels = _records(test, labels)
+    parts = zip(*(_records(path, labels) for path in trains), strict=True)
+    train_images, train_labels = map(np.concatenate, parts)
     if classes.exists():
         names = tuple(classes.read_text().split())
     else:
         names = tuple(map(str, range(train_labels.max() + 1)))
-    return Dataset(name, train_images, train_labels, test_images, test_labels, names)
+    return Dataset(name, train_images, train_labels, *_records(test, labels), names)
 
 
 def _records(path: Path, labels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -158,17 +142,11 @@ def _from_tensorflow_datasets(name: str) -> Dataset:
     splits, info = tfds.load(
         name, split=["train", "test"], with_info=True, as_supervised=True
     )
-    (train_images, train_labels), (test_images, test_labels) = [
+    train, test = (
         map(np.array, zip(*tfds.as_numpy(split), strict=True)) for split in splits
-    ]
-    return Dataset(
-        name,
-        train_images,
-        train_labels,
-        test_images,
-        test_labels,
-        tuple(info.features["label"].names),
     )
+    names = tuple(info.features["label"].names)
+    return Dataset(name, *train, *test, names)
 
 
 def shapes(train: int = 2000, test: int = 500, seed: int = 0) -> Dataset:
@@ -185,14 +163,9 @@ def shapes(train: int = 2000, test: int = 500, seed: int = 0) -> Dataset:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, train + test)
     images = np.stack([_shape(rng, label) for label in labels])
-    return Dataset(
-        "shapes",
-        images[:train],
-        labels[:train],
-        images[train:],
-        labels[train:],
-        ("disc", "square", "cross", "ring"),
-    )
+    names = ("disc", "square", "cross", "ring")
+    both = (images[:train], labels[:train]), (images[train:], labels[train:])
+    return Dataset("shapes", *both[0], *both[1], names)
 
 
 def _shape(rng: np.random.Generator, label: int) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from tfpriv.shuffling import codec, pipeline
 from tfpriv.shuffling.keys import CHECK_BYTES, Key
 from tfpriv.shuffling.pictures import new_nonces, shuffle, unshuffle
-from tfpriv.shuffling.pipeline import Progress, Report
+from tfpriv.shuffling.pipeline import Progress, ShufflingSummary
 from tfpriv.support.files import atomic_file, parse_json, read_arrays
 
 MARK = "tfpriv_shuffling"  # the array that a protected data set has more
@@ -30,7 +30,7 @@ def protect(
     fixed: bool = False,
     check_value: bool = False,
     progress: Progress = None,
-) -> Report:
+) -> ShufflingSummary:
     """Shuffles the pictures of a data set.
 
     Pictures are arrays `(n, height, width, 1 to 4)` or `(n, height, width)`, and files
@@ -77,12 +77,12 @@ def protect(
             arrays[name + _NONCES] = nonces
     arrays[MARK] = np.array(json.dumps(mark))
     _write(output, arrays)
-    return Report(done, failures, copied=copied)
+    return ShufflingSummary(done, failures, copied=copied)
 
 
 def unprotect(
     source: Path, output: Path, key: Key, *, progress: Progress = None
-) -> Report:
+) -> ShufflingSummary:
     """Puts the pictures of a protected data set in order again.
 
     Args:
@@ -113,7 +113,7 @@ def unprotect(
         done += len(arrays[name])
     del arrays[MARK]
     _write(output, arrays)
-    return Report(done, failures, unchecked=0 if "check" in mark else done)
+    return ShufflingSummary(done, failures, unchecked=0 if "check" in mark else done)
 
 
 def _write(path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -187,10 +187,9 @@ def _convert_files(arrays, name, source, read, convert, failures, progress) -> i
         file = io.BytesIO(content[offsets[i] : offsets[i + 1]].tobytes())
         return read(file, name=f"{source}, {name} {i}")
 
-    left_out = pipeline.run(
+    failures += pipeline.run(
         range(len(results)), read_file, convert, results.__setitem__, progress
     )
-    failures += [failure.reason for failure in left_out]
     kept = np.array([result is not None for result in results], bool)
     written = [result for result in results if result is not None]
     for other, array in arrays.items():

@@ -16,6 +16,7 @@ from tfpriv.shuffling.networks import preresnet110, small_cnn, vgg16_bn, whiten
 from tfpriv.shuffling.pictures import new_nonces, shuffle
 from tfpriv.shuffling.recipes import RECIPES
 from tfpriv.shuffling.train import predictions, train
+from tfpriv.support import tables
 from tfpriv.support.files import atomic_path, write_json
 from tfpriv.support.models import load_model
 
@@ -29,7 +30,7 @@ WHITENED_ON = 5000  # pictures: enough for the 78 numbers of a covariance
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class AccuracyRow:
     """One line of the table.
 
     Attributes:
@@ -56,7 +57,7 @@ def compare(
     key: Key,
     *,
     finetuned: keras.Model | None = None,
-) -> list[Row]:
+) -> list[AccuracyRow]:
     """Tests a network in every way of the paper's table.
 
     Args:
@@ -86,12 +87,14 @@ def compare(
     if finetuned is not None:
         found["fine-tuned on shuffled"] = predictions(finetuned, fixed)
     return [
-        Row(name, int((p == labels).sum()), len(labels), int((p == expected).sum()))
+        AccuracyRow(
+            name, int((p == labels).sum()), len(labels), int((p == expected).sum())
+        )
         for name, p in found.items()
     ]
 
 
-def as_table(rows: list[Row]) -> str:
+def as_table(rows: list[AccuracyRow]) -> str:
     """The rows in Markdown.
 
     Args:
@@ -100,12 +103,17 @@ def as_table(rows: list[Row]) -> str:
     Returns:
         A table with one line for each.
     """
-    lines = ["| experiment | right | accuracy | answers as plain |", "| --- " * 4 + "|"]
-    for row in rows:
-        percent = f"{100 * row.accuracy:.2f} %"
-        right = f"{row.correct} of {row.pictures}"
-        lines.append(f"| {row.experiment} | {right} | {percent} | {row.same} |")
-    return "\n".join(lines)
+    cells = (
+        (
+            row.experiment,
+            f"{row.correct} of {row.pictures}",
+            f"{100 * row.accuracy:.2f} %",
+            str(row.same),
+        )
+        for row in rows
+    )
+    head = ("experiment", "right", "accuracy", "answers as plain")
+    return tables.markdown(head, cells)
 
 
 def run_training(

@@ -15,88 +15,40 @@ import numpy as np
 
 from tfpriv.shuffling.layers import keyed
 
-_LAYERS = keras.layers
-MERGES = (
-    _LAYERS.Add,
-    _LAYERS.Average,
-    _LAYERS.Concatenate,
-    _LAYERS.Maximum,
-    _LAYERS.Minimum,
-    _LAYERS.Multiply,
-    _LAYERS.Subtract,
-)
-POSITIONWISE = (
-    *MERGES,
-    _LAYERS.Activation,
-    _LAYERS.ActivityRegularization,
-    _LAYERS.AlphaDropout,
-    _LAYERS.BatchNormalization,
-    _LAYERS.Dense,
-    _LAYERS.Dropout,
-    _LAYERS.ELU,
-    _LAYERS.GaussianDropout,
-    _LAYERS.GaussianNoise,
-    _LAYERS.GroupNormalization,
-    _LAYERS.Identity,
-    _LAYERS.LayerNormalization,
-    _LAYERS.LeakyReLU,
-    _LAYERS.Normalization,
-    _LAYERS.PReLU,
-    _LAYERS.ReLU,
-    _LAYERS.Rescaling,
-    _LAYERS.Softmax,
-    _LAYERS.SpatialDropout2D,
-    _LAYERS.UnitNormalization,
-)
-REORDERED = (
-    _LAYERS.AveragePooling2D,
-    _LAYERS.Conv2D,
-    _LAYERS.Conv2DTranspose,
-    _LAYERS.Cropping2D,
-    _LAYERS.DepthwiseConv2D,
-    _LAYERS.Flatten,
-    _LAYERS.MaxPooling2D,
-    _LAYERS.Reshape,
-    _LAYERS.Resizing,
-    _LAYERS.SeparableConv2D,
-    _LAYERS.UpSampling2D,
-    _LAYERS.ZeroPadding2D,
-)
-POOLED = (_LAYERS.GlobalAveragePooling2D, _LAYERS.GlobalMaxPooling2D)
-# Operations of keras.ops that stand in a graph without a layer, by name: their classes
-# are not public.
-POSITIONWISE_OPERATIONS = frozenset(
-    [
-        "Abs",
-        "Add",
-        "Clip",
-        "Divide",
-        "Elu",
-        "Gelu",
-        "HardSigmoid",
-        "HardSilu",
-        "HardSwish",
-        "LeakyRelu",
-        "Maximum",
-        "Minimum",
-        "Multiply",
-        "Negative",
-        "Relu",
-        "Relu6",
-        "Selu",
-        "Sigmoid",
-        "Silu",
-        "Softplus",
-        "Softsign",
-        "Sqrt",
-        "Square",
-        "Subtract",
-        "Tanh",
-        "TrueDivide",
-    ]
-)
 
-REORDERED_OPERATIONS = frozenset(["Pad", "Reshape"])
+def _layers(names: str) -> tuple[type[keras.layers.Layer], ...]:
+    return tuple(getattr(keras.layers, name) for name in names.split())
+
+
+def _operations(names: str) -> frozenset[str]:
+    """Names of operations of keras.ops, whose classes are not public."""
+    return frozenset(names.split())
+
+
+MERGES = _layers("Add Average Concatenate Maximum Minimum Multiply Subtract")
+POSITIONWISE = MERGES + _layers(
+    """
+    Activation ActivityRegularization AlphaDropout BatchNormalization Dense Dropout ELU
+    GaussianDropout GaussianNoise GroupNormalization Identity LayerNormalization
+    LeakyReLU Normalization PReLU ReLU Rescaling Softmax SpatialDropout2D
+    UnitNormalization
+    """
+)
+REORDERED = _layers(
+    """
+    AveragePooling2D Conv2D Conv2DTranspose Cropping2D DepthwiseConv2D Flatten
+    MaxPooling2D Reshape Resizing SeparableConv2D UpSampling2D ZeroPadding2D
+    """
+)
+POOLED = _layers("GlobalAveragePooling2D GlobalMaxPooling2D")
+POSITIONWISE_OPERATIONS = _operations(
+    """
+    Abs Add Clip Divide Elu Gelu HardSigmoid HardSilu HardSwish LeakyRelu Maximum
+    Minimum Multiply Negative Relu Relu6 Selu Sigmoid Silu Softplus Softsign Sqrt Square
+    Subtract Tanh TrueDivide
+    """
+)
+REORDERED_OPERATIONS = _operations("Pad Reshape")
 
 
 def is_positionwise(operation: keras.Operation) -> bool:
@@ -112,9 +64,9 @@ def is_positionwise(operation: keras.Operation) -> bool:
         return True
     if type(operation) not in POSITIONWISE:
         return False
-    if isinstance(operation, _LAYERS.PReLU):
+    if isinstance(operation, keras.layers.PReLU):
         return {1, 2} <= set(operation.shared_axes or ())
-    if isinstance(operation, _LAYERS.Rescaling):
+    if isinstance(operation, keras.layers.Rescaling):
         return max(np.ndim(operation.scale), np.ndim(operation.offset)) < 2
     if getattr(operation, "noise_shape", None) is not None:
         return False

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tfpriv.shuffling import codec, datasets, pipeline
 from tfpriv.shuffling.keys import Key, is_key_file
-from tfpriv.shuffling.pipeline import Progress, Report
+from tfpriv.shuffling.pipeline import Progress, ShufflingSummary
 from tfpriv.support import images
 from tfpriv.support.files import atomic_file
 
@@ -23,7 +23,7 @@ def protect(
     check_value: bool = False,
     overwrite: bool = False,
     progress: Progress = None,
-) -> Report:
+) -> ShufflingSummary:
     """Shuffles the pixels of a picture, a folder of pictures or a data set.
 
     Files are written one by one, each whole or not at all. Nothing but the pixels is
@@ -61,7 +61,7 @@ def unprotect(
     *,
     overwrite: bool = False,
     progress: Progress = None,
-) -> Report:
+) -> ShufflingSummary:
     """Puts in order again what `protect` wrote.
 
     Args:
@@ -145,12 +145,12 @@ def _check_outputs(sources: list[Path], outputs: list[Path], overwrite: bool) ->
         )
 
 
-def _pictures(source, output, read, convert, overwrite, progress) -> Report:
+def _pictures(source, output, read, convert, overwrite, progress) -> ShufflingSummary:
     """A picture, or all pictures of a folder."""
     if not source.is_dir():
         output.parent.mkdir(parents=True, exist_ok=True)
         _write(output, *convert([read(source)]))
-        return Report(1, [])
+        return ShufflingSummary(1, [])
     found, others = images.below(source)
     jobs, failures = _jobs(source, output, found)
     if not jobs and not failures:
@@ -168,8 +168,7 @@ def _pictures(source, output, read, convert, overwrite, progress) -> Report:
         lambda job, content: _write(job[1], content),
         progress,
     )
-    failures += [failure.reason for failure in left_out]
-    return Report(len(jobs) - len(left_out), failures, others)
+    return ShufflingSummary(len(jobs) - len(left_out), failures + left_out, others)
 
 
 def _jobs(source: Path, output: Path, found: list[Path]):

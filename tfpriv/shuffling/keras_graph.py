@@ -64,14 +64,15 @@ def calls(graph: Functional) -> list[Call]:
         for node in graph._nodes_by_depth[depth]:
             if node.is_input:
                 continue
-            arguments = node.arguments
+            given = node.arguments
+            values = (*given.args, *given.kwargs.values())
             found.append(
                 Call(
                     node.operation,
                     list(node.input_tensors),
                     list(node.outputs),
-                    arguments.fill_in,
-                    [x for x in _arguments(arguments) if not _has_tensors(x)],
+                    given.fill_in,
+                    [value for value in values if not _has_tensors(value)],
                 )
             )
     return found
@@ -88,10 +89,6 @@ def pack_outputs(graph: Functional, outputs: list) -> Any:
         The structure.
     """
     return keras.tree.pack_sequence_as(graph._outputs_struct, outputs)
-
-
-def _arguments(arguments):
-    return [*arguments.args, *arguments.kwargs.values()]
 
 
 def _has_tensors(value):

@@ -11,7 +11,7 @@ from tfpriv import ops
 from tfpriv.ops.permutations import NONCE_BYTES
 from tfpriv.shuffling import export as exporting
 from tfpriv.shuffling.keys import Key
-from tfpriv.shuffling.plan import Orders, Plan, size_of
+from tfpriv.shuffling.plan import KeyedPlan, Orders, size_of
 from tfpriv.shuffling.planes import Planes
 from tfpriv.shuffling.purposes import FIXED, PER_PICTURE
 
@@ -70,7 +70,7 @@ class KeyedModel(keras.Model):
         planes = [
             None if size is None else Planes(size, None) for size in _sizes(model)
         ]
-        self._plan = Plan(model, planes)
+        self._plan = KeyedPlan(model, planes)
         for target in self._plan.targets:
             if target is not None:
                 target.shuffle_as_picture()

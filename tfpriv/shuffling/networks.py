@@ -4,13 +4,13 @@ import keras
 import numpy as np
 from keras import layers
 
+Shape = tuple[int, int, int]  # (height, width, channels)
+CIFAR: Shape = (32, 32, 3)
 VGG16 = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool")
 VGG16 += (512, 512, 512, "pool")
 
 
-def vgg16_bn(
-    input_shape: tuple[int, int, int] = (32, 32, 3), classes: int = 10
-) -> keras.Model:
+def vgg16_bn(input_shape: Shape = CIFAR, classes: int = 10) -> keras.Model:
     """VGG-16 with batch normalization, and its classifier of two wide layers.
 
     Args:
@@ -35,11 +35,7 @@ def vgg16_bn(
     return keras.Model(inputs, layers.Dense(classes)(x), name="vgg16_bn")
 
 
-def preresnet(
-    depth: int,
-    input_shape: tuple[int, int, int] = (32, 32, 3),
-    classes: int = 10,
-) -> keras.Model:
+def preresnet(depth: int, input_shape: Shape = CIFAR, classes: int = 10) -> keras.Model:
     """Residual network with pre-activation, of basic blocks in three stages.
 
     Args:
@@ -72,9 +68,7 @@ def preresnet(
     return keras.Model(inputs, outputs, name=f"preresnet{depth}")
 
 
-def preresnet110(
-    input_shape: tuple[int, int, int] = (32, 32, 3), classes: int = 10
-) -> keras.Model:
+def preresnet110(input_shape: Shape = CIFAR, classes: int = 10) -> keras.Model:
     """`preresnet` of 110 layers: 1.7 M weights for CIFAR-10.
 
     Args:
@@ -87,9 +81,7 @@ def preresnet110(
     return preresnet(110, input_shape, classes)
 
 
-def small_cnn(
-    input_shape: tuple[int, int, int] = (32, 32, 3), classes: int = 10
-) -> keras.Model:
+def small_cnn(input_shape: Shape = CIFAR, classes: int = 10) -> keras.Model:
     """Six convolutions that reach over 90 % of CIFAR-10 in some ten epochs.
 
     Pictures go in as they are stored, 0 to 255.
@@ -117,13 +109,8 @@ def small_cnn(
 
 
 def _partial_identity(x, filters: int):
-    return layers.Conv2D(
-        filters,
-        3,
-        padding="same",
-        use_bias=False,
-        kernel_initializer=PartialIdentity(),
-    )(x)
+    how = {"use_bias": False, "kernel_initializer": PartialIdentity()}
+    return layers.Conv2D(filters, 3, padding="same", **how)(x)
 
 
 def _normalize_and_bend(x):

@@ -167,15 +167,11 @@ def _claimed(key: Key, images, nonces):
     return tf.ensure_shape(claimed, nonces.shape)
 
 
-def _purpose(shape, nonces) -> str:
-    """What the derived key of pictures of this shape (..., h, w, c) is for."""
-    mode = FIXED if nonces is None else PER_PICTURE
-    return picture_purpose(shape[-3], shape[-2], mode)
-
-
 def _permutations(key: Key, shape, nonces) -> tf.Tensor:
     """The permutations of pictures of a shape (..., h, w, c): `(n or 1, h * w)`."""
-    purpose = _purpose(shape, nonces)
+    height, width = shape[-3:-1]
+    mode = FIXED if nonces is None else PER_PICTURE
+    purpose = picture_purpose(height, width, mode)
     if nonces is None:
         nonces = np.zeros((1, NONCE_BYTES), np.uint8)
     if tf.executing_eagerly():
@@ -185,7 +181,7 @@ def _permutations(key: Key, shape, nonces) -> tf.Tensor:
         secret = tf.numpy_function(
             lambda: np.frombuffer(key.derive(purpose), np.uint8), [], tf.uint8
         )
-    return ops.permutations(secret, nonces, shape[-3] * shape[-2])
+    return ops.permutations(secret, nonces, height * width)
 
 
 def _move_array(images, key, nonces, back):

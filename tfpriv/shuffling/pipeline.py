@@ -14,7 +14,7 @@ _BYTES_TOGETHER = 8 << 20  # of decoded pictures, moved at a time
 Progress = Callable[[int, int], None] | None
 
 
-class Report(NamedTuple):
+class ShufflingSummary(NamedTuple):
     """What was done with many pictures, and what was not.
 
     Attributes:
@@ -33,20 +33,13 @@ class Report(NamedTuple):
     copied: tuple[str, ...] = ()
 
 
-class Failure(NamedTuple):
-    """A picture that was left out."""
-
-    item: Any
-    reason: str
-
-
 def run(
     items: Sequence[Any],
     read: Callable[[Any], Picture],
     convert: Callable[[Sequence[Picture]], Sequence[bytes]],
     deliver: Callable[[Any, bytes], None],
     progress: Progress = None,
-) -> list[Failure]:
+) -> list[str]:
     """Takes each item through `read`, `convert` and `deliver`.
 
     Threads do: decoding, shuffling and packing all run outside Python's lock.
@@ -60,7 +53,7 @@ def run(
         progress: `None`, or a function called with `(done, total)` now and then.
 
     Returns:
-        The items that were left out, in their order.
+        What is wrong with each item that was left out, in their order.
     """
 
     def work(part):
@@ -93,7 +86,7 @@ def _batches(part, read, failures) -> Iterable[tuple[list, list[Picture]]]:
         try:
             picture = read(item)
         except (ValueError, OSError) as error:
-            failures.append(Failure(item, " ".join(str(error).split())))
+            failures.append(" ".join(str(error).split()))
             continue
         members.append(item)
         pictures.append(picture)

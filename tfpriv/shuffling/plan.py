@@ -62,10 +62,10 @@ class Step:
     sources: list[Planes | None]
     targets: list[Planes | None]
     run: Callable[["Step", dict, Orders], Any]
-    nested: "Plan | None" = None
+    nested: "KeyedPlan | None" = None
 
 
-class Plan:
+class KeyedPlan:
     """How a model runs on shuffled planes.
 
     Args:
@@ -131,7 +131,7 @@ class Plan:
     def _step(self, call, sources) -> Step:
         operation = call.operation
         if keras_graph.graph_of(operation) is not None:
-            inner = Plan(operation, sources, f"{self._path}{self._name(call)}/")
+            inner = KeyedPlan(operation, sources, f"{self._path}{self._name(call)}/")
             return Step(call, sources, inner.targets, _nested, inner)
         if not any(sources):  # nothing here is shuffled
             targets = self._fresh(call)

@@ -15,7 +15,7 @@ _NONCE, _CHECK = "tfpriv-nonce", "tfpriv-check"
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class ShufflingRecord:
     """All that is needed to put a picture in order again, except the key.
 
     Attributes:

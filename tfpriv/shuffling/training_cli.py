@@ -5,10 +5,6 @@ from pathlib import Path
 
 from tfpriv.support.terminal import command_line
 
-DATA_HELP = (
-    "shapes (generated), cifar10 or cifar100 (which TensorFlow Datasets downloads), a "
-    "folder with CIFAR's binary files, or an .npz archive"
-)
 NETWORKS = ("small_cnn", "vgg16_bn", "preresnet110")
 VIEWS = ("plain", "keyed", "shuffled")
 
@@ -26,11 +22,37 @@ def add_actions(actions) -> None:
     _add_export(actions)
 
 
+def add_data(parser) -> None:
+    """Adds the options of commands that make a folder from labelled images.
+
+    Args:
+        parser: of the command.
+    """
+    _add_source(parser)
+    _add_folder(parser)
+    parser.add_argument("--seed", type=int, default=0, help="default: 0")
+
+
+def _add_source(parser):
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="SOURCE",
+        help="shapes (generated), cifar10 or cifar100 (which TensorFlow Datasets "
+        "downloads), a folder with CIFAR's binary files, or an .npz archive",
+    )
+
+
+def _add_folder(parser):
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write"
+    )
+
+
 def _add_train(actions):
     parser = actions.add_parser("train", help="train a network")
     parser.add_argument("--net", choices=NETWORKS, default="small_cnn")
-    parser.add_argument("--data", required=True, metavar="SOURCE", help=DATA_HELP)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    add_data(parser)
     parser.add_argument(
         "--view",
         choices=VIEWS,
@@ -46,7 +68,6 @@ def _add_train(actions):
     )
     parser.add_argument("--epochs", type=_positive, help="in place of the recipe's")
     parser.add_argument("-b", "--batch-size", type=_positive, help="the same")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--weights", type=_model, metavar="PATH", help="a model to train further"
     )
@@ -58,9 +79,7 @@ def _add_average(actions):
         "average", help="the mean of networks, each trained on from the one before"
     )
     parser.add_argument("models", nargs="+", type=_model, metavar="PATH")
-    parser.add_argument("--data", required=True, metavar="SOURCE", help=DATA_HELP)
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--seed", type=int, default=0)
+    add_data(parser)
     parser.set_defaults(handler=average)
 
 
@@ -68,15 +87,12 @@ def _add_test(actions):
     parser = actions.add_parser(
         "test", help="the table: plain, shuffled, with the key, with a wrong one"
     )
-    parser.add_argument("--model", type=_model, required=True, metavar="PATH")
-    parser.add_argument("--data", required=True, metavar="SOURCE", help=DATA_HELP)
-    parser.add_argument(
-        "--key", type=Path, metavar="FILE", help="default: one made for this test"
-    )
-    parser.add_argument(
-        "--finetuned", type=_model, metavar="PATH", help="trained with --view shuffled"
-    )
-    parser.add_argument("--output", type=Path, metavar="FILE", help=".json to write")
+    add = parser.add_argument
+    add("--model", type=_model, required=True, metavar="PATH")
+    _add_source(parser)
+    add("--key", type=Path, metavar="FILE", help="default: one made for this test")
+    add("--finetuned", type=_model, metavar="PATH", help="trained with --view shuffled")
+    add("--output", type=Path, metavar="FILE", help=".json to write")
     parser.set_defaults(handler=test)
 
 
@@ -99,7 +115,7 @@ def _add_infer(actions):
 def _add_export(actions):
     parser = actions.add_parser("export", help="write a SavedModel")
     parser.add_argument("--model", type=_model, required=True, metavar="PATH")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    _add_folder(parser)
     parser.add_argument("--key", type=Path, metavar="FILE")
     parser.add_argument(
         "--include-key",
@@ -212,11 +228,8 @@ def test(options: argparse.Namespace) -> None:
     )
     print(experiments.as_table(rows))
     if options.output is not None:
-        report = {
-            "command": command_line(),
-            "rows": [vars(row) for row in rows],
-        }
-        write_json(options.output, report)
+        found = {"command": command_line(), "rows": [vars(row) for row in rows]}
+        write_json(options.output, found)
 
 
 def infer(options: argparse.Namespace) -> None:

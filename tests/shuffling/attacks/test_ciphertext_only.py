@@ -17,6 +17,15 @@ def best_agreement(truth, found):
     return max(orders.agreement(truth, grid[m].ravel()[found]) for m in MIRRORS)
 
 
+def strongest(statistics):
+    """A place's correlation with the one that is most like it, on average.
+
+    Of unrelated places it is about sqrt(2 log(places) / pictures).
+    """
+    others = statistics.correlation - 2 * np.eye(len(statistics.correlation))
+    return float(others.max(axis=1).mean())
+
+
 def test_statistics_against_numpy(rng):
     images = smooth(rng, 30, (3, 4))
     found = place_statistics(images)
@@ -43,7 +52,7 @@ def test_a_shared_permutation_is_found(rng):
     shuffled, order = one_order(rng, smooth(rng, 800))
     reference = place_statistics(smooth(rng, 800))
     statistics = place_statistics(shuffled)
-    assert statistics.strongest > 0.8
+    assert strongest(statistics) > 0.8
     found = reassemble(statistics, reference, SIZE)
     assert sorted(found) == list(range(PLACES))
     assert best_agreement(order, found) > 0.8
@@ -67,7 +76,7 @@ def test_orders_of_their_own_leave_nothing_to_find(rng):
     plain = smooth(rng, 800)
     shuffled, truth = own_orders(rng, plain)
     statistics = place_statistics(shuffled)
-    assert statistics.strongest < 0.2  # 0.06, with sign; 2400 values for each place
+    assert strongest(statistics) < 0.2  # 0.06, with sign; 2400 values for each place
     found = reassemble(statistics, place_statistics(smooth(rng, 800)), SIZE)
     assert best_agreement(truth[600:], found) < 3 / PLACES
     opened = orders.undo(shuffled[:50], found)

@@ -26,7 +26,7 @@ def test_it_promises_nothing(tmp_path, drawn):
         assert said in found.words
     assert ("of nobody" in found.words) is drawn
     assert ("Not for publishing" in found.words) is not drawn
-    assert ("can hold whole pictures" in found.words) is not drawn
+    assert ("can hold whole images" in found.words) is not drawn
 
 
 def test_no_figures(tmp_path):

@@ -38,7 +38,7 @@ _AT_ONCE = 32
 
 
 @dataclasses.dataclass(frozen=True)
-class Row:
+class EvaluationRow:
     """What is measured of one way to change the pictures.
 
     Similarities and attributes are None where nobody was there to judge them.
@@ -99,7 +99,7 @@ class Evaluation:
     recognised: int
     fooled: int
     covered: Estimate
-    rows: list[Row]
+    rows: list[EvaluationRow]
     false_accepts: float
     shown: dict[str, np.ndarray]
     masks: np.ndarray
@@ -108,7 +108,7 @@ class Evaluation:
     strangers: int | None = None
     stranger_similarity: float | None = None
 
-    def row(self, method: str) -> Row:
+    def row(self, method: str) -> EvaluationRow:
         """The row of a method."""
         return next(row for row in self.rows if row.method == method)
 
@@ -330,14 +330,14 @@ class _Verdict:
         """bool, of the pictures whose original was recognised, and of no others."""
         return (said["person"] != self._labels)[self._recognised]
 
-    def _row(self, method, said) -> Row:
+    def _row(self, method, said) -> EvaluationRow:
         fooled = intervals.share(self._fooled(said))
         row = {key: self.mean(said[key]) for key in ("ssim", "lpips") if key in said}
         if self._gallery is not None:
             row |= self._recognition(said["embedding"])
         if "numbers" in said:
             row |= self._attributes(said["numbers"])
-        return Row(method, fooled, **row)
+        return EvaluationRow(method, fooled, **row)
 
     def _recognition(self, embeddings):
         compared, originals = self._compared(embeddings), self._said[ORIGINAL]

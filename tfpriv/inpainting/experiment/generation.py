@@ -27,7 +27,7 @@ RUN = "generation.json"  # what the folder's pictures were made with
 SIZE = 512  # pixels, as published
 
 
-class Report(NamedTuple):
+class GenerationSummary(NamedTuple):
     """What was done.
 
     Attributes:
@@ -55,7 +55,7 @@ def generate_dataset(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     **options,
-) -> Report:
+) -> GenerationSummary:
     """Masks and repaints the pictures that a data set tests with.
 
     A run that was interrupted goes on where it was. What is drawn for a picture follows
@@ -211,7 +211,7 @@ def _generate(output, subjects, rows, mask_of, paint, progress):
                 done += 1
         if progress:
             progress(number, len(rows))
-    return Report(done, there, failures)
+    return GenerationSummary(done, there, failures)
 
 
 def _painted(inpainter, image, picture, mask, *, seed, **options):

@@ -1,4 +1,4 @@
-"""An evaluation for people: a table, and a sheet of pictures."""
+"""The report of an evaluation: its figures, a table, and a sheet of images."""
 
 import dataclasses
 import math
@@ -9,10 +9,11 @@ import numpy as np
 from PIL import Image
 
 from tfpriv.audit.intervals import Estimate
-from tfpriv.inpainting import report as pages
-from tfpriv.inpainting.experiment.evaluation import Evaluation, Row
-from tfpriv.support import images, report, tables
+from tfpriv.inpainting.experiment.evaluation import Evaluation, EvaluationRow
+from tfpriv.inpainting.report import masks_claim
+from tfpriv.support import images, tables
 from tfpriv.support.files import atomic_file, write_json
+from tfpriv.support.report import PAGE, Code, Group, Strips, Table, Text, report
 
 TABLE, FIGURES, SHEET = "evaluation.md", "evaluation.json", "evaluation.png"
 _CELL = 128  # pixels on the sheet
@@ -27,7 +28,8 @@ def write(
     """Writes `evaluation.md`, `.json` and `.png`, and `report.html`.
 
     Args:
-        folder: where to; made if need be. Sheet and page show originals.
+        folder: where to; made if need be. Sheet and report show originals, and only
+            the report's owner can read it.
         evaluation: what was found.
         run: what can be written as JSON about the run: its command.
         experiment: the folder that was evaluated.
@@ -42,14 +44,19 @@ def write(
     with atomic_file(folder / TABLE) as file:
         file.write(f"`{run['command']}`\n\n{text(evaluation)}\n".encode())
     images.save(folder / SHEET, sheet(evaluation))
-    pages.evaluation(
-        folder / report.PAGE,
-        _lines(evaluation),
-        report.table(*_table(evaluation)),
-        _columns(evaluation),
-        run["command"],
-        pages.masks_claim(experiment),
-    )
+    lines = [Text(line) for line in _lines(evaluation)]
+    sections = [
+        Text(
+            "Shows originals, and figures that are exact functions of them: not to be "
+            "published.",
+            warning=True,
+        ),
+        Code(run["command"]),
+        Group("Pictures", [Strips(_columns(evaluation))]),
+        Group("Figures", [*lines, Table(*_table(evaluation))]),
+        masks_claim(experiment),
+    ]
+    report(folder / PAGE, "Who is still recognised", sections, private=True)
 
 
 def text(evaluation: Evaluation) -> str:
@@ -122,7 +129,7 @@ def _columns(evaluation):
     return {first: shown[first], "mask": masked} | {m: shown[m] for m in others}
 
 
-def _cells(row: Row, columns):
+def _cells(row: EvaluationRow, columns):
     return [row.method, *(write(getattr(row, n)) for n, (_, write) in columns.items())]
 
 

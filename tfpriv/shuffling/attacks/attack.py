@@ -50,7 +50,7 @@ class Material:
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class AttackResult:
     """What one attack got from one way of shuffling.
 
     Attributes:
@@ -74,7 +74,7 @@ class Result:
     shown: np.ndarray | None = None
 
 
-class Run:
+class AttackRun:
     """One scheme under attack: what is drawn once and shared by all attacks.
 
     Args:
@@ -102,7 +102,9 @@ class Run:
         """What wrong keys make of the unseen pictures."""
         return self.scheme.opened_wrongly(self._unseen)
 
-    def result(self, attack, knows, recovered, order=None, mirror=False) -> Result:
+    def result(
+        self, attack, knows, recovered, order=None, mirror=False
+    ) -> AttackResult:
         """Judges the unseen pictures that an attack got back."""
         truth, accuracy = self.material.unseen, None
         came_back = fidelity(truth, recovered)
@@ -117,7 +119,7 @@ class Run:
         if self._classifier is not None:
             found = self._classifier(recovered)
             accuracy = float(np.mean(found == self.material.unseen_labels))
-        return Result(
+        return AttackResult(
             attack=attack,
             knows=knows,
             scheme=self.scheme.name,
@@ -128,7 +130,7 @@ class Run:
         )
 
 
-def no_attack(run: Run) -> Iterator[Result]:
+def no_attack(run: AttackRun) -> Iterator[AttackResult]:
     """What the key's owner has, and anyone: the shuffled picture, its mean colour."""
     yield run.result("none", "has the key", orders.undo(run.unseen, run.orders))
     yield run.result("none", "looks at the shuffled picture", run.unseen)
@@ -137,7 +139,7 @@ def no_attack(run: Run) -> Iterator[Result]:
     yield run.result("none", "paints the average picture in its colour", painted)
 
 
-def known_pairs(run: Run) -> Iterator[Result]:
+def known_pairs(run: AttackRun) -> Iterator[AttackResult]:
     """The permutation of known pairs, tried on other pictures."""
     plain = run.material.victim
     for count in PAIRS:
@@ -149,7 +151,7 @@ def known_pairs(run: Run) -> Iterator[Result]:
         yield run.result("known plaintext", knows, opened, found.order)
 
 
-def only_shuffled(run: Run) -> Iterator[Result]:
+def only_shuffled(run: AttackRun) -> Iterator[AttackResult]:
     """The grid, put together by what places of many pictures have in common."""
     side = run.scheme.block
     reference = ciphertext_only.place_statistics(run.material.own)
@@ -163,7 +165,7 @@ def only_shuffled(run: Run) -> Iterator[Result]:
         yield run.result("ciphertext only", knows, opened, order, mirror=True)
 
 
-def learned(run: Run) -> Iterator[Result]:
+def learned(run: AttackRun) -> Iterator[AttackResult]:
     """A linear map and a network, trained on pairs."""
     pairs = run.shuffled, run.material.victim
     knows = f"{len(run.shuffled)} pairs, {{}}"
@@ -174,7 +176,7 @@ def learned(run: Run) -> Iterator[Result]:
     yield run.result("learned inverter", knows.format("network"), opened)
 
 
-def other_keys(run: Run) -> Iterator[Result]:
+def other_keys(run: AttackRun) -> Iterator[AttackResult]:
     """Wrong keys, and permutations that are right at some of the places."""
     for knows, opened in run.opened_wrongly().items():
         yield run.result("wrong key", knows, opened)
@@ -184,7 +186,7 @@ def other_keys(run: Run) -> Iterator[Result]:
         yield run.result("wrong key", knows, orders.undo(run.unseen, order), order)
 
 
-def kept_colours(run: Run) -> Iterator[Result]:
+def kept_colours(run: AttackRun) -> Iterator[AttackResult]:
     """Pictures found again, and classes guessed, by the colours alone."""
     material = run.material
     shuffled = histograms.colour_histograms(run.unseen)
@@ -194,7 +196,7 @@ def kept_colours(run: Run) -> Iterator[Result]:
         f"a JPEG copy (quality {_QUALITY}) of it": _jpeg_copies(material.unseen),
     }.items():
         gallery = np.concatenate([histograms.colour_histograms(pictures), others])
-        yield Result(
+        yield AttackResult(
             "colour histogram",
             f"{copy}, among {len(gallery)}",
             run.scheme.name,
@@ -202,7 +204,7 @@ def kept_colours(run: Run) -> Iterator[Result]:
             chance=1 / len(gallery),
         )
     known = histograms.colour_histograms(run.shuffled), material.victim_labels
-    yield Result(
+    yield AttackResult(
         "colour histogram",
         f"the class of {len(run.shuffled)} shuffled pictures",
         run.scheme.name,
@@ -213,7 +215,7 @@ def kept_colours(run: Run) -> Iterator[Result]:
     )
 
 
-ATTACKS: dict[str, Callable[[Run], Iterator[Result]]] = {
+ATTACKS: dict[str, Callable[[AttackRun], Iterator[AttackResult]]] = {
     "none": no_attack,
     "known-plaintext": known_pairs,
     "ciphertext-only": only_shuffled,
@@ -231,7 +233,7 @@ def attack(
     seed: int = 0,
     classifier: Classifier | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Result]:
+) -> list[AttackResult]:
     """Runs attacks on pictures that are shuffled for them.
 
     Args:
@@ -257,7 +259,7 @@ def attack(
     attacked = schemes(material.unseen.shape[1:3], seed)
     results, total = [], len(attacked) * len(attacks)
     for i, scheme in enumerate(attacked):
-        run = Run(scheme, material, classifier, seed)
+        run = AttackRun(scheme, material, classifier, seed)
         for j, name in enumerate(attacks):
             results += ATTACKS[name](run)
             if progress:

@@ -31,15 +31,6 @@ class PlaceStatistics:
     variance: np.ndarray
     correlation: np.ndarray
 
-    @property
-    def strongest(self) -> float:
-        """A place's correlation with the one that is most like it, on average.
-
-        Of unrelated places it is about sqrt(2 log(places) / pictures).
-        """
-        others = self.correlation - 2 * np.eye(len(self.correlation))
-        return float(others.max(axis=1).mean())
-
 
 def place_statistics(images: np.ndarray) -> PlaceStatistics:
     """Compares the places of pictures with each other.

@@ -13,7 +13,8 @@ def apply(images: np.ndarray, orders: np.ndarray) -> np.ndarray:
     Returns:
         The pictures with `shuffled[:, q] = images[:, order[q]]` over their places.
     """
-    flat = images.reshape(*_flat(images))
+    count, height, width, channels = images.shape
+    flat = images.reshape(count, height * width, channels)
     rows = np.broadcast_to(orders, flat.shape[:2])
     return np.take_along_axis(flat, rows[:, :, None], axis=1).reshape(images.shape)
 
@@ -81,8 +82,3 @@ def block_places(height: int, width: int, side: int) -> np.ndarray:
     places = np.arange(height * width)
     grid = places.reshape(height // side, side, width // side, side)
     return grid.transpose(0, 2, 1, 3).reshape(-1, side * side)
-
-
-def _flat(images):
-    count, height, width, channels = images.shape
-    return count, height * width, channels

@@ -1,6 +1,5 @@
-"""What attacks got, for people: a table, a sheet of pictures, and the figures."""
+"""The report of attacks: a table, a sheet of images, and the figures."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,39 +9,88 @@ import numpy as np
 from PIL import Image
 
 import tfpriv
-from tfpriv.shuffling.attacks import page
-from tfpriv.shuffling.attacks.attack import Result
-from tfpriv.support import images, report, tables
-from tfpriv.support.files import atomic_file
+from tfpriv.shuffling.attacks.attack import AttackResult
+from tfpriv.support import images, tables
+from tfpriv.support.files import atomic_file, write_json
+from tfpriv.support.report import (
+    PAGE,
+    Code,
+    Group,
+    Images,
+    Table,
+    Text,
+    report,
+    without_epsilon,
+)
 
 TABLE, FIGURES, SHEET = "attacks.md", "attacks.json", "attacks.png"
-_CELL = 132  # pixels on the sheet: four pictures in a square
+_CELL = 132  # pixels on the sheet: four images in a square
 _ROWS_BESIDE = 2  # of the table, side by side on the sheet
-_NO_FIGURE = ""
+_CLAIM = without_epsilon(
+    "Where the pixels of a picture belong, by a secret key.",
+    against="Whoever sees shuffled pictures and has neither the key nor any part of a "
+    "permutation. Not against somebody who watches the machine, or has the key file.",
+    leaves=(
+        "colours and their numbers, in every mode: they tell which picture it is to "
+        "somebody who has it, and a good deal about its kind",
+        "all pictures of the fixed mode, once one of them is known: it is for "
+        "repeating experiments",
+        "pictures that share a nonce: they fall like the fixed mode",
+        "sizes, numbers, names and labels",
+        "anything against a better attack than these, which were tried and prove "
+        "nothing",
+    ),
+)
 
 
-def write(folder: Path, results: Sequence[Result], run: dict[str, Any]) -> None:
+def write(folder: Path, results: Sequence[AttackResult], run: dict[str, Any]) -> None:
     """Writes `attacks.md`, `attacks.json`, `attacks.png` and `report.html`.
+
+    Only the report's owner can read it.
 
     Args:
         folder: where to; exists.
         results: what `attack` returned.
-        run: what can be written as JSON about the run: its command, seed, data.
+        run: what can be written as JSON about the run: `command`, `seed`, `data` and
+            `pictures`.
     """
-    text = f"`{run['command']}`\n\n{table(results)}\n"
-    _write_text(folder / TABLE, text)
-    figures = {
-        "tfpriv": tfpriv.__version__,
-        **run,
-        "results": [_figures(result) for result in results],
-    }
-    _write_text(folder / FIGURES, json.dumps(figures, indent=1, allow_nan=False) + "\n")
+    with atomic_file(folder / TABLE) as file:
+        file.write(f"`{run['command']}`\n\n{table(results)}\n".encode())
+    figures = [_figures(result) for result in results]
+    versions = {"tfpriv": tfpriv.__version__}
+    write_json(folder / FIGURES, versions | run | {"results": figures})
     if any(result.shown is not None for result in results):
         images.save(folder / SHEET, sheet(results))
-    page.write(folder / report.PAGE, _plain_table(results), _by_scheme(results), run)
+    head, rows = _table(results)
+    sections = [
+        Text(
+            "Shows pictures of the data, some of them as they are: to be published "
+            "only if they may be.",
+            warning=True,
+        ),
+        Text(
+            f"{run['pictures']} pictures were shuffled for this with keys of their "
+            f"own, from seed {run['seed']}, which protect nothing else."
+        ),
+        Code(run["command"]),
+        Group(
+            "Figures",
+            [
+                Table(head, (map(_plain, row) for row in rows)),
+                Text(
+                    "How much of unseen pictures came back (PSNR, SSIM), or how often "
+                    "a picture or its class was found."
+                ),
+            ],
+        ),
+        *_came_back(results),
+        _CLAIM,
+    ]
+    title = f"What attacks get from shuffled pictures of {run['data']}"
+    report(folder / PAGE, title, sections, private=True)
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[AttackResult]) -> str:
     """A Markdown table: a row for each attack, a column for each way of shuffling.
 
     Args:
@@ -51,67 +99,62 @@ def table(results: Sequence[Result]) -> str:
     return tables.markdown(*_table(results))
 
 
-def _table(results):
-    schemes = list(dict.fromkeys(result.scheme for result in results))
-    rows: dict[tuple[str, str], dict[str, Result]] = {}
+def _grid(results):
+    """The ways of shuffling, and by attack the result for each of them."""
+    rows: dict[tuple[str, str], dict[str, AttackResult]] = {}
     for result in results:
         rows.setdefault((result.attack, result.knows), {})[result.scheme] = result
-    head = ["attack", "the attacker has, or does", *schemes]
-    shown = (
-        [*row, *(_cell(cells[s]) if s in cells else _NO_FIGURE for s in schemes)]
-        for row, cells in rows.items()
-    )
-    return head, shown
+    return list(dict.fromkeys(result.scheme for result in results)), rows
 
 
-def _plain_table(results):
-    head, rows = _table(results)
-    return report.table(head, (map(_plain, row) for row in rows))
+def _table(results):
+    schemes, rows = _grid(results)
+    cells = [
+        [*row, *(_cell(found.get(s)) for s in schemes)] for row, found in rows.items()
+    ]
+    return ["attack", "the attacker has, or does", *schemes], cells
 
 
-def _by_scheme(results):
-    """What came back from each way of shuffling, in pictures and words."""
-    found: dict[str, list] = {}
-    for r in results:
-        if r.shown is not None:
-            said = f"{r.attack}: {r.knows}. {_plain(_cell(r))}"
-            found.setdefault(r.scheme, []).append((_square(r.shown), said))
-    return found
+def _came_back(results) -> list[Group]:
+    """What came back from each way of shuffling."""
+    groups = []
+    for scheme in dict.fromkeys(r.scheme for r in results):
+        shown = [r for r in results if r.scheme == scheme and r.shown is not None]
+        captions = [f"{r.attack}: {r.knows}. {_plain(_cell(r))}" for r in shown]
+        pictures = Images([_square(r.shown) for r in shown], captions)
+        groups += [Group(f"Came back: {scheme}", [pictures])] if shown else []
+    return groups
 
 
-def sheet(results: Sequence[Result]) -> Image.Image:
-    """What came back, in pictures: a row for each attack.
+def sheet(results: Sequence[AttackResult]) -> Image.Image:
+    """What came back, as images: a row for each attack.
 
     Args:
-        results: what `attack` returned; some of them hold pictures.
+        results: what `attack` returned; some of them hold images.
     """
-    schemes = list(dict.fromkeys(result.scheme for result in results))
-    rows: dict[tuple[str, str], dict[str, Result]] = {}
-    for result in results:
-        if result.shown is not None:
-            rows.setdefault((result.attack, result.knows), {})[result.scheme] = result
+    schemes, _ = _grid(results)
+    _, rows = _grid([result for result in results if result.shown is not None])
+    blank = np.full((2, 2, 3), 255, np.uint8)
     pictures, captions = [], []
-    for (attack, knows), cells in rows.items():
+    for (attack, knows), found in rows.items():
         for scheme in schemes:
-            result = cells.get(scheme)
-            blank = np.full((2, 2, 3), 255, np.uint8)
-            pictures.append(blank if result is None else _square(result.shown))
-            figure = "" if result is None else _plain(_cell(result))
-            captions.append(f"{scheme}: {attack}\n{knows}\n{figure}")
+            result = found.get(scheme)
+            pictures.append(_square(result.shown) if result else blank)
+            captions.append(f"{scheme}: {attack}\n{knows}\n{_plain(_cell(result))}")
     return images.contact_sheet(
         pictures, captions, columns=_ROWS_BESIDE * len(schemes), cell=_CELL
     )
 
 
-def _cell(result):
+def _cell(result: AttackResult | None) -> str:
     parts = []
-    if result.came_back is not None:
+    if result and result.came_back is not None:
         parts.append(
             "**exact**"
             if math.isinf(result.came_back.psnr)
             else f"{result.came_back.psnr:.1f} dB, {result.came_back.ssim:.2f}"
         )
-    if result.accuracy is not None:
+    if result and result.accuracy is not None:
         by_chance = (
             "" if result.chance is None else f" (chance {_percent(result.chance)})"
         )
@@ -129,7 +172,7 @@ def _percent(share):
 
 
 def _square(pictures):
-    """Up to four pictures, two by two."""
+    """Up to four images, two by two."""
     four = np.full((4, *pictures.shape[1:]), 255, np.uint8)
     four[: len(pictures)] = pictures[:4]
     return np.concatenate(
@@ -138,21 +181,10 @@ def _square(pictures):
 
 
 def _figures(result):
-    back = result.came_back
-    return {
-        "attack": result.attack,
-        "knows": result.knows,
-        "scheme": result.scheme,
-        # JSON knows no infinity: what is exact has no PSNR.
-        "psnr": None if back is None or math.isinf(back.psnr) else back.psnr,
-        "ssim": None if back is None else back.ssim,
-        "exact": None if back is None else back.exact,
-        "places": result.places,
-        "accuracy": result.accuracy,
-        "chance": result.chance,
-    }
-
-
-def _write_text(path, text):
-    with atomic_file(path) as file:
-        file.write(text.encode())
+    names = ("attack", "knows", "scheme", "places", "accuracy", "chance")
+    figures = {name: getattr(result, name) for name in names}
+    for name in ("psnr", "ssim", "exact"):
+        figures[name] = getattr(result.came_back, name, None)
+    if figures["psnr"] == math.inf:  # JSON knows no infinity: it was exact
+        figures["psnr"] = None
+    return figures

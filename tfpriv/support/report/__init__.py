@@ -1,49 +1,44 @@
-"""Pages for people: what was done, and what that protects and does not.
+"""Reports: what was done, and what that protects and does not.
 
-A page is one HTML file without scripts, which loads nothing from elsewhere. It is made
-of pieces, whose text is escaped where they are made:
+A report is one HTML file without scripts, which loads nothing from elsewhere. Its
+sections are data, and their text is escaped when the file is rendered:
 
->>> from tfpriv.support import report
->>> page = report.html("Faces", report.text("Names may hold <b>anything</b>."))
->>> "&lt;b&gt;" in page
+>>> from tfpriv.support.report import Text, html
+>>> "&lt;b&gt;" in html("Faces", [Text("Names may hold <b>anything</b>.")])
 True
 
-The section about a ledger is made by `tfpriv.accounting.protection`.
+`tfpriv.accounting.protection` makes the section on what a ledger protects.
 """
 
-from tfpriv.support.report.page import PAGE, html, write
-from tfpriv.support.report.pictures import chart, charts, gallery, strips
-from tfpriv.support.report.pieces import (
-    Piece,
-    bullets,
-    command,
-    details,
-    facts,
-    section,
-    table,
-    text,
-    warning,
+from tfpriv.support.report.page import PAGE, html, report
+from tfpriv.support.report.sections import (
+    Chart,
+    Charts,
+    Code,
+    Facts,
+    Group,
+    Images,
+    Section,
+    Strips,
+    Table,
+    Text,
 )
-from tfpriv.support.report.trainings import plain_training
-from tfpriv.support.report.unprotected import without_epsilon
+from tfpriv.support.report.unprotected import plain_training, without_epsilon
 
 __all__ = [
     "PAGE",
-    "Piece",
-    "bullets",
-    "chart",
-    "charts",
-    "command",
-    "details",
-    "facts",
-    "gallery",
+    "Chart",
+    "Charts",
+    "Code",
+    "Facts",
+    "Group",
+    "Images",
+    "Section",
+    "Strips",
+    "Table",
+    "Text",
     "html",
     "plain_training",
-    "section",
-    "strips",
-    "table",
-    "text",
-    "warning",
+    "report",
     "without_epsilon",
-    "write",
 ]
