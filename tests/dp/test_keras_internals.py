@@ -3,7 +3,6 @@
 When a release moves one of them, this file fails before anything else does.
 """
 
-import dataclasses
 import inspect
 
 import keras
@@ -217,7 +216,7 @@ def test_masks_travel():
 
     def with_mask_of_source():
         output = internals.Output.of(source)
-        return dataclasses.replace(output, value=target).attach()
+        return output.replaced({**output.tensors, "value": target})
 
     assert internals.get_keras_mask(with_mask_of_source()) is None
     internals.set_keras_mask(source, tf.constant([True, False]))

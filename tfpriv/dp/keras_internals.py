@@ -405,13 +405,15 @@ class Output:
         parts = {"value": self.value, "logits": self.logits, "mask": self.mask}
         return {name: part for name, part in parts.items() if part is not None}
 
-    def attach(self):
-        """The tensor `value`, with the other two where Keras looks for them."""
-        value = self.value if self.remade is None else self.remade(self.logits)
-        if self.remade is None and self.logits is not None:
-            value._keras_logits = self.logits
-        if self.mask is not None:
-            set_keras_mask(value, self.mask)
+    def replaced(self, tensors):
+        """Of other `tensors`: the value, with the rest where Keras looks for it."""
+        value, logits = tensors["value"], tensors.get("logits")
+        if self.remade is not None:
+            value = self.remade(logits)
+        elif logits is not None:
+            value._keras_logits = logits
+        if "mask" in tensors:
+            set_keras_mask(value, tensors["mask"])
         return value
 
 

@@ -236,32 +236,49 @@ def check_loss(problem, spec, y_pred):
     if problem.compile_loss is None:
         return
     rng = np.random.default_rng(0)
-    few = tf.nest.map_structure(lambda s: _made_up(s, rng), spec)
-    outputs = tf.nest.map_structure(
-        lambda t: _outputs(t.shape[1:], t.dtype, rng), y_pred
+    few = tf.nest.map_structure(
+        lambda s: made_up([LOSS_EXAMPLES, *s.shape], s.dtype, rng), spec
     )
-    loss = _loss_of(problem, few)
+    generators = problem.seed_generators
+    seeds = [tf.zeros([2], tf.int32)] * (len(generators) + 1)
+
+    @tf.function(autograph=False)
+    def loss(outputs):
+        with keras_internals.seeds_of_example(generators, seeds):  # the same each time
+            return tf.reduce_sum(
+                problem.compile_loss(few.get("y"), outputs, few.get("sample_weight"))
+            )
+
     try:
-        compares = any(_compares(loss, outputs, rng) for _ in range(LOSS_TRIALS))
+        compares = any(_compares(loss, y_pred, rng) for _ in range(LOSS_TRIALS))
     except tf.errors.OpError:  # these outputs are none that the loss is meant for
         return
     if compares:
-        raise ValueError(_loss_message(problem, y_pred))
+        axis = tuple(range(1, max(t.shape.rank for t in tf.nest.flatten(y_pred))))
+        raise ValueError(
+            "The loss compares the examples of a batch, but private training computes "
+            "that of each alone. Expected a sum or a mean of one loss per example, "
+            f"reduced over `axis={axis}`, as `keras.losses.Dice` can. "
+            f"Received: loss {problem.model.loss!r} of model '{problem.model.name}'"
+        )
 
 
-def _compares(loss, outputs, rng):
+def _compares(loss, y_pred, rng):
     """Whether moving the first row has another effect beside other rows."""
-    moved = tf.nest.map_structure(
-        lambda t: _outputs(t.shape[1:], t.dtype, rng), outputs
-    )
+
+    def outputs(t):
+        shape = [LOSS_EXAMPLES, *(4 if d is None else d for d in t.shape[1:])]
+        # Not of the same sum, which would hide what a loss makes of sums; logits, too.
+        return tf.cast(rng.uniform(0.05, rng.uniform(0.3, 0.95), shape), t.dtype)
+
+    still, moved = (tf.nest.map_structure(outputs, y_pred) for _ in range(2))
 
     def beside(first, rest):
         def choose(old, new):
-            return tf.concat(
-                [(new if first else old)[:1], (new if rest else old)[1:]], 0
-            )
+            parts = (new if first else old)[:1], (new if rest else old)[1:]
+            return tf.concat(parts, 0)
 
-        return float(loss(tf.nest.map_structure(choose, outputs, moved)))
+        return float(loss(tf.nest.map_structure(choose, still, moved)))
 
     whole = beside(False, False)
     old, new = beside(True, False) - whole, beside(True, True) - beside(False, True)
@@ -269,43 +286,8 @@ def _compares(loss, outputs, rng):
     return abs(old - new) > 2e-2 * scale + 1e-5 * abs(whole)
 
 
-def _loss_of(problem, few):
-    """The compiled loss as a function of the outputs, with the same draws each time."""
-    generators = problem.seed_generators
-    seeds = [tf.zeros([2], tf.int32)] * (len(generators) + 1)
-
-    @tf.function(autograph=False)
-    def loss(y_pred):
-        with keras_internals.seeds_of_example(generators, seeds):
-            return tf.reduce_sum(
-                problem.compile_loss(few.get("y"), y_pred, few.get("sample_weight"))
-            )
-
-    return loss
-
-
-def _made_up(spec, rng):
-    """Synthetic examples: normal floats, zeros and ones for integers."""
-    shape = [LOSS_EXAMPLES] + [4 if d is None else d for d in spec.shape]
-    if spec.dtype.is_floating:
-        return tf.cast(rng.normal(size=shape), spec.dtype)
-    return tf.cast(rng.integers(0, 2, shape), spec.dtype)
-
-
-def _outputs(shape, dtype, rng):
-    """Synthetic outputs between 0 and 1, which may be logits as well."""
-    shape = [LOSS_EXAMPLES] + [4 if d is None else d for d in shape]
-    # Not of the same sum, which would hide what a loss makes of sums.
-    return tf.cast(rng.uniform(0.05, rng.uniform(0.3, 0.95), shape), dtype)
-
-
-def _loss_message(problem, y_pred):
-    axis = tuple(range(1, max(t.shape.rank for t in tf.nest.flatten(y_pred))))
-    return (
-        "The loss compares the examples of a batch: that of one example changes with "
-        "the others beside it. Private training computes every example's loss alone, "
-        "and would train something else. Expected a sum or a mean of one loss for each "
-        "example: give `keras.losses.Dice` or `keras.losses.Tversky` the axes of one "
-        f"example, `axis={axis}`, and reduce over these axes in a function of yours. "
-        f"Received: loss {problem.model.loss!r} of model '{problem.model.name}'"
-    )
+def made_up(shape, dtype, rng):
+    """Normal floats, zeros and ones for integers; unknown sizes are 4."""
+    shape = [4 if d is None else d for d in shape]
+    values = rng.normal(size=shape) if dtype.is_floating else rng.integers(0, 2, shape)
+    return tf.cast(values, dtype)

@@ -8,11 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpriv import ops
-from tfpriv.dp.clipping.per_example import (
-    Products,
-    Whole,
-    product_lengths,
-)
+from tfpriv.dp.clipping.per_example import Products, Whole, product_lengths
 
 # A gradient is kept whole where it is no larger than so many times what it is made of.
 _LARGEST_KEPT = 2
@@ -53,19 +49,10 @@ class Convolved(Products):
     geometry: Geometry
     cancelling = True  # the op sees to that itself
 
-    @property
-    def tensors(self):
-        return [self.inputs, self.right]
-
-    def rebuilt(self, tensors):
-        inputs, right = tensors
-        return Convolved(inputs, right, self.geometry)
+    floats = ("inputs", "right")
 
     def square_norms(self):
         return ops.conv_square_norms(*self.tensors, **self.geometry.arguments)
-
-    def precise(self):
-        return self.rebuilt([tf.cast(t, tf.float64) for t in self.tensors])
 
     @functools.cached_property
     def terms(self):
@@ -120,12 +107,10 @@ def _filter_gradient(inputs, right, geometry):
             strides=[1, *strides, 1],
             padding="VALID",
         )
-    if len(strides) == 1:  # as a picture one pixel high
+    flat = sizes
+    if len(strides) == 1:  # as an image one pixel high
         inputs, right = inputs[:, tf.newaxis], right[:, tf.newaxis]
-        strides, flat = [1, *strides], sizes
-        sizes = [1, *sizes]
-    else:
-        flat = sizes
+        strides, sizes = [1, *strides], [1, *sizes]
     found = tf.raw_ops.Conv2DBackpropFilter(
         input=inputs,
         filter_sizes=sizes,

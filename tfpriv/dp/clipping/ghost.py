@@ -96,9 +96,7 @@ def every_example(problem, chunk):
         for form, found in zip(forms["found"], tensors, strict=True)
     ]
     outputs = [
-        dataclasses.replace(
-            output, **{name: tf.squeeze(t, 1) for name, t in rows.items()}
-        ).attach()
+        output.replaced({name: tf.squeeze(t, 1) for name, t in rows.items()})
         for output, rows in zip(forms["outputs"], outputs, strict=True)
     ]
     y_pred = tf.nest.pack_sequence_as(forms["y_pred"], outputs)
@@ -111,14 +109,11 @@ def every_example(problem, chunk):
 def _joined_rows(form, tensors):
     """One gradient of all examples' rows, and how many of them each example has."""
     of_one, rebuilt = form
-    rows = of_one[0].shape[0]
-    joined = []
-    for one, stacked in zip(of_one, tensors, strict=True):
-        flat = merge_axes(stacked, 2)
-        if flat.shape[1:] != one.shape[1:]:
-            flat = tf.ensure_shape(flat, [None, *one.shape[1:]])
-        joined.append(flat)
-    return rebuilt(joined), rows
+    joined = [merge_axes(stacked, 2) for stacked in tensors]
+    for i, one in enumerate(of_one):
+        if joined[i].shape[1:] != one.shape[1:]:
+            joined[i] = tf.ensure_shape(joined[i], [None, *one.shape[1:]])
+    return rebuilt(joined), of_one[0].shape[0]
 
 
 @dataclasses.dataclass
@@ -161,41 +156,27 @@ def alone(problem, example):
     sources = [tap.tensors for tap in taps], [v.value for v in directly]
     of_taps, of_weights = tape.gradient(scaled, sources)
     gradients = [
-        _unscaled(problem, found, tap) for tap, found in zip(taps, of_taps, strict=True)
+        None
+        if all(g is None for g in found)
+        else [
+            _unscaled(problem, *pair) for pair in zip(found, tap.tensors, strict=True)
+        ]
+        for tap, found in zip(taps, of_taps, strict=True)
     ]
-    parts = _by_rules(problem, taps, gradients)
+    parts: dict = {id(v): [] for v in problem.keras_variables}
+    for tap, found in zip(taps, gradients, strict=True):
+        for variable, gradient in [] if found is None else tap.gradients(found):
+            if id(variable) in parts:  # not if it is frozen
+                parts[id(variable)].append(gradient)
     for variable, g in zip(directly, of_weights, strict=True):
-        parts[id(variable)] = [] if g is None else [_alone_and_whole(problem, g)]
+        whole = None if g is None else Whole(_unscaled(problem, g)[tf.newaxis])
+        parts[id(variable)] = [] if whole is None else [whole]
     return Alone(taps, gradients, list(parts.values()), left, loss, y_pred)
 
 
-def _by_rules(problem, taps, gradients):
-    """What the rules make of the gradients at their tensors, by weight."""
-    parts: dict = {id(v): [] for v in problem.keras_variables}
-    for tap, found in zip(taps, gradients, strict=True):
-        if found is not None:
-            for variable, gradient in tap.gradients(found):
-                if id(variable) in parts:  # not if it is frozen
-                    parts[id(variable)].append(gradient)
-    return parts
-
-
-def _alone_and_whole(problem, g):
-    return Whole(tf.expand_dims(_unscaled_one(problem, vectorized.dense(g)), 0))
-
-
-def _unscaled(problem, gradients, tap):
-    if all(g is None for g in gradients):
-        return None
-    return [
-        _unscaled_one(
-            problem, tf.zeros_like(tensor) if g is None else vectorized.dense(g)
-        )
-        for g, tensor in zip(gradients, tap.tensors, strict=True)
-    ]
-
-
-def _unscaled_one(problem, g):
+def _unscaled(problem, g, like=None):
+    """The loss's own gradient, without the loss scale; zeros where there is none."""
+    g = tf.zeros_like(like) if g is None else vectorized.dense(g)
     g = tf.cast(g, sum_dtype(g.dtype))
     # A division is a pass over all of it.
     return g if problem.loss_scale == 1.0 else g / tf.cast(problem.loss_scale, g.dtype)
@@ -203,13 +184,11 @@ def _unscaled_one(problem, g):
 
 def _penalties(problem, dtype, seeds):
     """Weight regularisers: their sum, and pairs of variable and gradient."""
-    total = tf.zeros([], dtype)
-    found: list = []
-    penalised = [v for v in problem.keras_variables if v.regularizer is not None]
-    if not penalised:
-        return total, found
+    total, found = tf.zeros([], dtype), []
     with keras_internals.seeds_of_example(problem.seed_generators, seeds):
-        for variable in penalised:
+        for variable in problem.keras_variables:
+            if variable.regularizer is None:
+                continue
             value = variable.value
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(value)
@@ -229,9 +208,8 @@ def per_variable(problem, chunk, seen):
     for variable, gradient in seen.penalised:
         same = tf.cast(gradient, sum_dtype(gradient.dtype))
         same = tf.broadcast_to(same, tf.concat([examples, tf.shape(same)], axis=0))
-        found[id(variable)].append(
-            Whole(tf.ensure_shape(same, [None, *gradient.shape]))
-        )
+        same = tf.ensure_shape(same, [None, *gradient.shape])
+        found[id(variable)].append(Whole(same))
     problem.refuse_unreached([p or None for p in found.values()])
     return [by_unit(combine(p), chunk) for p in found.values()]
 
@@ -279,21 +257,17 @@ def weighted_sums(gradients, factors, used):
         used: Boolean `(units,)`.
     """
     flat = [t for g in gradients for t in g.tensors]
+
+    def of_used(tensor):
+        mask = tf.reshape(used, [-1] + [1] * (tensor.shape.rank - 1))
+        return tf.where(mask, tensor, tf.zeros([], tensor.dtype))
+
     # A factor of zero would keep a nan or an infinity: such units are cut out.
-    flat = tf.cond(
-        tf.reduce_all(used),
-        lambda: flat,
-        lambda: [_rows_where(used, t) for t in flat],
-    )
+    everyone = tf.reduce_all(used)
+    flat = iter(tf.cond(everyone, lambda: flat, lambda: list(map(of_used, flat))))
     shared = factors.shape[0] == 1
     factors = tf.unstack(factors) * (len(gradients) if shared else 1)
-    flat, sums = iter(flat), []
-    for gradient, factor in zip(gradients, factors, strict=True):
-        kept = gradient.rebuilt([next(flat) for _ in gradient.tensors])
-        sums.append(kept.weighted_sum(factor))
-    return sums
-
-
-def _rows_where(used, tensor):
-    mask = tf.reshape(used, [-1] + [1] * (tensor.shape.rank - 1))
-    return tf.where(mask, tensor, tf.zeros([], tensor.dtype))
+    return [
+        gradient.rebuilt([next(flat) for _ in gradient.tensors]).weighted_sum(factor)
+        for gradient, factor in zip(gradients, factors, strict=True)
+    ]

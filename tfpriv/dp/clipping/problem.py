@@ -59,12 +59,8 @@ class Problem:
 
     def refuse_unreached(self, gradients):
         """Raises `ValueError` naming trainable weights that the loss ignores."""
-        unreached = [
-            v.path
-            for v, g in zip(self.keras_variables, gradients, strict=True)
-            if g is None
-        ]
-        if unreached:
+        pairs = zip(self.keras_variables, gradients, strict=True)
+        if unreached := [v.path for v, g in pairs if g is None]:
             raise ValueError(
                 "The loss does not depend on some trainable weights; they would be "
                 "trained on noise alone. Set `trainable = False` on their layers, or "
@@ -109,10 +105,7 @@ def draw_words(problem):
     generators = len(problem.seed_generators) + 1
     draw = problem.randomness.words
     words = tf.numpy_function(
-        lambda: draw(2 * generators, "seeds").view(np.int64),
-        [],
-        tf.int64,
-        stateful=True,
+        lambda: draw(2 * generators, "seeds").view(np.int64), [], tf.int64
     )
     return tf.reshape(tf.ensure_shape(words, [2 * generators]), [generators, 2])
 

@@ -10,18 +10,13 @@ import tensorflow as tf
 
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import taps as recording
-from tfpriv.dp.clipping.per_example import (
-    combine,
-    computed,
-    of_examples,
-    taken_apart,
-)
+from tfpriv.dp.clipping.per_example import combine, computed, of_examples, taken_apart
 from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.clipping.rules import NotCoveredError, rule_of
+from tfpriv.dp.validate import made_up
 
 TRIALS = 3
 TOLERANCE = {2: 0.1, 4: 2e-3, 8: 1e-6}  # by bytes of the dtype, of a gradient's norm
-UNKNOWN_SIZE = 4
 
 
 def check(layer, args, kwargs):
@@ -29,16 +24,16 @@ def check(layer, args, kwargs):
 
     Args:
         layer: Layer whose rule is asked.
-        args: Arguments of a call on one example, which are replaced by made-up ones of
-            the same shape.
-        kwargs: The same, by name.
+        args, kwargs: Arguments of a call on one example, which are replaced by made-up
+            ones of the same shape.
     """
     rng = np.random.default_rng(0)
+
+    def other(t):
+        return made_up(t.shape, t.dtype, rng) if tf.is_tensor(t) else t
+
     for _ in range(TRIALS):
-        made_up = tf.nest.map_structure(
-            lambda t: _made_up(t, rng) if tf.is_tensor(t) else t, (args, kwargs)
-        )
-        _compare(layer, made_up[0], made_up[1], rng)
+        _compare(layer, *tf.nest.map_structure(other, (args, kwargs)), rng)
 
 
 def _compare(layer, args, kwargs, rng):
@@ -97,11 +92,3 @@ def _require_same(layer, variable, parts, wanted):
         if off <= tolerance * scale + 1e-30:
             return
     raise NotCoveredError(f"the rule for weight '{variable.path}' is wrong")
-
-
-def _made_up(tensor, rng):
-    """Normal floats, zeros and ones for integers, one example."""
-    shape = [UNKNOWN_SIZE if d is None else d for d in tensor.shape]
-    if tensor.dtype.is_floating:
-        return tf.cast(rng.normal(size=shape), tensor.dtype)
-    return tf.cast(rng.integers(0, 2, shape), tensor.dtype)
