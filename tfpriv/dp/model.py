@@ -94,7 +94,13 @@ def make_private(
         "microbatch_size": microbatch_size,
     }
     if not isinstance(model, PrivateModel):
-        _refuse_own_train_step(model)
+        if type(model).train_step is not keras.Model.train_step:
+            raise ValueError(
+                "This model has a `train_step` of its own, which DP training cannot "
+                "look into. Write its loop with `tfpriv.dp.clipped_gradients` and DP "
+                "optimizers; docs/dp.md has an example with two optimizers. "
+                f"Received: {type(model).__name__}.train_step"
+            )
         validate.check_layers(model)
         plain_class: Any = type(model)
         was_trained = provenance.was_trained(model)
@@ -109,16 +115,6 @@ def make_private(
     model.__class__ = _private_class(model.plain_class, **options)
     model._forget_plan()
     return model
-
-
-def _refuse_own_train_step(model):
-    if type(model).train_step is not keras.Model.train_step:
-        raise ValueError(
-            "This model has a `train_step` of its own, which DP training cannot "
-            "look into. Write its loop with `tfpriv.dp.clipped_gradients` and DP "
-            "optimizers; docs/dp.md has an example with two optimizers. "
-            f"Received: {type(model).__name__}.train_step"
-        )
 
 
 # Registered here so that a process which has made no model private can load one.
@@ -218,6 +214,7 @@ class PrivateModel(MixedIn):
         key = self._key_of(spec, group_size)
         if self._private_plan is not None and self._private_spec == key:
             return
+        options, strategy = self._private_options, self.distribute_strategy
         problem = clipping.Problem(
             self,
             keras_internals.quiet_copy(keras_internals.compiled_loss(self)),
@@ -228,17 +225,16 @@ class PrivateModel(MixedIn):
             problem,
             spec,
             self.optimizer.clipping,
-            self._private_options["engine"],
-            self._private_options["microbatch_size"],
+            options["engine"],
+            options["microbatch_size"],
             group_size,
-            self.distribute_strategy,
+            strategy,
         )
-        with self.distribute_strategy.scope():
+        with strategy.scope():
             names = fitting.build_metrics(self, spec)
             # Past Keras' tracking: it is no metric of `evaluate`.
             vars(self)["_private_loss"] = private_loss.metric(self)
-        private = self._private_options["private_metrics"]
-        self._exact_figures = () if private else names
+        self._exact_figures = () if options["private_metrics"] else names
         self.train_function = None
         self._private_plan = plan
         self._private_spec = self._key_of(spec, group_size)  # weights may be new
@@ -304,16 +300,8 @@ class PrivateModel(MixedIn):
         `x` may be a `tfpriv.dp.Public`, for data that may be shown: only of other data
         a line says that epsilon does not cover the figures.
         """
-        return fitting.evaluate(
-            self,
-            super().evaluate,
-            x,
-            y,
-            verbose,
-            sample_weight,
-            batch_size=batch_size,
-            **kwargs,
-        )
+        kwargs |= {"batch_size": batch_size, "verbose": verbose}
+        return fitting.evaluate(self, super().evaluate, x, y, sample_weight, **kwargs)
 
     def train_on_batch(
         self,
@@ -335,7 +323,7 @@ class PrivateModel(MixedIn):
         self._prepare(clipping.spec_of(batch))
         with fitting.clean_after_failure(self):
             ticket = self.privacy.pay_user_batch(
-                lambda sampler: fitting.step_mechanism(self, sampler),
+                functools.partial(fitting.step_mechanism, self),
                 self.optimizer.noise_multiplier,
                 self.optimizer.budget,
             )
@@ -355,7 +343,8 @@ class PrivateModel(MixedIn):
             )
         optimizer = self.optimizer
         style, bound = optimizer.clipping, optimizer.current_l2_norm_clip
-        show = None if private else self._show_chunk
+        # Exact functions of private data.
+        show = None if private else functools.partial(fitting.update_metrics, self)
         sums, norms, losses = sum_over_chunks(self._private_plan, batch, bound, show)
         indicators = style.indicators(norms, units_present(batch), bound)
         proof = tags.ClippedSum(bound, divisor, ticket, style.name, indicators)
@@ -365,10 +354,6 @@ class PrivateModel(MixedIn):
             return private_loss.update(self, losses, batch, divisor)
         fitting.update_loss_tracker(self, losses)
         return self.get_metrics_result()
-
-    def _show_chunk(self, chunk, y_pred):
-        """Feeds Keras' metrics: exact functions of private data."""
-        fitting.update_metrics(self, chunk, y_pred)
 
     # Saving: weights, optimizer and ledger travel together, randomness never.
 
@@ -481,8 +466,7 @@ class PrivateModel(MixedIn):
     def _trackable_children(self, save_type="checkpoint", **kwargs):
         """As in Keras; a SavedModel that `export` does not write gets the ledger too.
 
-        That is one of `tf.saved_model.save`, or of an `ExportArchive` that tracks the
-        model.
+        That is one of `tf.saved_model.save`, or of an `ExportArchive`.
         """
         children = super()._trackable_children(save_type, **kwargs)
         if save_type == "savedmodel" and not self._exports:
@@ -499,9 +483,8 @@ class PrivateModel(MixedIn):
 
         Args:
             filepath: Folder or file to write.
-            *args: As in the model's own class; in Keras `format`, `verbose` and
-                `input_signature`.
-            **kwargs: The same.
+            *args, **kwargs: As in the model's own class; in Keras `format`, `verbose`
+                and `input_signature`.
         """
         self.privacy.check_weights()
         ledger = self.privacy.ledger_to_save()

@@ -103,15 +103,12 @@ def release(
 
 def _groups(sums, dtypes):
     """Positions of the sums that are released by one operation, a list for each."""
-    large = []
-    small: dict = {}
+    groups: dict = {}
     for i, (total, dtype) in enumerate(zip(sums, dtypes, strict=True)):
         size = total.shape.num_elements()
-        if size is None or size > SMALL:
-            large.append([i])
-        else:
-            small.setdefault(dtype, []).append(i)
-    return [*large, *small.values()]
+        is_large = size is None or size > SMALL
+        groups.setdefault(i if is_large else dtype, []).append(i)
+    return list(groups.values())
 
 
 def _join(sums):
@@ -122,16 +119,15 @@ def _join(sums):
 
 def _apart(released, groups, sums):
     """The released tensor of each sum, from those of the groups."""
-    results = [None] * len(sums)
+    results: dict = {}
     for tensor, group in zip(released, groups, strict=True):
+        shapes = [sums[i].shape for i in group]
         parts = [tensor]
         if len(group) > 1:
-            shapes = [sums[i].shape for i in group]
             flat = tf.split(tensor, [shape.num_elements() for shape in shapes])
             parts = map(tf.reshape, flat, shapes)
-        for i, part in zip(group, parts, strict=True):
-            results[i] = part
-    return results
+        results.update(zip(group, parts, strict=True))
+    return [results[i] for i in range(len(sums))]
 
 
 def _with_noise(context, sums, draw_key, *, step, stddev, scale, dtypes):
@@ -197,3 +193,12 @@ def key_from(redeem, ticket):
     key = tf.numpy_function(redeem, [ticket], tf.uint8, stateful=True)
     key.set_shape([KEY_BYTES])
     return key
+
+
+def side_key(privacy, purpose):
+    """A `draw_key` for a further sum of a step that is paid."""
+
+    def draw_key():
+        return key_from(lambda _: privacy.side_key(purpose), tf.constant(0, tf.int64))
+
+    return draw_key
