@@ -107,7 +107,7 @@ def _groups(sums, dtypes):
     for i, (total, dtype) in enumerate(zip(sums, dtypes, strict=True)):
         size = total.shape.num_elements()
         is_large = size is None or size > SMALL
-        groups.setdefault(i if is_large else dtype, []).append(i)
+        groups.setdefault(i if is_large else dtype.name, []).append(i)
     return list(groups.values())
 
 

@@ -189,11 +189,10 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
                 f"{len(grads)} gradients for {len(dtypes)} variables"
             )
         divisor, bound = _divisor_of_all(clipped), clipped.l2_norm_clip
-        z = self._noise_multiplier
         released = noise.release(
             grads,
             sensitivity=bound,
-            stddev=0.0 if z == 0 else z * bound,  # of the very bound it was clipped to
+            stddev=self._stddev(bound),
             draw_key=lambda: self._draw_key(clipped.ticket),
             # Keras divides by its loss scale; clipping has already undone it.
             scale=(self.loss_scale_factor or 1.0) / divisor,
@@ -222,6 +221,10 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
                 "Gradients and optimizer disagree on the clip norm. Expected: "
                 f"l2_norm_clip={expected}. Received: gradients clipped to {bound}"
             )
+
+    def _stddev(self, bound):
+        """The noise on the sum, scaled to the very bound that it was clipped to."""
+        return 0.0 if self._noise_multiplier == 0 else self._noise_multiplier * bound
 
     def _adapt_bound(self, clipped, divisor):
         """Releases how many units were not clipped, and moves the bound."""

@@ -10,7 +10,6 @@ import re
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
@@ -19,26 +18,20 @@ from tfpriv.dp.sources import ArraySource, as_arrays, check_dense, name_parts
 _ROWS = "_tfpriv_preprocessed_rows"  # where a model keeps what was traced
 _SHARED = {
     "Random|Multinomial|CandidateSampler|Truncated|NonDeterministic": (
-        "The task's preprocessor draws random numbers from a sequence that all "
-        "examples share, so that one example may change the rows of others. Apply it "
-        "yourself, once and without `keras.utils.set_random_seed`, `x, y, weight = "
-        "task.preprocessor(x)`,"
+        "draws random numbers from a sequence that all examples share"
     ),
-    "Assign|ResourceScatter": (
-        "The task's preprocessor updates state as it runs, so that one example may "
-        "change the rows of later ones. Remove the update, or apply a preprocessor of "
-        "fixed state to each example yourself,"
-    ),
+    "Assign|ResourceScatter": "updates state as it runs",
 }
 
 
 def function_of(model):
     """What a KerasHub task does with `(x, y, sample_weight)`; `None` if nothing."""
-    if not keras_internals.is_pipeline(model):
-        return None
-    if getattr(model, "preprocessor", True) is None:  # switched off by the user
-        return None
-    return model.preprocess_samples
+    is_on = getattr(model, "preprocessor", True) is not None
+    return (
+        model.preprocess_samples
+        if keras_internals.is_pipeline(model) and is_on
+        else None
+    )
 
 
 def sampler_for(model, sampler):
@@ -150,10 +143,10 @@ def _only_row(tensor):
     tensor = tf.convert_to_tensor(tensor)
     if tensor.shape.rank == 0 or tensor.shape[0] not in (1, None):
         raise ValueError(
-            "A preprocessor must make one row of an example, since an example is what "
-            "is sampled, clipped and protected. Split long examples before, and "
-            "declare to which unit each part belongs: `dp.PoissonSampler(..., groups=)`"
-            f". Received: a row of shape {tensor.shape} for one example"
+            "A preprocessor must make one row of an example, which is what is sampled, "
+            "clipped and protected. Split long examples before, and declare the unit "
+            "of each part: `dp.PoissonSampler(..., groups=)`. "
+            f"Received: a row of shape {tensor.shape} for one example"
         )
     return tf.ensure_shape(tensor, [1, *tensor.shape[1:]])[0]
 
@@ -168,35 +161,10 @@ def _check_shared(graph):
     kinds = {operation.type for operation in graph.get_operations()}
     kinds |= {node.op for function in functions for node in function.node_def}
     for pattern, problem in _SHARED.items():
-        found = sorted(kind for kind in kinds if re.search(pattern, kind))
-        if found:
+        if found := sorted(kind for kind in kinds if re.search(pattern, kind)):
             raise ValueError(
-                f"{problem} and take it out of the task: `task.preprocessor = None`. "
+                f"The task's preprocessor {problem}: one example may change the rows "
+                "of others. Apply one that does not to the data yourself, and take it "
+                "out of the task, `task.preprocessor = None`. "
                 f"Received: a preprocessor with operations {found}"
             )
-
-
-class PreprocessedSource:
-    """Examples as a preprocessor makes them of those of another source.
-
-    Args:
-        source: What `as_source` returns.
-        rows: Function from a batch, a dict of nested arrays, to the preprocessed one.
-    """
-
-    def __init__(self, source, rows):
-        self._source, self._rows = source, rows
-
-    def __len__(self):
-        return len(self._source)
-
-    def take(self, indices):
-        """The examples at `indices`, as a dict of nested arrays."""
-        found = self._rows(
-            self._source.take(indices if len(indices) else np.array([0]))
-        )
-        return tf.nest.map_structure(lambda a: a[: len(indices)], found)
-
-    def arrays(self):
-        """The nested arrays that the source holds."""
-        return self._source.arrays()

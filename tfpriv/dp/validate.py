@@ -50,36 +50,39 @@ def check_layers(model):
     mode, where it is a fixed function of one example.
     """
     for layer in keras_internals.flatten_layers(model):
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+        if problem := _problem_of(layer):
             raise ValueError(
-                "BatchNormalization mixes the examples of a batch and stores their "
-                "statistics, so that no bound per example holds. Take a copy with "
-                "GroupNormalization there, `model = dp.replace_batchnorm(model)`, and "
-                "make that one private; or freeze it with `layer.trainable = False`. "
-                f"Received: layer '{layer.name}' in model '{model.name}'"
+                f"{problem} Received: layer '{layer.name}' in model '{model.name}'"
             )
-        if isinstance(layer, keras.layers.SpectralNormalization):
-            raise ValueError(
-                "SpectralNormalization updates a weight in every forward pass. "
-                "Remove the wrapper; per-example clipping already bounds the update. "
-                f"Received: layer '{layer.name}' in model '{model.name}'"
-            )
-        if isinstance(layer, (keras.layers.MixUp, keras.layers.CutMix)):
-            raise ValueError(
-                f"{type(layer).__name__} mixes each example with another of its batch, "
-                "but in private training every example goes through the model alone: "
-                "the layer would do nothing. Remove it. Mixed in the data pipeline, "
-                "each unit is in two examples of a batch, and without it both are "
-                "other examples: `dp.Stream(dataset, max_occurrences=4)`; see "
-                "docs/dp.md. "
-                f"Received: layer '{layer.name}' in model '{model.name}'"
-            )
-        if getattr(layer, "stateful", False) is True:
-            raise ValueError(
-                "A stateful recurrent layer carries one example's state into the "
-                "next. Build it with `stateful=False`. "
-                f"Received: layer '{layer.name}' in model '{model.name}'"
-            )
+
+
+def _problem_of(layer):
+    """Why a layer cannot be trained privately, and the fix; `None` for most."""
+    if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+        return (
+            "BatchNormalization mixes the examples of a batch and stores their "
+            "statistics, so that no bound per example holds. Make a copy private that "
+            "has GroupNormalization there, `model = dp.replace_batchnorm(model)`; or "
+            "freeze it with `layer.trainable = False`."
+        )
+    if isinstance(layer, keras.layers.SpectralNormalization):
+        return (
+            "SpectralNormalization updates a weight in every forward pass. "
+            "Remove the wrapper; per-example clipping already bounds the update."
+        )
+    if isinstance(layer, (keras.layers.MixUp, keras.layers.CutMix)):
+        return (
+            f"{type(layer).__name__} mixes each example with another of its batch, "
+            "and would do nothing here, where each goes through the model alone. "
+            "Remove it. Mixed in the data pipeline, a unit occurs more than once: "
+            "`dp.Stream(dataset, max_occurrences=4)`; see docs/dp.md."
+        )
+    if getattr(layer, "stateful", False) is True:
+        return (
+            "A stateful recurrent layer carries one example's state into the "
+            "next. Build it with `stateful=False`."
+        )
+    return None
 
 
 def layers_with_statistics(model):
@@ -143,13 +146,19 @@ def check_no_state_updates(model, graph):
     nodes = [node for f in definition.library.function for node in f.node_def]
     for node in [*definition.node, *nodes]:
         if _draws(node):
-            raise ValueError(_draw_message(model, node.op))
+            raise ValueError(
+                "The model or its loss draws random numbers from a generator that all "
+                "examples share. Draw by `keras.random.normal(shape)` and its like, "
+                "without a seed or with a `keras.random.SeedGenerator` that is an "
+                "attribute of the layer; or by a layer such as `Dropout`. "
+                f"Received: model '{model.name}' runs the operation {node.op}"
+            )
     for operation in graph.get_operations():
         if _keeps_state(operation.node_def):
-            raise ValueError(_state_message(model, operation.type, graph, operation))
+            raise _state_error(model, operation.type, graph, operation)
     for node in nodes:
         if _keeps_state(node):
-            raise ValueError(_state_message(model, node.op))
+            raise _state_error(model, node.op)
 
 
 def _draws(node):
@@ -180,30 +189,14 @@ def _keeps_state(node):
     return definition.is_stateful or node.op == "PyFuncStateless"
 
 
-def _draw_message(model, op_type):
-    return (
-        "The model or its loss draws random numbers from a generator that all examples "
-        "share: it follows `set_random_seed`, and one example more changes what the "
-        "others draw. Draw by `keras.random`, for instance "
-        "`keras.random.normal(shape)`, without a seed or with "
-        "`seed=self.seed_generator`, a `keras.random.SeedGenerator` that is an "
-        "attribute of the layer; or use a layer such as `keras.layers.Dropout` or "
-        "`keras.layers.GaussianNoise`. "
-        f"Received: model '{model.name}' runs the operation {op_type}"
-    )
-
-
-def _state_message(model, op_type, graph=None, operation=None):
+def _state_error(model, op_type, graph=None, operation=None):
     written = _variable_of(model, graph, operation) if operation is not None else None
     did = f"assigns to {written}" if written else f"runs the operation {op_type}"
-    return (
-        "The model updates state from the data it sees, or may do so (moving "
-        "statistics, counters or metrics inside `call` or the loss, tables that are "
-        "written to, Python code in `tf.py_function`, a `keras.random.SeedGenerator` "
-        "that is not an attribute of a layer); such state is released without noise. "
-        "Remove the update, or freeze the layer with `trainable = False`; draw random "
-        "numbers by `keras.random`, without a seed or with a generator of the layer. "
-        f"Received: model '{model.name}' {did}"
+    return ValueError(
+        "The model updates state from the data it sees, or may do so; such state is "
+        "released without noise. Remove the update (of statistics, counters, metrics, "
+        "tables, or by `tf.py_function`), or freeze the layer; a `SeedGenerator` must "
+        f"be an attribute of a layer. Received: model '{model.name}' {did}"
     )
 
 

@@ -158,18 +158,15 @@ def _agree(model, strategy, sampler, steps, mechanism):
                 f"Workers disagree on {name}. Expected the same on each. Received, "
                 f"worker by worker: {values}"
             )
-    _check_shards([found for _, found in everyone], sampler.population)
-    _share_ledgers(model.privacy, strategy)
-
-
-def _check_shards(found, population):
-    if sum(found) != population:
+    found = [found for _, found in everyone]
+    if sum(found) != sampler.population:
         raise ValueError(
             "The workers' shards must be the population's parts, each unit on one "
             "worker. Expected `PoissonSampler(shard, batch_size, "
             f"population={sum(found)})` on each, or shards that do not overlap. "
-            f"Received: population={population}, and shards of {found} units"
+            f"Received: population={sampler.population}, and shards of {found} units"
         )
+    _share_ledgers(model.privacy, strategy)
 
 
 def _share_ledgers(privacy, strategy):
@@ -212,12 +209,11 @@ def _make_pay(model, strategy, mechanism):
         return strategy.run(added_up)
 
     def pay():
-        paid = False
+        ticket = None
         try:
             ticket = model.privacy.pay(mechanism, noise_multiplier)
-            paid = True
         finally:
-            ready = int(total(float(paid)))
+            ready = int(total(float(ticket is not None)))
         if ready < workers:
             raise RuntimeError(
                 "Another worker could not write the step down; its error says why. "

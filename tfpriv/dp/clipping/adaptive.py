@@ -105,13 +105,13 @@ class AdaptiveClipping(styles.Flat):
     def next_bound(
         self, bound: Any, noised_indicators: Any, divisor: Any, start: float
     ) -> Any:
-        """The bound of the next step.
+        """The bound of the step after one with this `bound`; the first had `start`.
 
         Args:
-            bound: Float64 scalar, the bound of this step.
+            bound: Float64 scalar.
             noised_indicators: Float64 scalar, summed over all replicas.
             divisor: Scalar, the public number of units expected in a batch.
-            start: Float, the bound of the first step.
+            start: Float.
         """
         fraction = noised_indicators / tf.cast(divisor, tf.float64) + 0.5
         step = -self.learning_rate * (fraction - self.target_quantile)

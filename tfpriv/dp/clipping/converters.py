@@ -32,6 +32,7 @@ the axis of examples where a chunk holds just one. Here only the example's own a
 """
 
 import contextlib
+import functools
 import threading
 
 import tensorflow as tf
@@ -79,14 +80,14 @@ def _times_batch(x, y, adjoint_x, adjoint_y):
     """Batched product with equal leading axes on both sides."""
     leading = tf.broadcast_dynamic_shape(tf.shape(x)[:-2], tf.shape(y)[:-2])
     static = tf.broadcast_static_shape(x.shape[:-2], y.shape[:-2])
-    both = []
-    for side in (x, y):
-        written_out = tf.broadcast_to(
-            side, tf.concat([leading, tf.shape(side)[-2:]], axis=0)
-        )
-        written_out.set_shape(static.concatenate(side.shape[-2:]))
-        both.append(written_out)
-    return tf.matmul(*both, adjoint_a=adjoint_x, adjoint_b=adjoint_y)
+
+    def written_out(side):
+        whole = tf.broadcast_to(side, tf.concat([leading, tf.shape(side)[-2:]], 0))
+        whole.set_shape(static.concatenate(side.shape[-2:]))
+        return whole
+
+    x, y = written_out(x), written_out(y)
+    return tf.matmul(x, y, adjoint_a=adjoint_x, adjoint_b=adjoint_y)
 
 
 def _gather(pfor_input):
@@ -106,18 +107,11 @@ def _gather(pfor_input):
     return internals.gather(pfor_input)
 
 
-def _softmax(pfor_input):
-    return internals.wrap(_over_rows(tf.nn.softmax, pfor_input.stacked_input(0)), True)
-
-
-def _log_softmax(pfor_input):
-    t = pfor_input.stacked_input(0)
-    return internals.wrap(_over_rows(tf.nn.log_softmax, t), True)
-
-
-def _over_rows(function, t):
+def _over_rows(pfor_input, function):
     """A function of the last axis, computed on a matrix."""
-    return reshape(function(merge_axes(t, t.shape.rank - 1)), sizes(t))
+    t = pfor_input.stacked_input(0)
+    found = function(merge_axes(t, t.shape.rank - 1))
+    return internals.wrap(reshape(found, sizes(t)), True)
 
 
 # Their outputs have as many entries as the values say.
@@ -303,8 +297,10 @@ def _call(pfor_input):
     rows = [pfor_input.stacked_input(i) for i in range(count)]
     others = range(count, pfor_input.num_inputs)
     results = tf.raw_ops.PartitionedCall(
-        args=[_merged(t) for t in rows]
-        + [pfor_input.unstacked_input(i) for i in others],
+        args=[
+            *(merge_axes(t, 2) for t in rows),
+            *(pfor_input.unstacked_input(i) for i in others),
+        ],
         Tout=[output.dtype for output in pfor_input.op.outputs],
         f=function,
     )
@@ -315,11 +311,6 @@ def _call(pfor_input):
     return results
 
 
-def _merged(tensor):
-    """(examples, rows, ...) -> (examples * rows, ...)."""
-    return tf.reshape(tensor, [-1, *tensor.shape[2:]])
-
-
 def _attribute(pfor_input, name):
     value = pfor_input.get_attr(name)
     return value.decode() if isinstance(value, bytes) else value
@@ -327,20 +318,19 @@ def _attribute(pfor_input, name):
 
 _ONE_AT_A_TIME = threading.RLock()
 _ORIGINAL_LOOP = internals.vectorizer._fallback_converter
-_OURS = {
+_OURS = known_shapes.CONVERTERS | {
     "BatchMatMulV2": _batch_matmul,
     "Conv2DBackpropInput": _conv2d_backprop_input,
     "DepthwiseConv2dNative": _depthwise_conv2d,
     "DepthwiseConv2dNativeBackpropInput": _depthwise_conv2d_backprop_input,
     "GatherV2": _gather,
-    "LogSoftmax": _log_softmax,
+    "LogSoftmax": functools.partial(_over_rows, function=tf.nn.log_softmax),
     "PartitionedCall": _call,
-    "Softmax": _softmax,
+    "Softmax": functools.partial(_over_rows, function=tf.nn.softmax),
     "StatelessRandomGetKeyCounter": _random_keys,
     "StatelessRandomUniformV2": _random_uniform,
     "Squeeze": _squeeze,
 }
-_OURS = {**known_shapes.CONVERTERS, **_OURS}
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ No weight whose layer has a rule may reach the loss except through tensors at wh
 rule answers for it; one that does is differentiated as it is.
 """
 
+import itertools
 import math
 
 import tensorflow as tf
@@ -32,21 +33,18 @@ def layers_without_rule(model):
 
 def tensors_of(seen):
     """What an example leaves for the others' turn (`ghost.Alone`): list of tensors."""
-    return [
-        tensor
-        for of_weight in seen.parts
-        for part in of_weight
-        for tensor in per_example.taken_apart(part)[0]
-    ]
+    parts = itertools.chain.from_iterable(seen.parts)
+    return [tensor for part in parts for tensor in per_example.taken_apart(part)[0]]
 
 
 def refuse_sizes_of_its_own(seen, spec):
     """What is laid side by side must be as large for every example."""
-    if all(s.shape.is_fully_defined() for s in tf.nest.flatten(spec)):
-        whole = all(t.shape.is_fully_defined() for t in tensors_of(seen))
-    else:  # all examples of a batch are as long
-        whole = all(t.shape[0] is not None for t in tensors_of(seen))
-    if not whole:
+    known = all(s.shape.is_fully_defined() for s in tf.nest.flatten(spec))
+    # Where they are not known, all examples of a batch are as long.
+    if not all(
+        t.shape.is_fully_defined() if known else t.shape[0] is not None
+        for t in tensors_of(seen)
+    ):
         raise NotCoveredError(
             "a layer is called on tensors whose size may change from example to example"
         )

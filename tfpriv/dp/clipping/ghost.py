@@ -38,9 +38,6 @@ from tfpriv.dp.clipping.taps import tapped
 
 def clipped_sum(problem, chunk, clip):
     """Sum of the clipped gradients of the units in one chunk; see `vectorized`."""
-    if tf.executing_eagerly():
-        simply = dataclasses.replace(problem, map_examples=vectorized.map_examples)
-        return vectorized.clipped_sum(simply, chunk, clip)
     seen = every_example(problem, chunk)
     gradients = per_variable(problem, chunk, seen)
     norms, rounding = norms_of(gradients)
@@ -148,8 +145,7 @@ def alone(problem, example):
             y_pred = keras_internals.call_model(
                 problem.model, batch["x"], training=True
             )
-        with keras_internals.without_weight_regularisation(problem.model):
-            loss = problem.loss(batch, y_pred)
+        loss = problem.loss(batch, y_pred, regularised=False)
         scaled = loss * tf.cast(problem.loss_scale, loss.dtype)
     left = taps.directly | problem.directly
     directly = [v for v in problem.keras_variables if id(v) in left]

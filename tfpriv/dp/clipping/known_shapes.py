@@ -23,8 +23,7 @@ def conv2d_backprop_input(pfor_input):
         return internals.conv2d_backprop_input(pfor_input)
     rows = merge_axes(pfor_input.stacked_input(2), 2)
     sizes = tf.concat([tf.shape(rows)[:1], shape.as_list()[1:]], axis=0)
-    inputs = [sizes, kernel, rows]
-    return _apart(pfor_input, _same(pfor_input, inputs))
+    return _on_rows(pfor_input, [sizes, kernel, rows])
 
 
 def _with_merged_batches(pfor_input, merged):
@@ -41,20 +40,16 @@ def _with_merged_batches(pfor_input, merged):
         else pfor_input.unstacked_input(i)
         for i in range(pfor_input.num_inputs)
     ]
-    return _apart(pfor_input, _same(pfor_input, inputs))
+    return _on_rows(pfor_input, inputs)
 
 
-def _same(pfor_input, inputs):
-    """The operation that is converted, on other inputs: its outputs."""
-    operation = pfor_input.op
-    dtypes, attributes = [t.dtype for t in operation.outputs], operation.node_def.attr
-    return internals.same_operation(operation.type, inputs, dtypes, attributes).outputs
-
-
-def _apart(pfor_input, outputs):
-    """Makes two axes, examples and their batches, of the first one."""
-    pairs = zip(outputs, pfor_input.op.outputs, strict=True)
-    return [_wrapped(tf.reshape(t, [-1, *one.shape])) for t, one in pairs]
+def _on_rows(pfor_input, inputs):
+    """The operation that is converted, on inputs whose first axis is all rows'."""
+    one = pfor_input.op
+    dtypes, attributes = [t.dtype for t in one.outputs], one.node_def.attr
+    found = internals.same_operation(one.type, inputs, dtypes, attributes).outputs
+    pairs = zip(found, one.outputs, strict=True)
+    return [_wrapped(tf.reshape(t, [-1, *of_one.shape])) for t, of_one in pairs]
 
 
 def _reshape(pfor_input):
@@ -103,14 +98,6 @@ def _known(tensors):
     return all(t.shape.is_fully_defined() and 0 not in t.shape for t in tensors)
 
 
-def _outputs_known(operation):
-    return _known(operation.outputs)
-
-
-def _inputs_known(operation):
-    return _known(operation.inputs)
-
-
 def _second_input_constant(operation):
     value = tf.get_static_value(operation.inputs[1])
     return value is not None and np.size(value) > 0
@@ -142,18 +129,16 @@ _REDUCTIONS = {
     "Sum": tf.reduce_sum,
 }
 _WITH_CONSTANT = {"ExpandDims": _expand_dims, "Tile": _tile, "Transpose": _transpose}
-_WITH_CONSTANT |= {
-    name: functools.partial(_reduce, function=function)
-    for name, function in _REDUCTIONS.items()
-}
+for _name, _function in _REDUCTIONS.items():
+    _WITH_CONSTANT[_name] = functools.partial(_reduce, function=_function)
 
 CONVERTERS = {
-    "Reshape": _where(_outputs_known, _reshape, "Reshape"),
-    "Shape": _where(_inputs_known, _shape, "Shape"),
-    "ShapeN": _where(_inputs_known, _shape, "ShapeN"),
+    "Reshape": _where(lambda one: _known(one.outputs), _reshape, "Reshape"),
+    "Shape": _where(lambda one: _known(one.inputs), _shape, "Shape"),
+    "ShapeN": _where(lambda one: _known(one.inputs), _shape, "ShapeN"),
 }
 for _name, _positions in _BATCHES.items():
     _converter = functools.partial(_with_merged_batches, merged=_positions)
-    CONVERTERS[_name] = _where(_outputs_known, _converter, _name)
+    CONVERTERS[_name] = _where(lambda one: _known(one.outputs), _converter, _name)
 for _name, _converter in _WITH_CONSTANT.items():
     CONVERTERS[_name] = _where(_second_input_constant, _converter, _name)

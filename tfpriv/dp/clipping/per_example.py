@@ -346,7 +346,10 @@ def by_unit(gradient, chunk):
         return Whole(average_over_groups(gradient.whole().gradient, chunk))
     if isinstance(gradient, Sum):
         return Sum(by_unit(gradient.outer, chunk), by_unit(gradient.lookup, chunk))
-    share = _share_of_unit(chunk, gradient.right.dtype)
+    # (examples, 1, 1): 1 / present examples of the unit, 0 for an absent example.
+    present = tf.cast(chunk.example_present, gradient.right.dtype)
+    count = tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1)
+    share = tf.reshape(present / count, [-1, 1, 1])
     right = tf.where(share > 0, gradient.right * share, tf.zeros_like(gradient.right))
     if isinstance(gradient, Lookup):
         return of_examples(gradient.rebuilt([right]), chunk.group_size)
@@ -363,13 +366,6 @@ def of_examples(gradient, fold):
         return type(gradient)(*sides, gradient.shape)
     each = gradient.whole().gradient
     return Whole(tf.reduce_sum(tf.reshape(each, [-1, fold, *each.shape[1:]]), axis=1))
-
-
-def _share_of_unit(chunk, dtype):
-    """(examples, 1, 1): 1 / present examples of the unit, 0 for an absent example."""
-    present = tf.cast(chunk.example_present, dtype)
-    count = tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1)
-    return tf.reshape(present / count, [-1, 1, 1])
 
 
 def _in_one_row(tensor, k):

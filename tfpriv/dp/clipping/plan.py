@@ -89,8 +89,15 @@ def _choose(problem, spec, style, engine, group_size, strategy):
     if engine != "vectorized":
         try:
             plan = attempt("ghost")
-            if unknown := coverage.layers_without_rule(problem.model):
-                said.append(_without_rule(unknown))
+            if found := coverage.layers_without_rule(problem.model):
+                names = ", ".join(
+                    f"'{one.name}' ({type(one).__name__})" for one in found
+                )
+                said.append(
+                    f"No clipping rule for {names}: exact, but slower, since gradients "
+                    "of these layers' own weights are computed whole for each example. "
+                    "`tfpriv.dp.register_clipping_rule` teaches the engine a layer."
+                )
         except NotCoveredError as error:
             if engine == "ghost":
                 raise ValueError(
@@ -98,10 +105,17 @@ def _choose(problem, spec, style, engine, group_size, strategy):
                     f"{error.reason}. Use engine='auto' or 'vectorized'. Received: "
                     "engine='ghost'"
                 ) from None
-            said.append(_not_covered(problem.model, error.reason))
+            said.append(
+                f"The fast engine is not exact for '{problem.model.name}': "
+                f"{error.reason}. Every example goes through the model by itself "
+                "instead: exact, but slower."
+            )
     plan = plan or attempt("vectorized")
     if plan.mapper is vectorized.one_by_one:
-        said.append(_not_vectorizable(problem.model))
+        said.append(
+            f"TensorFlow cannot vectorise '{problem.model.name}' over examples; its "
+            "gradients are computed one example at a time: exact, but slower."
+        )
     return plan, said
 
 
@@ -320,26 +334,3 @@ def _bytes(operations, batched=False):
 
 
 _WITHOUT_SIZE = (tf.resource, tf.variant, tf.string)
-
-
-def _without_rule(layers):
-    names = ", ".join(f"'{layer.name}' ({type(layer).__name__})" for layer in layers)
-    return (
-        f"No clipping rule for {names}: exact, but slower, since the gradients of "
-        "these layers' own weights are computed whole for each example. "
-        "`tfpriv.dp.register_clipping_rule` teaches the engine a layer."
-    )
-
-
-def _not_covered(model, reason):
-    return (
-        f"The fast engine is not exact for '{model.name}': {reason}. Every example "
-        "goes through the model by itself instead: exact, but slower."
-    )
-
-
-def _not_vectorizable(model):
-    return (
-        f"TensorFlow cannot vectorise '{model.name}' over examples; its gradients are "
-        "computed one example at a time: exact, but slower."
-    )

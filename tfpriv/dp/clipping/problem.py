@@ -52,10 +52,11 @@ class Problem:
         count = len(self.seed_generators) + 1
         return [tf.TensorSpec([*leading, 2], tf.int64)] * count
 
-    def loss(self, batch, y_pred):
+    def loss(self, batch, y_pred, regularised=True):
         """The scalar that Keras would minimise for this batch (a dict)."""
-        with keras_internals.compiled_with(self.model, self.compile_loss):
-            return keras_internals.total_loss(self.model, batch, y_pred)
+        return keras_internals.total_loss(
+            self.model, self.compile_loss, batch, y_pred, regularised
+        )
 
     def refuse_unreached(self, gradients):
         """Raises `ValueError` naming trainable weights that the loss ignores."""

@@ -10,8 +10,7 @@ def scale(norms, chunk, clip):
         norms: float64 `(variables, units)`: L2 norm of each unit's gradient for each
             trainable variable. Not finite where the gradient is not.
         chunk: `Chunk` that the units come from.
-        clip: Function that takes finite norms and returns the factors, both float64
-            `(variables, units)` and at least 0 (see `styles`).
+        clip: Function from finite norms to factors (see `styles`).
 
     Returns:
         `(factors, used, norms)`: float64 `(variables, units)`, exactly zero for a unit

@@ -47,12 +47,11 @@ class Recorder:
         layer: The layer that is called.
         inputs: The tensors that it is called on.
         tape: `tf.GradientTape` that watches.
-        taps: List to which taps are appended.
+        taps: `Taps` to which those of the call are appended.
     """
 
     def __init__(self, layer, inputs, tape, taps):
         self._layer, self._inputs, self._tape, self._taps = layer, inputs, tape, taps
-        self._home = taps.home
 
     def __call__(self, tensor, gradients):
         """Watches a tensor, in which weights first meet an example; returns it."""
@@ -62,7 +61,7 @@ class Recorder:
 
     def watch(self, tensor):
         """Watches a tensor that a later `all` names; returns it."""
-        if _graph() is not self._home:
+        if _graph() is not self._taps.home:
             raise NotCoveredError(
                 f"layer '{self._layer.name}' is called inside a loop, a condition or "
                 "another function of TensorFlow's own"
@@ -106,23 +105,25 @@ def tapped(model, tape):
     layers = keras_internals.flatten_layers(model)
     in_loops = {id(one.cell) for one in layers if recurrence.is_covered(one)}
     with contextlib.ExitStack() as stack:
+
+        def replace(layer, name, value):
+            stack.enter_context(keras_internals.instead_of(layer, name, value))
+
         for layer in layers:
             if recurrence.is_covered(layer):
                 loop = functools.partial(_run_loop, layer, tape, taps)
-                stack.enter_context(
-                    keras_internals.instead_of(layer, "inner_loop", loop)
-                )
+                replace(layer, "inner_loop", loop)
             elif id(layer) in in_loops:
                 continue
             elif isinstance(layer, keras.layers.RNN):
                 unrolled = functools.partial(_run_unrolled, layer, layer.call)
-                stack.enter_context(keras_internals.instead_of(layer, "unroll", True))
-                stack.enter_context(keras_internals.instead_of(layer, "call", unrolled))
+                replace(layer, "unroll", True)
+                replace(layer, "call", unrolled)
             elif rule_of(layer) is None:
                 taps.leave(layer)
             elif any(v.trainable for v in keras_internals.own_variables(layer)):
                 ruled = functools.partial(_run, layer, layer.call, tape, taps)
-                stack.enter_context(keras_internals.instead_of(layer, "call", ruled))
+                replace(layer, "call", ruled)
         yield taps
 
 

@@ -4,6 +4,7 @@ Each activation of a cell is watched: what goes into it is linear in the weights
 """
 
 import contextlib
+import functools
 
 import keras
 import tensorflow as tf
@@ -107,16 +108,13 @@ def _dropped(layer, inputs, states, training):
 def _watched(layer, record, *names):
     """Inside, what goes into these activations is watched, and listed in a dict."""
     seen: dict = {name: [] for name in names}
-    with contextlib.ExitStack() as stack:
-        for name in names:
-            watching = _watching(getattr(layer, name), seen[name], record)
-            stack.enter_context(keras_internals.instead_of(layer, name, watching))
-        yield seen
 
-
-def _watching(activation, seen, record):
-    def watched(z):
-        seen.append(record.watch(z))
+    def watched(name, activation, z):
+        seen[name].append(record.watch(z))
         return activation(z)
 
-    return watched
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            watching = functools.partial(watched, name, getattr(layer, name))
+            stack.enter_context(keras_internals.instead_of(layer, name, watching))
+        yield seen
