@@ -104,15 +104,12 @@ class Budget:
         planned: int,
         private_metrics: bool = False,
     ) -> bool:
-        """Warns before the first step if the budget does not allow all of them.
+        """Warns if the budget does not allow all steps to come; returns whether.
 
         Args:
             left: What `steps_left` returned.
             planned: Number of steps to come.
             private_metrics: Whether a private loss is part of each step.
-
-        Returns:
-            Whether it warned.
         """
         if left >= planned:
             return False

@@ -32,8 +32,7 @@ class PrivacyLogger(keras.callbacks.Callback):
     """Shows epsilon while training and stops before the budget is exceeded.
 
     `fit` of a private model adds it before all other callbacks, so that `epsilon` is
-    in their logs: at the end of an epoch the exact figure, within the epoch what it
-    will be at the end.
+    in their logs: at the end of an epoch the exact figure, within it the one to come.
 
     Args:
         model: Private model, compiled.
@@ -120,28 +119,22 @@ class PrivacyLogger(keras.callbacks.Callback):
 class TensorBoard(keras.callbacks.TensorBoard):
     """`keras.callbacks.TensorBoard` that labels what epsilon does not cover.
 
-    `epoch_epsilon` is among the scalars of training. A text beside them lists those
-    that are exact functions of private data. A training metric whose name begins with
-    `val_`, which Keras would write among the scalars of validation, is written as
-    `epoch_train_val_...` among those of training.
+    A text beside the scalars of training, `epoch_epsilon` among them, lists those that
+    are exact functions of private data. A training metric called `val_...`, which
+    Keras would write among those of validation, is `epoch_train_val_...`.
     """
 
     def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)
         names = [f"epoch_{self._tag(name)}" for name in self.model._exact_figures]
         listed = f" ({', '.join(names)})" if names else ""
+        text = f"Scalars other than epoch_epsilon and private_loss{listed}: "
         with self._train_writer.as_default():
-            tf.summary.text(
-                "privacy",
-                f"Scalars other than epoch_epsilon and private_loss{listed}: "
-                f"{NOT_COVERED}.",
-                step=0,
-            )
+            tf.summary.text("privacy", f"{text}{NOT_COVERED}.", step=0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        super().on_epoch_end(
-            epoch, {self._tag(name): value for name, value in (logs or {}).items()}
-        )
+        tagged = {self._tag(name): value for name, value in (logs or {}).items()}
+        super().on_epoch_end(epoch, tagged)
 
     def _tag(self, name):
         exact = name in self.model._exact_figures

@@ -301,7 +301,10 @@ def _sampler_for(model, x, y, batch_size, kwargs):
 def _check_arrays(x):
     """Raises `ValueError` for data that `fit` cannot draw examples from."""
     if isinstance(x, tf.data.Dataset):
-        advice = "Pass `dp.Stream(dataset, max_occurrences=1)`, batched."
+        advice = (
+            "Pass `dp.Stream(dataset, max_occurrences=1)`; for single examples "
+            "with `dataset.batch(n)` there."
+        )
     elif isinstance(x, keras.utils.PyDataset):
         advice = "One of single examples is sampled by `dp.PoissonSampler(dataset, n)`."
     elif keras.tree.is_nested(x) or hasattr(x, "shape") or hasattr(x, "__array__"):

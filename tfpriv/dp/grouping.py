@@ -17,15 +17,11 @@ _ADVICE = (
 
 
 def members_of_groups(groups: Any, count: int) -> list[np.ndarray]:
-    """The examples of each group.
+    """For each group the indices of its examples, ascending.
 
     Args:
-        groups: One label per example: whole numbers, texts, or other hashable objects
-            of one type.
-        count: Number of examples.
-
-    Returns:
-        For each group the indices of its examples, ascending.
+        groups: One label for each of `count` examples: whole numbers, texts, or other
+            hashable objects of one type.
 
     Raises:
         ValueError: Another number of labels; a label is missing (`None`, NaN, an empty
@@ -54,9 +50,7 @@ def warn_of_repeated_files(
     """Warns where one file is in several units.
 
     Args:
-        data: A list of paths, or of tuples that begin with one; others are not
-            looked at.
-        count: Number of examples.
+        data: `count` paths in a list, or tuples that begin with one; others pass.
         members: For each unit the indices of its examples; `None` if each is a unit.
     """
     if not isinstance(data, list) or len(data) != count:

@@ -137,13 +137,10 @@ class PrivateModel(MixedIn):
     @property
     def privacy(self):
         """The `tfpriv.dp.Privacy` of this model: its ledger, epsilon and statement."""
-        attributes = vars(self)  # past Keras' tracking
+        attributes, options = vars(self), self._private_options  # past Keras' tracking
         if "_privacy" not in attributes:
-            attributes["_privacy"] = Privacy(
-                self._private_options["unit"],
-                self._private_options["max_occurrences"],
-                model=self,
-            )
+            unit, most = options["unit"], options["max_occurrences"]
+            attributes["_privacy"] = Privacy(unit, most, model=self)
         return attributes["_privacy"]
 
     # Compiling: everything that can be refused is refused here, before any trace.
@@ -170,14 +167,10 @@ class PrivateModel(MixedIn):
                 has no meaning that keeps the guarantee.
         """
         del auto_scale_loss
+        names = ("loss", "loss_weights", "metrics", "weighted_metrics")
+        given = zip(names, (loss, loss_weights, metrics, weighted_metrics), strict=True)
         # A KerasHub task has defaults of its own for what is not given.
-        given = {
-            "loss": loss,
-            "loss_weights": loss_weights,
-            "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
-        }
-        kwargs |= {name: value for name, value in given.items() if value is not None}
+        kwargs |= {name: value for name, value in given if value is not None}
         optimizer = keras.optimizers.get(optimizer)
         fitting.check_compile(self, optimizer, steps_per_execution, jit_compile)
         validate.check_layers(self)
@@ -196,9 +189,9 @@ class PrivateModel(MixedIn):
         if not self.compiled:
             raise ValueError(
                 "Compile the private model with a DP optimizer first, for instance "
-                "`model.compile(dp.DPAdam(1e-3, l2_norm_clip=1.0, "
-                "noise_multiplier=1.1), loss=...)`; what it was compiled with before "
-                f"`make_private` adds no noise. Received: a call of `{method_name}`"
+                "`dp.DPAdam(1e-3, l2_norm_clip=1.0, noise_multiplier=1.1)`; that of a "
+                "`compile` before `make_private` adds no noise. "
+                f"Received: a call of `{method_name}`"
             )
 
     def _forget_plan(self):
@@ -359,13 +352,12 @@ class PrivateModel(MixedIn):
 
     def get_config(self):
         budget = self.privacy.budget
+        statement = self.privacy.statement(format="json", accountant="rdp")
         return {
             "model": self.plain_config(),
             "privacy": self._private_options,
             "privacy_budget": budget and budget.serialized(),
-            "privacy_statement": self.privacy.statement(
-                format="json", accountant="rdp"
-            ),
+            "privacy_statement": statement,
         }
 
     @classmethod
@@ -379,8 +371,7 @@ class PrivateModel(MixedIn):
         model.privacy.budget = Budget.of(config.get("privacy_budget"))
         statement = json.loads(config["privacy_statement"])
         if statement["steps"]:
-            digest = statement["weights_digest"]
-            model.privacy.provenance.needs_ledger_of = digest
+            model.privacy.provenance.needs_ledger_of = statement["weights_digest"]
         return model
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -406,7 +397,10 @@ class PrivateModel(MixedIn):
     def load_own_variables(self, store: Any) -> None:
         # The ledger first: a failure below, or in a layer, loads weights in part.
         try:
-            self._load_ledger(store)
+            if LEDGER_KEY in store.keys():
+                ledger = Ledger.from_bytes(bytes(np.asarray(store[LEDGER_KEY])))
+                private = store[PRIVATE_KEY] if PRIVATE_KEY in store.keys() else None
+                self.privacy.load(ledger, private)
         except LedgerError as error:
             if self._is_loading:
                 raise _Refusal from error
@@ -415,12 +409,6 @@ class PrivateModel(MixedIn):
             raise
         own = (LEDGER_KEY, PRIVATE_KEY)
         super().load_own_variables({k: store[k] for k in store.keys() if k not in own})
-
-    def _load_ledger(self, store):
-        if LEDGER_KEY in store.keys():
-            ledger = Ledger.from_bytes(bytes(np.asarray(store[LEDGER_KEY])))
-            private = store[PRIVATE_KEY] if PRIVATE_KEY in store.keys() else None
-            self.privacy.load(ledger, private)
 
     def load_weights(
         self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any
@@ -433,13 +421,11 @@ class PrivateModel(MixedIn):
             tfpriv.accounting.LedgerError: If the ledger in the file is damaged, or
                 does not compose with the model's. No weight has changed then.
         """
-        self._is_loading = True
         try:
-            super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+            with keras_internals.instead_of(self, "_is_loading", True):
+                super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
         except _Refusal as refusal:
             raise refusal.__cause__ from None
-        finally:
-            self._is_loading = False
 
     def get_weights(self) -> list[Any]:
         """As in Keras; `set_weights` of a private model recognises the copies."""
@@ -470,11 +456,10 @@ class PrivateModel(MixedIn):
         """
         children = super()._trackable_children(save_type, **kwargs)
         if save_type == "savedmodel" and not self._exports:
-            self.privacy.check_weights()
+            privacy = self.privacy
+            privacy.check_weights()
             children["privacy_ledger"] = exporting.LedgerAssets(
-                self.privacy.ledger_to_save(),
-                self.privacy.delta,
-                self.privacy.accountant,
+                privacy.ledger_to_save(), privacy.delta, privacy.accountant
             )
         return children
 
@@ -486,9 +471,9 @@ class PrivateModel(MixedIn):
             *args, **kwargs: As in the model's own class; in Keras `format`, `verbose`
                 and `input_signature`.
         """
-        self.privacy.check_weights()
-        ledger = self.privacy.ledger_to_save()
-        plain_export = super().export
+        privacy, plain_export = self.privacy, super().export
+        privacy.check_weights()
+        ledger = privacy.ledger_to_save()
         call = inspect.signature(plain_export).bind(filepath, *args, **kwargs)
         verbose = call.arguments.get("verbose")
 
@@ -499,7 +484,7 @@ class PrivateModel(MixedIn):
 
         with keras_internals.instead_of(self, "_exports", True):
             place = exporting.export(
-                export_to, ledger, self.privacy.delta, filepath, self.privacy.accountant
+                export_to, ledger, privacy.delta, filepath, privacy.accountant
             )
         if verbose is None or verbose:
             print(f"Exported to {filepath}; its privacy ledger is {place}")
@@ -514,8 +499,7 @@ def _read(data):
         data = data[0]
     if feeding.is_fed(data):
         return data[feeding.BATCH], data[feeding.TICKET], data[feeding.DIVISOR]
-    parts = keras_internals.unpack_x_y_sample_weight(data)
-    batch = clipping.as_batch(*parts)
+    batch = clipping.as_batch(*keras_internals.unpack_x_y_sample_weight(data))
     return batch, None, tf.shape(tf.nest.flatten(batch["x"])[0])[0]
 
 

@@ -29,14 +29,11 @@ MOST_STEPS = 2.0**48
 
 
 def grid_step(sensitivity: Any, stddev: Any) -> tf.Tensor:
-    """The grid step of a release, a power of two: a function of public numbers.
+    """The grid step of a release, a power of two, float64: of public, positive scalars.
 
     Args:
-        sensitivity: Positive scalar, by how much one unit can move the sum.
-        stddev: Positive scalar, standard deviation of the noise.
-
-    Returns:
-        float64 scalar tensor.
+        sensitivity: By how much one unit can move the sum.
+        stddev: Standard deviation of the noise.
     """
     sensitivity, stddev = as_float64(sensitivity), as_float64(stddev)
     fine = _power_of_two_below(tf.minimum(sensitivity, stddev)) / STEPS
@@ -71,14 +68,10 @@ def release(
         sensitivity: Positive scalar: L2 norm by which one unit can move the whole sum.
         stddev: Standard deviation of the noise: a float >= 0, or a positive scalar
             tensor.
-        draw_key: Function without arguments that returns a fresh key as a uint8
-            tensor of shape `(32,)`. Called once per step, in the first replica, also
-            where `stddev` is 0.
+        draw_key: Function that returns a fresh key, uint8 `(32,)`. Called once per
+            step, in the first replica, also where `stddev` is 0.
         scale: Positive float64 scalar by which the noisy sums are multiplied.
-        dtypes: List of float32 or float64, one for each result.
-
-    Returns:
-        List of tensors shaped like `sums`.
+        dtypes: List of float32 or float64, one for each result, shaped like its sum.
 
     Raises:
         ValueError: If called in cross-replica context.
@@ -184,12 +177,7 @@ def _in_first_replica(context, first, others):
 
 
 def key_from(redeem, ticket):
-    """The key that a Python function hands out when the step runs.
-
-    Args:
-        redeem: Function `ticket -> uint8 array (32,)`.
-        ticket: Scalar int64 tensor.
-    """
+    """The key, uint8 `(32,)`, that `redeem(ticket)` hands out when the step runs."""
     key = tf.numpy_function(redeem, [ticket], tf.uint8, stateful=True)
     key.set_shape([KEY_BYTES])
     return key

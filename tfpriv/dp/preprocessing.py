@@ -35,11 +35,9 @@ def function_of(model):
 
 
 def sampler_for(model, sampler):
-    """The sampler, drawing what the task's preprocessor makes of its examples.
+    """A copy of the sampler that draws what the task's preprocessor makes of examples.
 
-    Args:
-        model: Private model; any but a KerasHub task has no preprocessor.
-        sampler: `Sampler`, which is not changed.
+    Any model but a KerasHub task has no preprocessor.
 
     Raises:
         ValueError: If the preprocessor draws at random, or updates state.
@@ -85,10 +83,7 @@ def _rows_of(model, preprocess):
 
 
 class _Rows:
-    """Applies a preprocessor to every row of a batch alone.
-
-    Args:
-        preprocess: Function of `(x, y, sample_weight)` with a leading axis of one.
+    """Applies a function of `(x, y, sample_weight)` to every row of a batch alone.
 
     Raises:
         ValueError: When called, if the preprocessor draws at random or updates state.

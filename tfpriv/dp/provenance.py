@@ -38,10 +38,7 @@ _LEDGER_IS_MISSING = (
 class Provenance:
     """The ledger of one model, and whether it matches the weights.
 
-    Args:
-        ledger: `Ledger`.
-        model: Keras model, or `None` for a ledger that no model belongs to: then
-            nothing is checked.
+    Without a model nothing is checked.
     """
 
     def __init__(self, ledger: Ledger, model: keras.Model | None) -> None:

@@ -87,11 +87,9 @@ def _problem_of(layer):
 
 def layers_with_statistics(model):
     """Names of the layers that hold what `adapt` took from data, or may have."""
-    return [
-        layer.name
-        for layer in keras_internals.flatten_layers(model)
-        if hasattr(layer, "adapt") and keras_internals.may_be_adapted(layer)
-    ]
+    layers = keras_internals.flatten_layers(model)
+    adaptable = [layer for layer in layers if hasattr(layer, "adapt")]
+    return [one.name for one in adaptable if keras_internals.may_be_adapted(one)]
 
 
 def warn_of_statistics(model):
@@ -204,11 +202,8 @@ def _variable_of(model, graph, operation):
     """The path of the variable that an operation works on, or `None`."""
     outside = {id(inner): outer for outer, inner in graph.captures}
     paths = {id(v.handle): v.name for v in graph.variables}
-    paths |= {
-        id(v.value.handle): v.path
-        for v in model.variables
-        if hasattr(v.value, "handle")
-    }
+    known = [v for v in model.variables if hasattr(v.value, "handle")]
+    paths |= {id(v.value.handle): v.path for v in known}
     handles = (paths.get(id(outside.get(id(t)))) for t in operation.inputs)
     return next(filter(None, handles), None)
 

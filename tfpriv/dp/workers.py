@@ -63,10 +63,18 @@ def fit_on_workers(
     _check(model, strategy, sampler, steps)
     sampler = preprocessing.sampler_for(model, sampler)
     fitting.check_units(model, sampler)
-    mechanism = _mechanism(model, sampler)
+    mechanism = fitting.mechanism_of(model, sampler)
+    # Shards are held against the population.
+    notes = dict.fromkeys((*mechanism.notes, SIZE_FROM_DATA))
+    mechanism = dataclasses.replace(mechanism, notes=tuple(notes))
     model.privacy.check(mechanism)
     model._prepare(sampler.element_spec(), sampler.group_size)
     is_chief = strategy.extended.should_checkpoint
+
+    @tf.function(input_signature=[feeding.signature(sampler)], autograph=False)
+    def step(data):
+        strategy.run(model.train_step, args=(data,))
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(fitting.clean_after_failure(model))
         stack.enter_context(model.privacy.training(journal if is_chief else None))
@@ -75,7 +83,6 @@ def fit_on_workers(
         if is_chief:  # it speaks for all
             fitting.warn_of_small_batches(model.optimizer.planned_batches, sampler)
         steps = _affordable(model, mechanism, steps)
-        step = _make_step(model, strategy, sampler)
         pay = _make_pay(model, strategy, mechanism)
         batches = sampler.batches(pay, model.privacy.randomness)
         for _ in range(steps):
@@ -110,13 +117,6 @@ def _check(model, strategy, sampler, steps):
         )
     if steps < 1:
         raise ValueError(f"`steps` must be at least 1. Received: steps={steps}")
-
-
-def _mechanism(model, sampler):
-    """A step's cost, with the note that shards are held against the population."""
-    mechanism = fitting.mechanism_of(model, sampler)
-    notes = dict.fromkeys((*mechanism.notes, SIZE_FROM_DATA))
-    return dataclasses.replace(mechanism, notes=tuple(notes))
 
 
 def _affordable(model, mechanism, steps):
@@ -223,11 +223,3 @@ def _make_pay(model, strategy, mechanism):
         return ticket
 
     return pay
-
-
-def _make_step(model, strategy, sampler):
-    @tf.function(input_signature=[feeding.signature(sampler)], autograph=False)
-    def step(data):
-        strategy.run(model.train_step, args=(data,))
-
-    return step

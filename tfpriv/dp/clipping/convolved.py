@@ -98,24 +98,17 @@ class Convolved(Products):
 def _filter_gradient(inputs, right, geometry):
     """TensorFlow's gradient of a kernel for a whole batch, without padding."""
     sizes = [*geometry.kernel_size, inputs.shape[-1], right.shape[-1]]
-    strides = list(geometry.strides)
-    if len(strides) == 3:
-        return tf.raw_ops.Conv3DBackpropFilterV2(
-            input=inputs,
-            filter_sizes=sizes,
-            out_backprop=right,
-            strides=[1, *strides, 1],
-            padding="VALID",
-        )
-    flat = sizes
+    strides, flat = list(geometry.strides), sizes
     if len(strides) == 1:  # as an image one pixel high
         inputs, right = inputs[:, tf.newaxis], right[:, tf.newaxis]
         strides, sizes = [1, *strides], [1, *sizes]
-    found = tf.raw_ops.Conv2DBackpropFilter(
+    of_images = tf.raw_ops.Conv2DBackpropFilter
+    operation = tf.raw_ops.Conv3DBackpropFilterV2 if len(strides) == 3 else of_images
+    found = operation(
         input=inputs,
         filter_sizes=sizes,
         out_backprop=right,
         strides=[1, *strides, 1],
         padding="VALID",
     )
-    return tf.reshape(found, flat)
+    return found if len(flat) == len(sizes) else tf.reshape(found, flat)

@@ -53,21 +53,12 @@ def clipped_sum(problem, chunk, clip):
 
 @dataclasses.dataclass
 class Pass:
-    """What every example left behind, after it went through model and loss.
+    """What every example left behind, after it went through model and loss."""
 
-    Args:
-        parts: For each variable of the problem a list of gradients (`per_example`),
-            and how many rows of each belong to one example.
-        losses: `(examples,)`, without weight regularisers.
-        penalty: The sum of these, which is part of every example's loss.
-        penalised: Pairs of a Keras variable and the penalty's gradient.
-        y_pred: Predictions.
-    """
-
-    parts: list
-    losses: Any
-    penalty: Any
-    penalised: list
+    parts: list  # of each variable: gradients (`per_example`), and rows of an example
+    losses: Any  # (examples,), without weight regularisers
+    penalty: Any  # the sum of these, which is part of every example's loss
+    penalised: list  # pairs of a Keras variable and the penalty's gradient
     y_pred: Any
 
 
@@ -115,24 +106,14 @@ def _joined_rows(form, tensors):
 
 @dataclasses.dataclass
 class Alone:
-    """What one example left behind.
-
-    Args:
-        taps: List of `Tap`.
-        gradients: For each tap the list of the loss's gradients at its tensors, or
-            `None` if the loss does not depend on them.
-        parts: For each variable of the problem a list of gradients.
-        directly: Identities of the weights that no rule answered for.
-        loss: Scalar, without weight regularisers.
-        y_pred: Predictions, a batch of one.
-    """
+    """What one example left behind."""
 
     taps: list
-    gradients: list
-    parts: list
-    directly: set
-    loss: Any
-    y_pred: Any
+    gradients: list  # of each tap the loss's gradients at its tensors; `None` for none
+    parts: list  # of each variable a list of gradients
+    directly: set  # identities of the weights that no rule answered for
+    loss: Any  # scalar, without weight regularisers
+    y_pred: Any  # a batch of one
 
 
 def alone(problem, example):
@@ -213,10 +194,8 @@ def per_variable(problem, chunk, seen):
 def norms_of(gradients):
     """Norms of gradients, and what rounding may add to each in a weighted sum.
 
-    Returns:
-        Two float64 tensors `(variables, units)`. Units whose terms cancel, or leave
-        the range of single precision, are computed once more in double precision; the
-        others keep the very same norm.
+    Both are float64 `(variables, units)`. Units whose terms cancel, or leave the range
+    of single precision, are computed once more in double; the others keep their norm.
     """
     squares, rounding, precise = square_norms(gradients)
 

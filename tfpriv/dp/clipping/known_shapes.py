@@ -49,12 +49,12 @@ def _on_rows(pfor_input, inputs):
     dtypes, attributes = [t.dtype for t in one.outputs], one.node_def.attr
     found = internals.same_operation(one.type, inputs, dtypes, attributes).outputs
     pairs = zip(found, one.outputs, strict=True)
-    return [_wrapped(tf.reshape(t, [-1, *of_one.shape])) for t, of_one in pairs]
+    return [internals.wrap(tf.reshape(t, [-1, *out.shape]), True) for t, out in pairs]
 
 
 def _reshape(pfor_input):
     shape = pfor_input.op.outputs[0].shape
-    return _wrapped(tf.reshape(pfor_input.stacked_input(0), [-1, *shape]))
+    return internals.wrap(tf.reshape(pfor_input.stacked_input(0), [-1, *shape]), True)
 
 
 def _shape(pfor_input):
@@ -63,34 +63,30 @@ def _shape(pfor_input):
     return [internals.wrap(tf.constant(s.as_list(), dtype), False) for s in shapes]
 
 
-def _expand_dims(pfor_input):
-    axis = _constant(pfor_input, 1)
-    t = pfor_input.stacked_input(0)
-    return _wrapped(tf.expand_dims(t, int(axis) + int(axis >= 0)))
+# Functions of all examples' input, of one example's constant second one, and more.
 
 
-def _reduce(pfor_input, function):
-    axes = _constant(pfor_input, 1)
-    t, keepdims = pfor_input.stacked_input(0), pfor_input.get_attr("keep_dims")
-    return _wrapped(function(t, axes + (axes >= 0), keepdims=keepdims))
+def _expand_dims(t, axis, _):
+    return tf.expand_dims(t, int(axis) + int(axis >= 0))
 
 
-def _tile(pfor_input):
-    multiples = _constant(pfor_input, 1)
-    return _wrapped(tf.tile(pfor_input.stacked_input(0), [1, *multiples]))
+def _reduce(t, axes, pfor_input, function):
+    keepdims = pfor_input.get_attr("keep_dims")
+    return function(t, axes + (axes >= 0), keepdims=keepdims)
 
 
-def _transpose(pfor_input):
-    order = _constant(pfor_input, 1)
-    return _wrapped(tf.transpose(pfor_input.stacked_input(0), [0, *(order + 1)]))
+def _tile(t, multiples, _):
+    return tf.tile(t, [1, *multiples])
 
 
-def _wrapped(tensor):
-    return internals.wrap(tensor, True)
+def _transpose(t, order, _):
+    return tf.transpose(t, [0, *(order + 1)])
 
 
-def _constant(pfor_input, position):
-    return tf.get_static_value(pfor_input.op.inputs[position])
+def _with_constant(pfor_input, function):
+    constant = tf.get_static_value(pfor_input.op.inputs[1])
+    found = function(pfor_input.stacked_input(0), constant, pfor_input)
+    return internals.wrap(found, True)
 
 
 def _known(tensors):
@@ -121,15 +117,9 @@ _BATCHES = {  # positions of the inputs that are batches
     "SoftmaxCrossEntropyWithLogits": [0, 1],
     "SparseSoftmaxCrossEntropyWithLogits": [0, 1],
 }
-_REDUCTIONS = {
-    "Max": tf.reduce_max,
-    "Mean": tf.reduce_mean,
-    "Min": tf.reduce_min,
-    "Prod": tf.reduce_prod,
-    "Sum": tf.reduce_sum,
-}
 _WITH_CONSTANT = {"ExpandDims": _expand_dims, "Tile": _tile, "Transpose": _transpose}
-for _name, _function in _REDUCTIONS.items():
+for _name in ("Max", "Mean", "Min", "Prod", "Sum"):
+    _function = getattr(tf, f"reduce_{_name.lower()}")
     _WITH_CONSTANT[_name] = functools.partial(_reduce, function=_function)
 
 CONVERTERS = {
@@ -140,5 +130,6 @@ CONVERTERS = {
 for _name, _positions in _BATCHES.items():
     _converter = functools.partial(_with_merged_batches, merged=_positions)
     CONVERTERS[_name] = _where(lambda one: _known(one.outputs), _converter, _name)
-for _name, _converter in _WITH_CONSTANT.items():
+for _name, _function in _WITH_CONSTANT.items():
+    _converter = functools.partial(_with_constant, function=_function)
     CONVERTERS[_name] = _where(_second_input_constant, _converter, _name)

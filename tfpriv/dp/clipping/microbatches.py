@@ -13,13 +13,11 @@ def sum_over_chunks(plan, batch, l2_norm_clip, on_chunk=None, microbatch_size=No
     Args:
         plan: `Plan`.
         batch: Dict with `x`, and where given `y`, `sample_weight`, `present`.
-            Leading axis: units; for groups `present` is `(units, k)` and the other
-            entries have leading axes `(units, k)`.
+            Leading axis: units; for groups all entries have leading axes `(units, k)`.
         l2_norm_clip: Positive float or float64 scalar tensor, the bound.
         on_chunk: `None` or a function `(chunk, y_pred)` called for each.
         microbatch_size: Int, examples that are differentiated together, or `None` for
-            the plan's; at most 256 of them, since an engine may add them up in float32
-            (see `rounding`).
+            the plan's; at most 256, since an engine may add them up in float32.
 
     Returns:
         `(sums, norms, losses)`: float64 sums of the gradients, shaped like the
@@ -53,11 +51,10 @@ def sum_over_chunks(plan, batch, l2_norm_clip, on_chunk=None, microbatch_size=No
         lambda i, *_: i < chunks,
         body,
         (tf.constant(0), zeros, tf.zeros([0], dtype), tf.zeros([0], tf.float32)),
-        shape_invariants=(
+        (
             tf.TensorShape([]),
             [v.shape for v in variables],
-            tf.TensorShape([None]),
-            tf.TensorShape([None]),
+            *[tf.TensorShape([None])] * 2,
         ),
         parallel_iterations=1,
     )

@@ -127,17 +127,14 @@ class Plan:
     """How to compute clipped sums for one model on data of one shape: a traced step.
 
     Args:
-        problem: `Problem`.
-        spec: Dict of `tf.TensorSpec` for one example.
+        problem, spec, group_size: As for `make_plan`.
         factors: Function from norms and a bound to factors (see `styles`).
         engine: Function `(problem, chunk, clip) -> (sums, norms, losses, y_pred)`.
-        group_size: As in `Chunk`.
         mapper: Function that maps over examples.
 
     Attributes:
         microbatch_size: Examples that are differentiated together.
-        bytes_per_example: What one example's forward and backward pass keeps, as an
-            upper estimate.
+        bytes_per_example: What one example's forward and backward pass keeps, at most.
 
     Raises:
         NotCoveredError: If the ghost engine is not exact for the model.
@@ -201,12 +198,7 @@ class Plan:
         return sums, norms, losses, [output.tensors for output in outputs]
 
     def clipped_sum(self, chunk, l2_norm_clip):
-        """Sum of a chunk's clipped gradients; see `vectorized.clipped_sum`.
-
-        Args:
-            chunk: `Chunk`.
-            l2_norm_clip: Float64 scalar tensor or float, the bound.
-        """
+        """Sum of a chunk's gradients, clipped to a bound; see `vectorized`."""
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         # A traced function reads the weights of the replica that it was traced in.
         if replicas > 1 or chunk.group_size != self._group_size:
@@ -314,12 +306,9 @@ def _between(starts, ends):
 
 
 def _bytes(operations, batched=False):
-    """Size of the outputs of operations, where it is known.
+    """Size of the outputs of operations, where it is known, of one example.
 
-    Args:
-        operations: Of a graph for one example or, if `batched`, for any number of
-            them, which is then the first axis of what belongs to examples.
-        batched: Boolean.
+    If `batched`, any number of examples is the first axis of what belongs to them.
     """
     total = 0
     for output in (t for operation in operations for t in operation.outputs):

@@ -112,10 +112,7 @@ def draw_words(problem):
 
 
 def example_seeds(words, count, start=0):
-    """Seeds for `count` examples of a batch, of which `start` come before these.
-
-    Args:
-        words: As `draw_words` returns them.
+    """Seeds, of `draw_words`, for `count` examples after the first `start` of a batch.
 
     Returns:
         List of int64 tensors `(count, 2)`: one for each seed generator of the model

@@ -21,8 +21,7 @@ class ClippedSum:
             all gradients together. For adaptive clipping the optimizer's bound as it
             was read for this step, a tensor with its mark.
         divisor: Float or scalar tensor, a public constant: the sum is divided by it
-            after noise was added. Without a ticket the size of this replica's part of
-            the batch, of which that of the others, and so the whole, is not known.
+            after noise was added. Without a ticket the size of this replica's part.
         ticket: Scalar int64 tensor that names the ledger event paid for this batch,
             or `None` when nothing was paid yet.
         clipping: Name of the clipping style.

@@ -41,14 +41,7 @@ class Tap:
 
 
 class Recorder:
-    """What a rule is given to record the tensors of one call.
-
-    Args:
-        layer: The layer that is called.
-        inputs: The tensors that it is called on.
-        tape: `tf.GradientTape` that watches.
-        taps: `Taps` to which those of the call are appended.
-    """
+    """What a rule is given to record the tensors of one call on `inputs`."""
 
     def __init__(self, layer, inputs, tape, taps):
         self._layer, self._inputs, self._tape, self._taps = layer, inputs, tape, taps

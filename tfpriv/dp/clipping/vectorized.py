@@ -35,7 +35,7 @@ def clipped_sum(problem, chunk, clip):
     """Sum of the clipped gradients of the units in one chunk.
 
     Args:
-        problem: `Problem`: model, variables, loss and how to map over examples.
+        problem: `Problem`.
         chunk: `Chunk` of examples that fit in memory together.
         clip: Function from the units' norms to their factors (see `styles`).
 
@@ -162,16 +162,15 @@ def gradient_norms(gradients):
 
 
 def _scaled_norm(gradient):
-    axes = list(range(1, gradient.shape.rank))
-    largest = tf.reduce_max(tf.abs(gradient), axis=axes)
+    largest = tf.reduce_max(tf.abs(gradient), axis=list(range(1, gradient.shape.rank)))
     usable = tf.logical_and(tf.math.is_finite(largest), largest > 0)
     scale = tf.where(usable, largest, tf.ones_like(largest))
     return scale * _root_of_squares(gradient / expand_like(scale, gradient))
 
 
 def _root_of_squares(gradient):
-    axes = list(range(1, gradient.shape.rank))
-    return tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=axes))
+    squares = tf.square(gradient)
+    return tf.sqrt(tf.reduce_sum(squares, axis=list(range(1, gradient.shape.rank))))
 
 
 def weighted_sum(gradient, factors, used):

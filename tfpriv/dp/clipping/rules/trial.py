@@ -57,27 +57,19 @@ def _compare(layer, args, kwargs, rng):
             for t in outputs
             if t.dtype.is_floating
         )
-    found = _by_weight(taps, tape, loss)
+    found: dict = {}  # the rule's gradients of the example, by identity of the weight
+    for tap in taps:
+        of_tap = tape.gradient(loss, tap.tensors, unconnected_gradients="zero")
+        of_tap = [tf.cast(g, sum_dtype(g.dtype)) for g in of_tap]
+        for variable, gradient in tap.gradients(of_tap):
+            gradient = computed(gradient)
+            rows = taken_apart(gradient)[0][0].shape[0]
+            found.setdefault(id(variable), []).append(of_examples(gradient, rows))
     wanted = tape.gradient(loss, variables, unconnected_gradients="zero")
     for variable, g in zip(own, wanted, strict=True):
         parts = found.get(id(variable))
         if parts is not None and id(variable) not in taps.directly:
             _require_same(layer, variable, parts, tf.convert_to_tensor(g))
-
-
-def _by_weight(taps, tape, loss):
-    """Per-example gradients of the rule, lists by identity of the weight."""
-    parts: dict = {}
-    for tap in taps:
-        gradients = [
-            tf.cast(g, sum_dtype(g.dtype))
-            for g in tape.gradient(loss, tap.tensors, unconnected_gradients="zero")
-        ]
-        for variable, gradient in tap.gradients(gradients):
-            gradient = computed(gradient)
-            rows = taken_apart(gradient)[0][0].shape[0]
-            parts.setdefault(id(variable), []).append(of_examples(gradient, rows))
-    return parts
 
 
 def _require_same(layer, variable, parts, wanted):
