@@ -118,7 +118,7 @@ def test_quiet_losses_track_nothing(model):
     assert quiet(y, y_pred) == loud(y, y_pred)
     assert len(loud.metrics) == 2
     assert all(m is None for m in quiet.metrics)
-    with internals.instead_of(model, "_compile_loss", quiet):
+    with internals.instead_of(model, _compile_loss=quiet):
         assert internals.compiled_loss(model) is quiet
     assert internals.compiled_loss(model) is loud
     assert internals.quiet_copy(None) is None

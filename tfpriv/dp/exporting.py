@@ -60,12 +60,10 @@ def save(keras_save, filepath, overwrite, **kwargs):
 
 
 def export(export_to, ledger, delta, filepath, accountant="rdp"):
-    """Exports into a folder beside, adds the ledger, then moves it there.
+    """Exports into a folder beside, adds the ledger, then moves it to `filepath`.
 
     Args:
         export_to: Function that exports to the path that it is given.
-        ledger: `Ledger` that matches the weights.
-        filepath: Where the artifact must be; an earlier one is replaced.
         delta, accountant: Of the statement.
 
     Returns:

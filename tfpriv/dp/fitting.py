@@ -55,20 +55,10 @@ class Public:
 
 def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     """See `PrivateModel.fit`."""
-    model._assert_compile_called("fit")
-    strategy = model.distribute_strategy
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        raise ValueError(
-            "Keras 3 does not train with this strategy in `fit` (keras issue 20585). "
-            "Use `dp.fit_on_workers`, or on one machine "
-            "`tf.distribute.MirroredStrategy`. "
-            f"Received: {type(strategy).__name__}"
-        )
-    _check_steps_per_execution(model.steps_per_execution)  # it may be set at any time
-    _check_fit_arguments(kwargs)
+    _check_fit(model, kwargs)
     sampler = _sampler_for(model, x, y, batch_size, kwargs)
     sampler = preprocessing.sampler_for(model, sampler)
-    check_units(model, sampler)
+    mechanism = mechanism_of(model, sampler)
     callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
     validation_data = _public(kwargs.pop("validation_data", None))
     single = list(callback_checks.one_by_one(callbacks))
@@ -78,7 +68,6 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
         model, validation_data, kwargs.get("validation_batch_size") or batch_size
     )
     warn_of_small_batches(model.optimizer.planned_batches, sampler)
-    mechanism = mechanism_of(model, sampler)
     model.privacy.check(mechanism)
     model._prepare(sampler.element_spec(), sampler.group_size)
     callback_checks.check_monitors(single, model._exact_figures)
@@ -101,7 +90,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
             lambda: model.privacy.pay(mechanism, own_noise),
             model.privacy.randomness,
             steps=max(1, epochs_left * sampler.steps_per_epoch),
-            strategy=strategy,
+            strategy=model.distribute_strategy,
             failures=failures,
         )
         history = keras_fit(
@@ -145,9 +134,18 @@ def evaluate(model, keras_evaluate, x, y=None, sample_weight=None, **kwargs):
 
 
 def mechanism_of(model, sampler):
-    """What one step costs, with what the user declares of the unit noted."""
-    mechanism = step_mechanism(model, sampler.mechanism)
+    """What one step costs, with what the user declares of the unit noted.
+
+    Raises:
+        ValueError: Where groups are drawn and the ledger has no word for one.
+    """
     unit = model.privacy.unit
+    if sampler.groups_units and unit == "example":
+        raise ValueError(
+            "The sampler draws groups; say what a group is, so that the statement "
+            "can: `make_private(model, unit='person')`. Received: unit='example'"
+        )
+    mechanism = step_mechanism(model, sampler.mechanism)
     if sampler.groups_units or unit == "example":
         return mechanism
     note = f"each example is one whole {unit}, as declared"
@@ -155,6 +153,29 @@ def mechanism_of(model, sampler):
 
 
 # Arguments.
+
+
+def _check_fit(model, kwargs):
+    model._assert_compile_called("fit")
+    _check_steps_per_execution(model.steps_per_execution)  # it may be set at any time
+    strategy = model.distribute_strategy
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise ValueError(
+            "Keras 3 does not train with this strategy in `fit` (keras issue 20585). "
+            "Use `dp.fit_on_workers`, or on one machine "
+            "`tf.distribute.MirroredStrategy`. "
+            f"Received: {type(strategy).__name__}"
+        )
+    if kwargs.pop("validation_split", 0.0):
+        raise ValueError(
+            "`validation_split` takes validation data from the private data: "
+            f"{_VALIDATION} Received: validation_split"
+        )
+    if not kwargs.pop("shuffle", True):
+        raise ValueError(
+            "The order of batches is the sampler's, at random. For a data set as it "
+            "comes use `dp.Stream`. Received: shuffle=False"
+        )
 
 
 def check_compile(model, optimizer, steps_per_execution, jit_compile):
@@ -206,19 +227,6 @@ def check_own_batches(model):
             "Under several replicas Keras gives the whole batch to each of them, so "
             "that every example would count more than once. Use `fit`. "
             f"Received: train_on_batch with {replicas} replicas"
-        )
-
-
-def _check_fit_arguments(kwargs):
-    if kwargs.pop("validation_split", 0.0):
-        raise ValueError(
-            "`validation_split` takes validation data from the private data: "
-            f"{_VALIDATION} Received: validation_split"
-        )
-    if not kwargs.pop("shuffle", True):
-        raise ValueError(
-            "The order of batches is the sampler's, at random. For a data set as it "
-            "comes use `dp.Stream`. Received: shuffle=False"
         )
 
 
@@ -347,15 +355,6 @@ def weights_of_classes(model, y, class_weight):
     return keras_internals.class_weight_to_sample_weights(y, class_weight)
 
 
-def check_units(model, sampler):
-    """Raises `ValueError` where groups are drawn and the ledger has no word for one."""
-    if sampler.groups_units and model.privacy.unit == "example":
-        raise ValueError(
-            "The sampler draws groups; say what a group is, so that the statement "
-            "can: `make_private(model, unit='person')`. Received: unit='example'"
-        )
-
-
 def _journal_path(callbacks):
     for callback in callbacks:
         if isinstance(callback, keras.callbacks.BackupAndRestore):
@@ -428,12 +427,7 @@ def update_loss_tracker(model, losses):
 
 
 def step_mechanism(model, sampler):
-    """What one step costs, all that it releases included.
-
-    Args:
-        model: Private model, compiled.
-        sampler: Function from a noise multiplier to the `Mechanism` of a step.
-    """
+    """What one step costs, all that it releases included; `sampler` as for `Style`."""
     step = model.optimizer.clipping.mechanism(sampler, step_noise_multiplier(model))
     notes = [*step.notes]
     if layers := validate.layers_with_statistics(model):

@@ -46,7 +46,10 @@ def past_preprocessing(model, parent):
 
     Those of KerasHub's tasks preprocess what they are given, and read ahead.
     """
-    return super(*_pipeline_classes(), model) if is_pipeline(model) else parent
+    for pipeline in _pipeline_classes():
+        if isinstance(model, pipeline):
+            return super(pipeline, model)
+    return parent
 
 
 def flatten_layers(model):
@@ -97,17 +100,11 @@ def total_loss(model, compile_loss, batch, y_pred, regularised=True):
         compile_loss: `CompileLoss` in place of the model's own.
         regularised: Whether weight regularisers are part of it.
     """
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(instead_of(model, "_compile_loss", compile_loss))
-        if not regularised:
-            without = instead_of(model, "_get_regularization_losses", list)
-            stack.enter_context(without)
-        # Keras divides means, not sums, by the number of replicas; what one example
-        # contributes must depend on neither, nor on how many devices share the work.
-        undivided = instead_of(
-            loss_module, "scale_loss_for_distribution", lambda loss: loss
-        )
-        stack.enter_context(undivided)
+    own = {} if regularised else {"_get_regularization_losses": list}
+    # Keras divides means, not sums, by the number of replicas; what one example
+    # contributes must depend on neither, nor on how many devices share the work.
+    whole = instead_of(loss_module, scale_loss_for_distribution=lambda loss: loss)
+    with whole, instead_of(model, _compile_loss=compile_loss, **own):
         loss = model._compute_loss(
             x=batch["x"],
             y=batch.get("y"),
@@ -307,18 +304,17 @@ def forget_resumed_epoch(model):
 
 
 @contextlib.contextmanager
-def instead_of(layer, name, value):
-    """Inside, this one object's attribute is `value`, unseen by Keras' tracking."""
-    attributes = vars(layer)
-    had, before = name in attributes, attributes.get(name)
-    attributes[name] = value
+def instead_of(owner, **values):
+    """Inside, one object's attributes have these values, unseen by Keras' tracking."""
+    attributes = vars(owner)
+    before = {name: attributes[name] for name in values if name in attributes}
+    attributes.update(values)
     try:
         yield
     finally:
-        if had:
-            attributes[name] = before
-        else:
+        for name in values:
             del attributes[name]
+        attributes.update(before)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -327,18 +323,13 @@ class Output:
 
     Cross-entropies go back to the logits of a softmax or sigmoid where these are at
     hand, and leave out masked entries. Rows of an output must bring both along.
-
-    Args:
-        value: Tensor.
-        logits: Tensor or `None`.
-        mask: Boolean tensor or `None`.
-        remade: Function that makes the value of the logits, where Keras knows of these
-            from the graph alone: only the loss that fits then goes back to them.
     """
 
     value: Any
-    logits: Any
+    logits: Any  # tensor or `None`, and so is the mask
     mask: Any
+    # Makes the value of the logits, where Keras knows of these from the graph alone:
+    # only the loss that fits then goes back to them.
     remade: Any = None
 
     @classmethod

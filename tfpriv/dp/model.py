@@ -422,7 +422,7 @@ class PrivateModel(MixedIn):
                 does not compose with the model's. No weight has changed then.
         """
         try:
-            with keras_internals.instead_of(self, "_is_loading", True):
+            with keras_internals.instead_of(self, _is_loading=True):
                 super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
         except _Refusal as refusal:
             raise refusal.__cause__ from None
@@ -482,7 +482,7 @@ class PrivateModel(MixedIn):
             call.arguments.update(filepath=path, verbose=False)
             plain_export(*call.args, **call.kwargs)
 
-        with keras_internals.instead_of(self, "_exports", True):
+        with keras_internals.instead_of(self, _exports=True):
             place = exporting.export(
                 export_to, ledger, privacy.delta, filepath, privacy.accountant
             )

@@ -115,7 +115,7 @@ def _apart(released, groups, sums):
     results: dict = {}
     for tensor, group in zip(released, groups, strict=True):
         shapes = [sums[i].shape for i in group]
-        parts = [tensor]
+        parts: Any = [tensor]
         if len(group) > 1:
             flat = tf.split(tensor, [shape.num_elements() for shape in shapes])
             parts = map(tf.reshape, flat, shapes)

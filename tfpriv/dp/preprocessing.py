@@ -98,11 +98,9 @@ class _Rows:
         any_size = tf.nest.map_structure(
             lambda a: tf.TensorSpec([None, *a.shape[1:]], tf.as_dtype(a.dtype)), batch
         )
-        key = repr(any_size)
-        if key not in self._traced:
-            self._traced[key] = tf.function(
-                self._every_row, input_signature=[any_size], autograph=False
-            )
+        options = {"input_signature": [any_size], "autograph": False}
+        if (key := repr(any_size)) not in self._traced:
+            self._traced[key] = tf.function(self._every_row, **options)
         return tf.nest.map_structure(lambda t: t.numpy(), self._traced[key](batch))
 
     def over(self, dataset):
@@ -122,9 +120,8 @@ class _Rows:
         row = tf.function(self._one_row, autograph=False)
         traced = row.get_concrete_function(example)
         _check_shared(traced.graph)
-        made = tf.nest.map_structure(
-            tf.TensorSpec.from_tensor, traced.structured_outputs
-        )
+        outputs = traced.structured_outputs
+        made = tf.nest.map_structure(tf.TensorSpec.from_tensor, outputs)
         return tf.map_fn(traced, batch, fn_output_signature=made)
 
     def _one_row(self, example):

@@ -9,6 +9,8 @@ them. A layer, or an encoder inside of a new model, brings its ledger that way.
 docs/dp.md lists what is not noticed.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -182,7 +184,7 @@ def _ledgers_of(variables) -> list[Ledger]:
 def was_trained(model: keras.Model) -> bool:
     """Whether an optimizer without privacy has trained a model, or a model in it."""
     for layer in keras_internals.flatten_layers(model):
-        optimizer = getattr(layer, "optimizer", None)
+        optimizer: Any = getattr(layer, "optimizer", None)
         plain = isinstance(optimizer, keras.optimizers.Optimizer)
         plain = plain and not hasattr(layer, "privacy")  # the ledger counts its steps
         if _TRAINED in vars(layer) or (plain and int(optimizer.iterations) > 0):

@@ -69,13 +69,12 @@ class _RandomAccessSampler(Sampler):
     def __init__(
         self, data, batch_size, steps_per_epoch, population, load, groups=None
     ):
-        self.source = as_source(data, load)
-        found, self._members = len(self.source), None
-        if groups is not None:
-            self._members = members_of_groups(groups, found)
-        warn_of_repeated_files(data, found, self._members)
-        if groups is not None:
-            found = len(self._members)
+        self.source, self._members = as_source(data, load), None
+        found = len(self.source)
+        members = None if groups is None else members_of_groups(groups, found)
+        warn_of_repeated_files(data, found, members)
+        if members is not None:
+            found, self._members = len(members), members
         if found < 1:
             raise ValueError("Expected at least one example. Received: empty data")
         hint = _LISTS if isinstance(data, list) and groups is None else ""

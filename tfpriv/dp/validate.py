@@ -106,11 +106,7 @@ def warn_of_statistics(model):
 
 
 def check_numbers(spec):
-    """Raises `ValueError` for inputs, labels or weights that are strings.
-
-    Args:
-        spec: Dict of nested `tf.TensorSpec` of one example.
-    """
+    """Raises `ValueError` for inputs, labels or weights that are strings."""
     for name, part in spec.items():
         if any(s.dtype == tf.string for s in tf.nest.flatten(part)):
             advice = _LABELS if name == "y" else _TEXTS
@@ -133,12 +129,8 @@ _LABELS = (
 def check_no_state_updates(model, graph):
     """Raises `ValueError` if an example may leave a trace, or draws beside others.
 
-    Every operation is looked at that the forward pass, the loss and their gradients
-    run, in nested functions and in the bodies of loops and conditions too.
-
-    Args:
-        model: Keras model.
-        graph: The `FuncGraph` of its private step.
+    Every operation is looked at of the graph of the private step: what the forward
+    pass, the loss and their gradients run, in functions, loops and conditions too.
     """
     definition = graph.as_graph_def()
     nodes = [node for f in definition.library.function for node in f.node_def]
@@ -213,13 +205,8 @@ def check_loss(problem, spec, y_pred):
 
     That would be no breach of privacy: every example's loss is computed alone. But it
     is then another loss than the one that Keras would minimise. The compiled loss is
-    tried on made-up outputs: moving one row must change it by as much, whatever the
-    other rows are.
-
-    Args:
-        problem: `Problem`.
-        spec: Dict of `tf.TensorSpec` for one example.
-        y_pred: The model's outputs, nested tensors of which only shapes are looked at.
+    tried on made-up outputs, of the shapes of `y_pred`: moving one row must change it
+    by as much, whatever the other rows are.
     """
     if problem.compile_loss is None:
         return

@@ -62,7 +62,6 @@ def fit_on_workers(
     strategy = model.distribute_strategy
     _check(model, strategy, sampler, steps)
     sampler = preprocessing.sampler_for(model, sampler)
-    fitting.check_units(model, sampler)
     mechanism = fitting.mechanism_of(model, sampler)
     # Shards are held against the population.
     notes = dict.fromkeys((*mechanism.notes, SIZE_FROM_DATA))

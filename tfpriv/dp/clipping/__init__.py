@@ -135,8 +135,7 @@ def _prepare(model, loss, batch, options):
             prepared.pop(next(iter(prepared)))
         key = _key_of(model, loss, batch, options)  # now it is built
         prepared[key] = made, loss  # the loss lives as long as its id is in the key
-    run, _ = prepared[key]
-    return run
+    return prepared[key][0]
 
 
 def _key_of(model, loss, batch, options):

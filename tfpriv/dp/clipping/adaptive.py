@@ -104,13 +104,11 @@ class AdaptiveClipping(styles.Flat):
     def next_bound(
         self, bound: Any, noised_indicators: Any, divisor: Any, start: float
     ) -> Any:
-        """The bound of the step after one with this `bound`; the first had `start`.
+        """The bound, float64, of the step after one with this; the first had `start`.
 
         Args:
-            bound: Float64 scalar.
             noised_indicators: Float64 scalar, summed over all replicas.
             divisor: Scalar, the public number of units expected in a batch.
-            start: Float.
         """
         fraction = noised_indicators / tf.cast(divisor, tf.float64) + 0.5
         step = -self.learning_rate * (fraction - self.target_quantile)

@@ -16,17 +16,12 @@ _LARGEST_KEPT = 2
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """Where a kernel meets its input: one entry per space axis in each tuple.
-
-    Args:
-        kernel_size, strides, dilation_rate: Tuples of ints.
-        padding: Tuple of (zeros before, zeros after).
-    """
+    """Where a kernel meets its input: one entry per space axis in each tuple."""
 
     kernel_size: tuple
     strides: tuple
     dilation_rate: tuple
-    padding: tuple
+    padding: tuple  # of (zeros before, zeros after)
 
     @property
     def arguments(self):
@@ -36,16 +31,10 @@ class Geometry:
 
 @dataclasses.dataclass
 class Convolved(Products):
-    """Gradients of a kernel that slid over inputs (see `per_example`).
+    """Gradients of a kernel that slid over inputs (see `per_example`)."""
 
-    Args:
-        inputs: `(examples, *space, channels)`.
-        right: Gradient at the output, `(examples, *output_space, filters)`.
-        geometry: `Geometry`.
-    """
-
-    inputs: Any
-    right: Any
+    inputs: Any  # (examples, *space, channels)
+    right: Any  # gradient at the output, (examples, *output_space, filters)
     geometry: Geometry
     cancelling = True  # the op sees to that itself
 

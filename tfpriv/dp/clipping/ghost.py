@@ -42,11 +42,8 @@ def clipped_sum(problem, chunk, clip):
     gradients = per_variable(problem, chunk, seen)
     norms, rounding = norms_of(gradients)
 
-    def clip_with_rounding(norms):
-        """What is added up may be longer than the gradient by its rounding."""
-        return clip(norms + rounding)
-
-    factors, used, norms = scaling.scale(norms, chunk, clip_with_rounding)
+    # What is added up may be longer than the gradient by its rounding.
+    factors, used, norms = scaling.scale(norms, chunk, lambda n: clip(n + rounding))
     sums = weighted_sums(gradients, factors, used)
     return sums, norms, tf.cast(seen.losses + seen.penalty, tf.float32), seen.y_pred
 

@@ -7,6 +7,7 @@ is used.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -127,6 +128,7 @@ CONVERTERS = {
     "Shape": _where(lambda one: _known(one.inputs), _shape, "Shape"),
     "ShapeN": _where(lambda one: _known(one.inputs), _shape, "ShapeN"),
 }
+_converter: Any
 for _name, _positions in _BATCHES.items():
     _converter = functools.partial(_with_merged_batches, merged=_positions)
     CONVERTERS[_name] = _where(lambda one: _known(one.outputs), _converter, _name)

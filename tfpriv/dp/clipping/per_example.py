@@ -51,13 +51,17 @@ class Gradients:
     """What the classes below have in common."""
 
     floats: tuple[str, ...] = ()  # names of the fields that hold floats
-    terms, cancelling = None, True
+    cancelling = True
+
+    @property
+    def terms(self) -> Any:
+        return None
 
     @property
     def tensors(self):
         return [getattr(self, name) for name in self.floats]
 
-    def rebuilt(self, tensors):
+    def rebuilt(self: Any, tensors: Any) -> Any:
         return dataclasses.replace(self, **dict(zip(self.floats, tensors, strict=True)))
 
     def precise(self):
@@ -69,15 +73,10 @@ class Gradients:
 
 @dataclasses.dataclass
 class Whole(Gradients):
-    """Gradients as they are.
+    """Gradients as they are."""
 
-    Args:
-        gradient: `(units, *weight.shape)`.
-        squares: `(units,)` float64, their square norms where these are known.
-    """
-
-    gradient: Any
-    squares: Any = None
+    gradient: Any  # (units, *weight.shape)
+    squares: Any = None  # (units,) float64, their square norms where these are known
 
     floats = ("gradient",)
 
@@ -103,6 +102,7 @@ class Products(Gradients):
     """Sums of products over steps: of `grams`, each factor's products with itself."""
 
     cancelling = False
+    grams: Any
 
     def square_norms(self):
         return _sum_of_products(*self.grams)
@@ -115,17 +115,11 @@ class Products(Gradients):
 
 @dataclasses.dataclass
 class Outer(Products):
-    """Sums of outer products: gradient_i = sum_t left[i, t] x right[i, t].
+    """Sums of outer products: gradient_i = sum_t left[i, t] x right[i, t]."""
 
-    Args:
-        left: `(units, t, m)`.
-        right: `(units, t, n)`.
-        shape: Shape of the weight, with m * n entries in this order.
-    """
-
-    left: Any
-    right: Any
-    shape: tuple
+    left: Any  # (units, t, m)
+    right: Any  # (units, t, n)
+    shape: tuple  # of the weight, with m * n entries in this order
 
     floats = ("left", "right")
 
@@ -160,17 +154,11 @@ class Outer(Products):
 
 @dataclasses.dataclass
 class Lookup(Products):
-    """Gradients of a table: gradient_i[ids[i, t]] += right[i, t].
+    """Gradients of a table: gradient_i[ids[i, t]] += right[i, t]."""
 
-    Args:
-        ids: Integers `(units, t)`.
-        right: `(units, t, n)`.
-        shape: `(rows, n)`.
-    """
-
-    ids: Any
-    right: Any
-    shape: tuple
+    ids: Any  # integers (units, t)
+    right: Any  # (units, t, n)
+    shape: tuple  # (rows, n)
 
     floats = ("right",)
 
@@ -242,15 +230,10 @@ class Sum(Products):
 
 @dataclasses.dataclass
 class Later:
-    """Gradients that are cheaper to compute for all examples at once.
+    """Gradients that are cheaper to compute for all examples at once."""
 
-    Args:
-        compute: Function from `tensors` to one of the gradients above.
-        tensors: List of tensors, leading axis: examples.
-    """
-
-    compute: Callable
-    tensors: list
+    compute: Callable  # from `tensors` to one of the gradients above
+    tensors: list  # leading axis: examples
 
 
 def computed(gradient):
@@ -362,8 +345,8 @@ def of_examples(gradient, fold):
     if fold == 1:
         return gradient
     if isinstance(gradient, (Outer, Lookup)):
-        sides = (_in_one_row(t, fold) for t in gradient.sides)
-        return type(gradient)(*sides, gradient.shape)
+        left, right = (_in_one_row(t, fold) for t in gradient.sides)
+        return type(gradient)(left, right, gradient.shape)
     each = gradient.whole().gradient
     return Whole(tf.reduce_sum(tf.reshape(each, [-1, fold, *each.shape[1:]]), axis=1))
 

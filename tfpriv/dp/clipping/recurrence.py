@@ -51,10 +51,8 @@ def inner_loop(
         layer: Recurrent layer that `is_covered`.
         tape: `tf.GradientTape` that records the model.
         record: Function from input tensors to a `Recorder` of the layer's cell.
-        sequences: `(rows, time, features)`, the time known.
-        initial_state: Tensor, or list of tensors `(rows, units)`.
-        mask: Booleans `(rows, time)`, a list of them, or `None`.
-        training: As in Keras; and so is what it returns.
+        sequences, initial_state, mask, training: As in Keras, and so is what it
+            returns. Sequences are `(rows, time, features)`, the time known.
 
     Raises:
         NotCoveredError: If the number of time steps is not known.
@@ -92,11 +90,7 @@ def inner_loop(
 
 
 class _CellRecorder:
-    """What the rule of a cell records in one call.
-
-    Args:
-        tape: `tf.GradientTape` that watches the recorded tensors, or `None`.
-    """
+    """What a rule of a cell records in one call, watched by a tape if one is given."""
 
     def __init__(self, tape=None):
         self._tape = tape
@@ -143,7 +137,7 @@ class _Steps:
         rows = [merge_axes(t, 2) for t in (self._rows["x"], *before)]
         masks = self._rows["dropout"]
         masks = {name: tf.repeat(m, self._time, axis=0) for name, m in masks.items()}
-        with self._instead_of_masks(masks):
+        with keras_internals.instead_of(self._cell, **masks):
             self._ruled(recorder, rows[0], rows[1:])
         return recorder
 
@@ -224,25 +218,15 @@ class _Steps:
         """Calls the cell by its rule."""
         cell = self._cell
         ruled = functools.partial(rule_of(cell), cell, cell.call, recorder)
-        with keras_internals.instead_of(cell, "call", ruled):
+        with keras_internals.instead_of(cell, call=ruled):
             return self._cell_call(x, states)
 
     @contextlib.contextmanager
     def _given(self, rows, weights):
         """Inside, the cell has these values of its weights and dropout masks."""
-        values = zip(self._cell.weights, weights, strict=True)
-        with (
-            keras.StatelessScope(list(values)),
-            self._instead_of_masks(rows["dropout"]),
-        ):
-            yield
-
-    @contextlib.contextmanager
-    def _instead_of_masks(self, masks):
-        with contextlib.ExitStack() as stack:
-            for name, mask in masks.items():
-                given = keras_internals.instead_of(self._cell, name, mask)
-                stack.enter_context(given)
+        values = list(zip(self._cell.weights, weights, strict=True))
+        masks = keras_internals.instead_of(self._cell, **rows["dropout"])
+        with keras.StatelessScope(values), masks:
             yield
 
 

@@ -7,8 +7,7 @@ def scale(norms, chunk, clip):
     """How much of each unit's gradient goes into the clipped sum.
 
     Args:
-        norms: float64 `(variables, units)`: L2 norm of each unit's gradient for each
-            trainable variable. Not finite where the gradient is not.
+        norms: float64 `(variables, units)`, not finite where the gradient is not.
         chunk: `Chunk` that the units come from.
         clip: Function from finite norms to factors (see `styles`).
 

@@ -37,12 +37,7 @@ class Style:
     def mechanism(
         self, sampler: Callable[[float], Mechanism], noise_multiplier: float
     ) -> Mechanism:
-        """What one step costs.
-
-        Args:
-            sampler: Function from a noise multiplier to the `Mechanism` of a step.
-            noise_multiplier: Float, that of the gradients.
-        """
+        """What one step costs, of a sampler's `Mechanism` for a noise multiplier."""
         return sampler(noise_multiplier)
 
     def indicators(self, norms: Any, present: Any, l2_norm_clip: Any) -> Any:

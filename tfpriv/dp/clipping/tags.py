@@ -14,26 +14,16 @@ OWNER = "_tfpriv_bound_of"  # of a bound: the optimizer that it was read from
 
 @dataclasses.dataclass(frozen=True)
 class ClippedSum:
-    """How a sum of per-example gradients was bounded.
+    """How a sum of per-example gradients was bounded."""
 
-    Args:
-        l2_norm_clip: Float. No unit's contribution exceeds this L2 norm, taken over
-            all gradients together. For adaptive clipping the optimizer's bound as it
-            was read for this step, a tensor with its mark.
-        divisor: Float or scalar tensor, a public constant: the sum is divided by it
-            after noise was added. Without a ticket the size of this replica's part.
-        ticket: Scalar int64 tensor that names the ledger event paid for this batch,
-            or `None` when nothing was paid yet.
-        clipping: Name of the clipping style.
-        indicators: For adaptive clipping, the sum of the centred indicators: this
-            replica's part, without noise.
-    """
-
+    # No unit's contribution exceeds this L2 norm, taken over all gradients together.
+    # Adaptive: the optimizer's bound as it was read for this step, with its mark.
     l2_norm_clip: Any
+    # Public: the noisy sum is divided by it. Without a ticket this replica's size.
     divisor: Any
-    ticket: Any = None
-    clipping: str = "flat"
-    indicators: Any = None
+    ticket: Any = None  # int64 tensor that names the ledger event; `None`: not yet paid
+    clipping: str = "flat"  # name of the style
+    indicators: Any = None  # adaptive: this replica's sum of them, without noise
 
 
 def mark(tensors, clipped_sum):

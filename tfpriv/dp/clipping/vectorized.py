@@ -32,12 +32,9 @@ NOT_VECTORIZABLE = (
 
 
 def clipped_sum(problem, chunk, clip):
-    """Sum of the clipped gradients of the units in one chunk.
+    """Sum of the clipped gradients of the units in one `Chunk`.
 
-    Args:
-        problem: `Problem`.
-        chunk: `Chunk` of examples that fit in memory together.
-        clip: Function from the units' norms to their factors (see `styles`).
+    `clip` is a function from the units' norms to their factors (see `styles`).
 
     Returns:
         `(sums, norms, losses, y_pred)`: a list of tensors shaped like the variables;

@@ -191,7 +191,9 @@ def _geometry(layer, shape):
     sliding = layer.kernel_size, layer.strides, layer.dilation_rate
     axes = zip(space, *sliding, strict=True)
     padding = tuple(_padding(layer.padding, *axis) for axis in axes)
-    return None if None in padding else Geometry(*map(tuple, sliding), padding)
+    kernel_size, strides, dilation_rate = map(tuple, sliding)
+    known = None not in padding
+    return Geometry(kernel_size, strides, dilation_rate, padding) if known else None
 
 
 def _padding(kind, size, kernel_size, stride, dilation_rate):

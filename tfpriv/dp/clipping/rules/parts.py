@@ -17,7 +17,7 @@ def tap_before_activation(layer, tap):
         z = tap(z)
         return z if activation is None else activation(z)
 
-    return keras_internals.instead_of(layer, "activation", tapped)
+    return keras_internals.instead_of(layer, activation=tapped)
 
 
 def rows(tensor):

@@ -113,8 +113,6 @@ def _watched(layer, record, *names):
         seen[name].append(record.watch(z))
         return activation(z)
 
-    with contextlib.ExitStack() as stack:
-        for name in names:
-            watching = functools.partial(watched, name, getattr(layer, name))
-            stack.enter_context(keras_internals.instead_of(layer, name, watching))
+    watching = {n: functools.partial(watched, n, getattr(layer, n)) for n in names}
+    with keras_internals.instead_of(layer, **watching):
         yield seen

@@ -33,7 +33,8 @@ def check(layer, args, kwargs):
         return made_up(t.shape, t.dtype, rng) if tf.is_tensor(t) else t
 
     for _ in range(TRIALS):
-        _compare(layer, *tf.nest.map_structure(other, (args, kwargs)), rng)
+        given = tf.nest.map_structure(other, (args, kwargs))
+        _compare(layer, given[0], given[1], rng)
 
 
 def _compare(layer, args, kwargs, rng):
@@ -48,7 +49,7 @@ def _compare(layer, args, kwargs, rng):
         record = recording.Recorder(layer, inputs, tape, taps)
         ruled = functools.partial(rule_of(layer), layer, layer.call, record)
         with (
-            keras_internals.instead_of(layer, "call", ruled),
+            keras_internals.instead_of(layer, call=ruled),
             keras_internals.seeds_of_example(generators, seeds),
         ):
             outputs = tf.nest.flatten(layer(*args, **kwargs))
