@@ -34,16 +34,14 @@ def replace_batchnorm(model: keras.Model, groups: int = 32) -> keras.Model:
     """
     if not model.built:
         raise ValueError(
-            "`replace_batchnorm` copies weights. Build the model first, for instance "
-            "by calling it on an example. "
-            f"Received: {type(model).__name__}, not built"
+            "`replace_batchnorm` copies weights. Build the model first, such as by "
+            f"calling it on an example. Received: {type(model).__name__}, not built"
         )
     layers = keras_internals.flatten_layers(model)
     if any(isinstance(layer, PrivateModel) for layer in layers):
         raise ValueError(
-            "A copy would leave the ledger behind. Call `replace_batchnorm` on the "
-            "plain model, before `make_private`. Received: a private model, "
-            f"'{model.name}'"
+            "A copy would leave the ledger behind. Call `replace_batchnorm` before "
+            f"`make_private`. Received: a private model, '{model.name}'"
         )
     copier = _Copier(groups)
     copy = copier.copy(model)

@@ -68,10 +68,8 @@ def _next_of(elements, spec):
 
     def take(_):
         drawn = tf.numpy_function(draw, [], [part.dtype for part in parts])
-        shaped = [
-            tf.ensure_shape(tensor, part.shape)
-            for tensor, part in zip(drawn, parts, strict=True)
-        ]
+        pairs = zip(drawn, parts, strict=True)
+        shaped = [tf.ensure_shape(tensor, part.shape) for tensor, part in pairs]
         return tf.nest.pack_sequence_as(spec, shaped)
 
     return take

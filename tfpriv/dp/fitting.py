@@ -162,9 +162,8 @@ def _check_fit(model, kwargs):
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise ValueError(
             "Keras 3 does not train with this strategy in `fit` (keras issue 20585). "
-            "Use `dp.fit_on_workers`, or on one machine "
-            "`tf.distribute.MirroredStrategy`. "
-            f"Received: {type(strategy).__name__}"
+            "Use `dp.fit_on_workers`, or on one machine `tf.distribute."
+            f"MirroredStrategy`. Received: {type(strategy).__name__}"
         )
     if kwargs.pop("validation_split", 0.0):
         raise ValueError(
@@ -235,8 +234,7 @@ def _public(validation_data):
         return None
     if not isinstance(validation_data, Public):
         raise ValueError(
-            "Validation data is not declared public: "
-            f"{_VALIDATION} Received: "
+            f"Validation data is not declared public: {_VALIDATION} Received: "
             f"validation_data of type {type(validation_data).__name__}"
         )
     return validation_data.data
@@ -288,9 +286,7 @@ def _sampler_for(model, x, y, batch_size, kwargs):
     if isinstance(x, Sampler):
         given = zip(("y", "batch_size", *names), (y, batch_size, *more), strict=True)
         if twice := [name for name, value in given if value is not None]:
-            raise ValueError(
-                f"A sampler brings {twice} itself; give them to the sampler."
-            )
+            raise ValueError(f"A sampler brings {twice} itself; give them to it.")
         return x
     sample_weight, class_weight, steps_per_epoch = more
     _check_arrays(x)

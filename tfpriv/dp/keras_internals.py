@@ -66,15 +66,12 @@ def is_plain_graph(layer):
 def constructed_by(layer_class, make):
     """Inside, `layer_class(...)`, or that of a subclass, returns `make(...)`."""
     before = vars(layer_class).get("__new__")
-    layer_class.__new__ = staticmethod(
-        lambda cls, *args, **kwargs: make(*args, **kwargs)
-    )
+    layer_class.__new__ = staticmethod(lambda cls, *a, **kwargs: make(*a, **kwargs))
     try:
         yield
     finally:
-        if before is None:
-            del layer_class.__new__
-        else:
+        del layer_class.__new__
+        if before is not None:
             layer_class.__new__ = before
 
 
@@ -128,11 +125,7 @@ def build(model, spec):
 
 
 def build_metrics(model, spec):
-    """Creates the variables of a compiled model, its metrics' and its optimizer's.
-
-    `spec` is a dict of nested `tf.TensorSpec` of one example: `x`, and where used `y`
-    and `sample_weight`.
-    """
+    """Creates the variables of a compiled model, its metrics' and its optimizer's."""
     batch = symbolic_batch(spec)
     parts = tuple(batch.get(name) for name in ("x", "y", "sample_weight"))
     keras.Model._symbolic_build(model, data_batch=parts)
@@ -167,20 +160,17 @@ class _UntrackedCompileLoss(CompileLoss):
         return [None] * len(self._flat_losses or [None])
 
 
-def quiet_copy(compile_loss):
+def quiet_copy(loss):
     """A `CompileLoss` over the same losses that tracks nothing; `None` for `None`."""
-    return compile_loss and _UntrackedCompileLoss(
-        compile_loss._user_loss,
-        compile_loss._user_loss_weights,
-        output_names=compile_loss.output_names,
-    )
+    weights = loss and loss._user_loss_weights
+    names = loss and loss.output_names
+    return loss and _UntrackedCompileLoss(loss._user_loss, weights, output_names=names)
 
 
 def wrap_loss(loss, model):
     """A quiet `CompileLoss` for a loss given by name, instance or structure."""
-    return _UntrackedCompileLoss(
-        loss, None, output_names=getattr(model, "output_names", None)
-    )
+    names = getattr(model, "output_names", None)
+    return _UntrackedCompileLoss(loss, None, output_names=names)
 
 
 def seed_generators(model):

@@ -179,9 +179,8 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
         grads = list(grads)
         clipped = tags.read(grads)
         self._check_clipped(clipped)
-        variables = trainable_variables
-        if variables is None:
-            variables = keras_internals.variables_of(self)
+        of_keras = keras_internals.variables_of(self)
+        variables = of_keras if trainable_variables is None else trainable_variables
         dtypes = [sum_dtype(tf.as_dtype(v.dtype)) for v in variables]
         if len(grads) != len(dtypes):
             raise ValueError(
@@ -326,17 +325,10 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
                 noise_multiplier = joint_noise_multiplier(noise_multiplier)
             return style.mechanism(sampler, noise_multiplier)
 
-        noise_multiplier = calibrate_noise(
-            epsilon,
-            delta,
-            mechanism=step,
-            steps=steps,
-            ledger=ledger,
-            accountant=accountant,
-        )
+        options = {"steps": steps, "ledger": ledger, "accountant": accountant}
         optimizer = cls(
             l2_norm_clip=l2_norm_clip,
-            noise_multiplier=noise_multiplier,
+            noise_multiplier=calibrate_noise(epsilon, delta, mechanism=step, **options),
             clipping=style,
             budget=Budget(float(epsilon), float(delta), accountant),
             **kwargs,

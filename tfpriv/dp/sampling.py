@@ -22,20 +22,13 @@ _LISTS = (
 
 
 class Sampler(abc.ABC):
-    """Draws batches and says what each costs.
+    """Draws batches and says what each costs."""
 
-    Attributes:
-        steps_per_epoch: Int or `None` where the data decides.
-        divisor: Public constant that the noisy sum is divided by, or `None` for the
-            size of each batch.
-        groups_units: Whether a unit is a group of examples.
-        group_size: Examples in a group at most, or `None`.
-    """
-
-    steps_per_epoch: int | None = None
+    steps_per_epoch: int | None = None  # `None` where the data decides
+    # Public constant that the noisy sum is divided by; `None`: the size of each batch.
     divisor: float | None = None
-    groups_units: bool = False
-    group_size: Any = None
+    groups_units: bool = False  # whether a unit is a group of examples
+    group_size: Any = None  # examples in a group at most, or `None`
 
     @abc.abstractmethod
     def mechanism(self, noise_multiplier: float) -> Mechanism:
@@ -87,9 +80,10 @@ class _RandomAccessSampler(Sampler):
                 f"{hint}Received: batch_size={batch_size} for {self._population} units"
             )
         self._divisor = float(batch_size)
-        self.steps_per_epoch = int(
-            steps_per_epoch or calibration.steps_per_epoch(self.population, batch_size)
+        steps = steps_per_epoch or calibration.steps_per_epoch(
+            self.population, batch_size
         )
+        self.steps_per_epoch = int(steps)
 
     # Read-only: `fit` asks once what a step costs, and every batch is drawn by them.
 
@@ -206,9 +200,9 @@ class PoissonSampler(_RandomAccessSampler):
             size = min(k, len(members))
             index[row, :size] = members[randomness.subset(size, len(members))]
             present[row, :size] = True
-        flat = self._take(index.reshape(-1))
         batch = tf.nest.map_structure(
-            lambda a: a.reshape((len(drawn), k, *a.shape[1:])), flat
+            lambda a: a.reshape((len(drawn), k, *a.shape[1:])),
+            self._take(index.reshape(-1)),
         )
         return {**batch, "present": present}
 
@@ -304,9 +298,9 @@ class Stream(Sampler):
             yield ticket, tf.nest.map_structure(lambda t: t.numpy(), batch)
 
     def element_spec(self):
+        parts = name_parts(self.dataset.element_spec)
         return tf.nest.map_structure(
-            lambda s: tf.TensorSpec(s.shape[1:], s.dtype),
-            name_parts(self.dataset.element_spec),
+            lambda s: tf.TensorSpec(s.shape[1:], s.dtype), parts
         )
 
     def preprocess_by(self, rows: Any) -> None:

@@ -244,8 +244,8 @@ def _check_items(data):
     ):
         raise ValueError(
             "`load` is given one item of the data: expected a list of items. Pass "
-            "`list(zip(x, y))` for pairs; `load` then gets a pair, such as a path and "
-            f"its label. Received: a {type(data).__name__} of {len(data)} with `load`"
+            "`list(zip(x, y))` for pairs, such as a path and its label. "
+            f"Received: a {type(data).__name__} of {len(data)} with `load`"
         )
 
 

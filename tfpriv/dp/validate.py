@@ -184,9 +184,10 @@ def _state_error(model, op_type, graph=None, operation=None):
     did = f"assigns to {written}" if written else f"runs the operation {op_type}"
     return ValueError(
         "The model updates state from the data it sees, or may do so; such state is "
-        "released without noise. Remove the update (of statistics, counters, metrics, "
-        "tables, or by `tf.py_function`), or freeze the layer; a `SeedGenerator` must "
-        f"be an attribute of a layer. Received: model '{model.name}' {did}"
+        "released without noise. Remove the update (statistics, counters, metrics, "
+        "tables, `tf.py_function`), or freeze the layer; make a "
+        "`keras.random.SeedGenerator` an attribute of a layer. "
+        f"Received: model '{model.name}' {did}"
     )
 
 

@@ -97,17 +97,15 @@ def _check(model, strategy, sampler, steps):
             "of a `tf.distribute.MultiWorkerMirroredStrategy`; on one machine use "
             f"`fit`. Received: a model under {type(strategy).__name__}"
         )
-    if strategy.extended.worker_devices[1:]:
+    if (devices := len(strategy.extended.worker_devices)) > 1:
         raise ValueError(
             "Expected one device for each worker: start a process for each GPU, with "
-            "one in its CUDA_VISIBLE_DEVICES. "
-            f"Received: {len(strategy.extended.worker_devices)} devices in this one"
+            f"one in its CUDA_VISIBLE_DEVICES. Received: {devices} devices in this one"
         )
     if not isinstance(sampler, PoissonSampler):
         raise ValueError(
-            "Only Poisson batches can be drawn shard by shard. Expected a "
-            "`dp.PoissonSampler` of this worker's units. "
-            f"Received: {type(sampler).__name__}"
+            "Only Poisson batches can be drawn shard by shard. Expected a `dp.Poisson"
+            f"Sampler` of this worker's units. Received: {type(sampler).__name__}"
         )
     if model._private_options["private_metrics"]:
         raise ValueError(

@@ -28,12 +28,7 @@ def conv2d_backprop_input(pfor_input):
 
 
 def _with_merged_batches(pfor_input, merged):
-    """For operations on a batch: examples and their batches become one axis.
-
-    Args:
-        pfor_input: What is converted.
-        merged: Positions of the inputs that are batches.
-    """
+    """For operations on batches, `merged`: examples and batches become one axis."""
     pfor_input.stack_inputs(merged)
     inputs = [
         merge_axes(pfor_input.stacked_input(i), 2)

@@ -117,10 +117,7 @@ def _run(layer, call, tape, taps, *args, **kwargs):
 
 def _run_loop(layer, tape, taps, *args, **kwargs):
     """The time steps of a recurrent layer."""
-
-    def record(inputs):
-        return Recorder(layer.cell, inputs, tape, taps)
-
+    record = functools.partial(Recorder, layer.cell, tape=tape, taps=taps)
     return recurrence.inner_loop(layer, tape, record, *args, **kwargs)
 
 

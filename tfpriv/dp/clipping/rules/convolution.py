@@ -4,6 +4,7 @@ import functools
 
 import keras
 import tensorflow as tf
+from keras import layers
 
 from tfpriv import ops
 from tfpriv.dp.clipping.convolved import Convolved, Geometry
@@ -17,17 +18,8 @@ from tfpriv.dp.clipping.rules.parts import (
 )
 from tfpriv.dp.clipping.shapes import sizes
 
-_PLAIN = keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D
-_TRANSPOSED = (
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-)
-_DEPTHWISE = keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D
-_SEPARABLE = keras.layers.SeparableConv1D, keras.layers.SeparableConv2D
 
-
-def _register(layer_classes):
+def _register(*layer_classes):
     def register(rule):
         for layer_class in layer_classes:
             register_clipping_rule(layer_class)(rule)
@@ -36,7 +28,7 @@ def _register(layer_classes):
     return register
 
 
-@_register(_PLAIN)
+@_register(layers.Conv1D, layers.Conv2D, layers.Conv3D)
 def convolution(layer, call, record, inputs):
     def of_kernel(geometry, x, g):
         if layer.lora_enabled:
@@ -49,7 +41,7 @@ def convolution(layer, call, record, inputs):
     return _before_activation(layer, call, record, inputs, of_kernel, inputs.shape)
 
 
-@_register(_TRANSPOSED)
+@_register(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 def transposed(layer, call, record, inputs):
     """The gradient of a convolution: input and output gradient change places."""
 
@@ -60,7 +52,7 @@ def transposed(layer, call, record, inputs):
     return _before_activation(layer, call, record, inputs, of_kernel, shape)
 
 
-@_register(_DEPTHWISE)
+@_register(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 def depthwise(layer, call, record, inputs):
     def of_kernel(geometry, x, g):
         return [(layer.kernel, _by_channel(geometry, x, g))]
@@ -69,12 +61,7 @@ def depthwise(layer, call, record, inputs):
 
 
 def _before_activation(layer, call, record, inputs, of_kernel, shape):
-    """The rule of one convolution: its output before the activation is recorded.
-
-    Args:
-        of_kernel: Function of `Geometry`, inputs and gradient, channels last.
-        shape: Of what the kernel slides over.
-    """
+    """The rule of one convolution over a shape: `of_kernel(geometry, inputs, g)`."""
     geometry = _geometry(layer, shape)
     if geometry is None:
         record.nothing()
@@ -88,7 +75,7 @@ def _before_activation(layer, call, record, inputs, of_kernel, shape):
         return call(inputs)
 
 
-@_register(_SEPARABLE)
+@_register(layers.SeparableConv1D, layers.SeparableConv2D)
 def separable(layer, call, record, inputs):
     """Keras runs both convolutions as one; here what lies between them is seen."""
     geometry = _geometry(layer, inputs.shape)

@@ -98,10 +98,8 @@ def _dropped(layer, inputs, states, training):
             f"recurrent layer '{layer.name}' drops out other inputs for each gate"
         )
     masks = (layer.get_dropout_mask(inputs), layer.get_recurrent_dropout_mask(h))
-    return tuple(
-        t if mask is None else t * mask
-        for t, mask in zip((inputs, h), masks, strict=True)
-    )
+    pairs = zip((inputs, h), masks, strict=True)
+    return tuple(t if mask is None else t * mask for t, mask in pairs)
 
 
 @contextlib.contextmanager

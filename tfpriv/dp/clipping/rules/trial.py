@@ -22,10 +22,7 @@ TOLERANCE = {2: 0.1, 4: 2e-3, 8: 1e-6}  # by bytes of the dtype, of a gradient's
 def check(layer, args, kwargs):
     """Raises `NotCoveredError` if the rule's gradients are not those of TensorFlow.
 
-    Args:
-        layer: Layer whose rule is asked.
-        args, kwargs: Arguments of a call on one example, which are replaced by made-up
-            ones of the same shape.
+    The arguments are of a call on one example, and replaced by made-up ones.
     """
     rng = np.random.default_rng(0)
 
