@@ -35,8 +35,7 @@ class PrivacyLogger(keras.callbacks.Callback):
     in their logs: at the end of an epoch the exact figure, within it the one to come.
 
     Args:
-        model: Private model, compiled.
-        mechanism: Cost of one step.
+        model: Private model, compiled; `mechanism` is the cost of a step.
         choosing: Class names of callbacks that can choose by exact figures.
     """
 

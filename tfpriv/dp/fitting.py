@@ -162,8 +162,8 @@ def _check_fit(model, kwargs):
     if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
         raise ValueError(
             "Keras 3 does not train with this strategy in `fit` (keras issue 20585). "
-            "Use `dp.fit_on_workers`, or on one machine `tf.distribute."
-            f"MirroredStrategy`. Received: {type(strategy).__name__}"
+            "Use `dp.fit_on_workers`, or `tf.distribute.MirroredStrategy` on one "
+            f"machine. Received: {type(strategy).__name__}"
         )
     if kwargs.pop("validation_split", 0.0):
         raise ValueError(

@@ -38,7 +38,6 @@ def mixed_class(mixin, plain_class, prefix, **attributes):
     Args:
         mixin: Subclass of `MixedIn`, registered as `tfpriv>{mixin.__name__}`, whose
             `from_config` makes such an object again.
-        plain_class: Class of a Keras layer or model.
         prefix, **attributes: Of the class: what its name begins with, and the rest.
     """
     body = {

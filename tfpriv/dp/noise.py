@@ -155,12 +155,12 @@ def _with_noise(context, sums, draw_key, *, step, stddev, scale, dtypes):
 def _without_noise(context, sums, draw_key, scale, dtypes):
     """The sums themselves: `noise_multiplier=0`, for which epsilon is infinite."""
 
-    def paid():
-        with tf.control_dependencies([draw_key()]):
-            return [tf.identity(s) for s in sums]
-
     def plain():
         return [tf.identity(s) for s in sums]
+
+    def paid():
+        with tf.control_dependencies([draw_key()]):
+            return plain()
 
     if context.num_replicas_in_sync == 1:
         whole = paid()

@@ -325,10 +325,17 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
                 noise_multiplier = joint_noise_multiplier(noise_multiplier)
             return style.mechanism(sampler, noise_multiplier)
 
-        options = {"steps": steps, "ledger": ledger, "accountant": accountant}
+        z = calibrate_noise(
+            epsilon,
+            delta,
+            mechanism=step,
+            steps=steps,
+            ledger=ledger,
+            accountant=accountant,
+        )
         optimizer = cls(
             l2_norm_clip=l2_norm_clip,
-            noise_multiplier=calibrate_noise(epsilon, delta, mechanism=step, **options),
+            noise_multiplier=z,
             clipping=style,
             budget=Budget(float(epsilon), float(delta), accountant),
             **kwargs,

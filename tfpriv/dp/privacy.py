@@ -210,10 +210,7 @@ class Privacy:
     def training(
         self, journal_path: str | os.PathLike[str] | None = None
     ) -> Iterator[None]:
-        """Context of one training run.
-
-        Args:
-            journal_path: File in which each step is written ahead, or `None`.
+        """Context of one training run, whose steps are written ahead into a journal.
 
         Raises:
             ValueError: If the model is in training already.

@@ -116,8 +116,7 @@ class Provenance:
     def bind_if_known(self) -> bool:
         """`bind`, unless something that recorded nothing changed the weights.
 
-        Returns:
-            Whether the ledger matches the weights now.
+        Returns whether the ledger matches the weights now.
         """
         if self._model is None or self.bind_if_trained():
             return True

@@ -277,7 +277,13 @@ class Stream(Sampler):
         self.dataset, self._max_occurrences = dataset, max_occurrences
         self.steps_per_epoch = steps_per_epoch
         if steps_per_epoch is None:
-            self.steps_per_epoch = _finite_length(dataset)
+            length = self.steps_per_epoch = int(dataset.cardinality())
+            if length < 1:
+                raise ValueError(
+                    "Expected at least one batch, and a known number of them, or "
+                    "`Stream(dataset, ..., steps_per_epoch=...)`. Received: "
+                    f"cardinality {length} (negative: unknown or infinite)"
+                )
 
     @property
     def max_occurrences(self):
@@ -335,16 +341,3 @@ def _check_batched(dataset):
         "`dataset.unbatch().batch(n)`, or an `output_signature` with `None` as first "
         f"axis. Received: a data set of {problem}"
     )
-
-
-def _finite_length(dataset):
-    length = int(dataset.cardinality())
-    if length == 0:
-        raise ValueError("Expected at least one batch. Received: an empty data set")
-    if length < 0:
-        raise ValueError(
-            "The length of the data set is unknown or infinite. "
-            "Say `Stream(dataset, ..., steps_per_epoch=...)`. "
-            f"Received: cardinality {length}"
-        )
-    return length

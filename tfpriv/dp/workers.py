@@ -49,8 +49,7 @@ def fit_on_workers(
 
     Raises:
         ValueError: If strategy, sampler or model do not fit, the workers disagree on
-            settings or weights, or the shards are not together the
-            population.
+            settings or weights, or the shards are not together the population.
         RuntimeError: If another worker could not begin a step.
         tf.errors.OpError: If a worker was lost. The step under way is counted.
         tfpriv.accounting.LedgerError: If the budget is spent.
@@ -104,8 +103,8 @@ def _check(model, strategy, sampler, steps):
         )
     if not isinstance(sampler, PoissonSampler):
         raise ValueError(
-            "Only Poisson batches can be drawn shard by shard. Expected a `dp.Poisson"
-            f"Sampler` of this worker's units. Received: {type(sampler).__name__}"
+            "Only Poisson batches can be drawn shard by shard. Expected a "
+            f"`dp.PoissonSampler` of own units. Received: {type(sampler).__name__}"
         )
     if model._private_options["private_metrics"]:
         raise ValueError(

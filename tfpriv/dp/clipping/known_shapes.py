@@ -59,27 +59,13 @@ def _shape(pfor_input):
     return [internals.wrap(tf.constant(s.as_list(), dtype), False) for s in shapes]
 
 
-# Functions of all examples' input, of one example's constant second one, and more.
-
-
-def _expand_dims(t, axis, _):
-    return tf.expand_dims(t, int(axis) + int(axis >= 0))
-
-
 def _reduce(t, axes, pfor_input, function):
     keepdims = pfor_input.get_attr("keep_dims")
     return function(t, axes + (axes >= 0), keepdims=keepdims)
 
 
-def _tile(t, multiples, _):
-    return tf.tile(t, [1, *multiples])
-
-
-def _transpose(t, order, _):
-    return tf.transpose(t, [0, *(order + 1)])
-
-
 def _with_constant(pfor_input, function):
+    """For a function of all examples' input and one example's constant second one."""
     constant = tf.get_static_value(pfor_input.op.inputs[1])
     found = function(pfor_input.stacked_input(0), constant, pfor_input)
     return internals.wrap(found, True)
@@ -113,7 +99,11 @@ _BATCHES = {  # positions of the inputs that are batches
     "SoftmaxCrossEntropyWithLogits": [0, 1],
     "SparseSoftmaxCrossEntropyWithLogits": [0, 1],
 }
-_WITH_CONSTANT = {"ExpandDims": _expand_dims, "Tile": _tile, "Transpose": _transpose}
+_WITH_CONSTANT: dict[str, Any] = {
+    "ExpandDims": lambda t, axis, _: tf.expand_dims(t, int(axis) + int(axis >= 0)),
+    "Tile": lambda t, multiples, _: tf.tile(t, [1, *multiples]),
+    "Transpose": lambda t, order, _: tf.transpose(t, [0, *(order + 1)]),
+}
 for _name in ("Max", "Mean", "Min", "Prod", "Sum"):
     _function = getattr(tf, f"reduce_{_name.lower()}")
     _WITH_CONSTANT[_name] = functools.partial(_reduce, function=_function)

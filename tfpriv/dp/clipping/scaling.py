@@ -8,7 +8,6 @@ def scale(norms, chunk, clip):
 
     Args:
         norms: float64 `(variables, units)`, not finite where the gradient is not.
-        chunk: `Chunk` that the units come from.
         clip: Function from finite norms to factors (see `styles`).
 
     Returns:
