@@ -119,10 +119,9 @@ _TEXTS = (
     "of the model; a KerasHub task does so by its `preprocessor`."
 )
 _LABELS = (
-    "Labels must be numbers. Give each class the number of its name in a public list: "
-    "`keras.layers.StringLookup(vocabulary=class_names, num_oov_indices=0)(y)`. Where "
-    "it is public which classes occur, `class_names, y = np.unique(y, "
-    "return_inverse=True)` finds the names in the data."
+    "Labels must be numbers: `keras.layers.StringLookup(vocabulary=class_names, "
+    "num_oov_indices=0)(y)`, with public names. Where it is public which occur, "
+    "`class_names, y = np.unique(y, return_inverse=True)` finds them."
 )
 
 

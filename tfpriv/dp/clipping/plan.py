@@ -191,7 +191,7 @@ class Plan:
         clip = _clip(self._factors, l2_norm_clip)
         sums, norms, losses, y_pred = self._engine(self.problem, chunk, clip)
         if self._mapped is not None:
-            after = _graph().get_operations()[self._mapped :]
+            after = tf.compat.v1.get_default_graph().get_operations()[self._mapped :]
             self.bytes_per_example += _bytes(after, batched=True)
         outputs = [keras_internals.Output.of(t) for t in tf.nest.flatten(y_pred)]
         self._outputs, self._form = outputs, tf.nest.map_structure(lambda t: 0, y_pred)
@@ -236,7 +236,7 @@ class Plan:
 
     def mapped(self):
         """After all examples were mapped over."""
-        self._mapped = len(_graph().get_operations())
+        self._mapped = len(tf.compat.v1.get_default_graph().get_operations())
 
     def _run_empty(self):
         """Runs the step on one example that is absent: is there a kernel for it all?"""
@@ -254,10 +254,6 @@ class Plan:
 
 class _AgainError(Exception):
     """More weights must be differentiated as they are than this trace did."""
-
-
-def _graph():
-    return tf.compat.v1.get_default_graph()
 
 
 # Axes of one example's tensors up to which TensorFlow has a CPU kernel when an axis
