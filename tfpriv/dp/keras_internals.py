@@ -29,8 +29,8 @@ class_weight_to_sample_weights = data_adapter_utils.class_weight_to_sample_weigh
 def _pipeline_classes():
     """KerasHub's class of models with a preprocessor.
 
-    None while nothing has imported KerasHub, which takes a second: then no model is of
-    that class.
+    No class while nothing has imported KerasHub, which takes a second: then no model
+    is of it.
     """
     module = sys.modules.get("keras_hub.src.utils.pipeline_model")
     return () if module is None else (module.PipelineModel,)

@@ -186,7 +186,8 @@ def was_trained(model: keras.Model) -> bool:
         optimizer: Any = getattr(layer, "optimizer", None)
         plain = isinstance(optimizer, keras.optimizers.Optimizer)
         plain = plain and not hasattr(layer, "privacy")  # the ledger counts its steps
-        if _TRAINED in vars(layer) or (plain and int(optimizer.iterations) > 0):
+        steps = keras.ops.convert_to_numpy(optimizer.iterations) if plain else 0
+        if _TRAINED in vars(layer) or steps > 0:
             return True
     return False
 

@@ -129,22 +129,22 @@ def alone(problem, example):
     directly = [v for v in problem.keras_variables if id(v) in left]
     sources = [tap.tensors for tap in taps], [v.value for v in directly]
     of_taps, of_weights = tape.gradient(scaled, sources)
-    gradients = [
-        None
-        if all(g is None for g in found)
-        else [
-            _unscaled(problem, *pair) for pair in zip(found, tap.tensors, strict=True)
-        ]
-        for tap, found in zip(taps, of_taps, strict=True)
-    ]
+    gradients: list = []
+    for tap, found in zip(taps, of_taps, strict=True):
+        pairs = zip(found, tap.tensors, strict=True)
+        reached = any(g is not None for g in found)
+        unscaled = [_unscaled(problem, *pair) for pair in pairs] if reached else None
+        gradients.append(unscaled)
     parts: dict = {id(v): [] for v in problem.keras_variables}
     for tap, found in zip(taps, gradients, strict=True):
-        for variable, gradient in [] if found is None else tap.gradients(found):
+        for variable, gradient in tap.gradients(found) if found else ():
             if id(variable) in parts:  # not if it is frozen
                 parts[id(variable)].append(gradient)
     for variable, g in zip(directly, of_weights, strict=True):
-        whole = None if g is None else Whole(_unscaled(problem, g)[tf.newaxis])
-        parts[id(variable)] = [] if whole is None else [whole]
+        parts[id(variable)] = []
+        if g is not None:
+            whole = tf.expand_dims(_unscaled(problem, g), 0)
+            parts[id(variable)].append(Whole(whole))
     return Alone(taps, gradients, list(parts.values()), left, loss, y_pred)
 
 
