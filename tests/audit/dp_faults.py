@@ -60,7 +60,7 @@ def _engine(patch, function):
     def engine(problem, chunk, clip):
         grads, losses, y_pred = vectorized.per_example_gradients(problem, chunk)
         norms = vectorized.gradient_norms(grads)
-        total = tf.norm(tf.stack(norms), axis=0)
+        total = tf.cast(tf.norm(norms, axis=0), tf.float32)
         return function(grads, norms, total, clip), total, losses, y_pred
 
     patch.setattr(ghost, "clipped_sum", engine)
@@ -97,7 +97,7 @@ def one_unclipped_layer(patch):
     """The first layer counts for no norm and is not scaled."""
 
     def sums(grads, norms, total, clip):
-        factor = clip([tf.cast(n, tf.float64) for n in norms[1:]])[0]
+        factor = clip(norms[1:])[0]
         used = tf.ones_like(total, bool)
         rest = [vectorized.weighted_sum(g, factor, used) for g in grads[1:]]
         return [tf.reduce_sum(grads[0], 0), *rest]

@@ -277,7 +277,7 @@ def bound_of(clip):
 
 
 def total(norms):
-    return tf.norm(tf.stack(norms), axis=0)
+    return tf.cast(tf.norm(norms, axis=0), tf.float32)
 
 
 def clip_the_sum(problem, chunk, clip):
@@ -305,8 +305,8 @@ def clip_each_layer(problem, chunk, clip):
     grads, losses, y_pred = vectorized.per_example_gradients(problem, chunk)
     norms = vectorized.gradient_norms(grads)
     sums = []
-    for g, own in zip(grads, norms, strict=True):
-        scale = clip([tf.cast(own, tf.float64)])[0]
+    for g, own in zip(grads, tf.unstack(norms), strict=True):
+        scale = clip([own])[0]
         sums.append(vectorized.weighted_sum(g, scale, tf.ones_like(own, bool)))
     return sums, total(norms), losses, y_pred
 
@@ -314,7 +314,7 @@ def clip_each_layer(problem, chunk, clip):
 def forget_a_variable(problem, chunk, clip):
     grads, losses, y_pred = vectorized.per_example_gradients(problem, chunk)
     norms = vectorized.gradient_norms(grads)
-    scale = clip([tf.cast(n, tf.float64) for n in norms[1:]])[0]
+    scale = clip(norms[1:])[0]
     used = tf.ones_like(norms[0], bool)
     sums = [vectorized.weighted_sum(g, scale, used) for g in grads]
     return sums, total(norms), losses, y_pred

@@ -12,6 +12,7 @@ from engines import normal
 from keras import layers
 
 import tfpriv.dp as dp
+from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import recurrence
 
 MAKE = {
@@ -53,7 +54,8 @@ def test_planted_loop_back_without_dropout_is_found(monkeypatch, rng):
     def given(self, rows, weights):
         values = zip(self._cell.weights, weights, strict=True)
         without = dict.fromkeys(rows["dropout"], 1.0)
-        with keras.StatelessScope(list(values)), self._instead_of_masks(without):
+        instead = keras_internals.instead_of(self._cell, **without)
+        with keras.StatelessScope(list(values)), instead:
             yield
 
     monkeypatch.setattr(recurrence._Steps, "_given", given)

@@ -34,16 +34,14 @@ def replace_batchnorm(model: keras.Model, groups: int = 32) -> keras.Model:
     """
     if not model.built:
         raise ValueError(
-            "`replace_batchnorm` copies weights. Build the model first, for instance "
-            "by calling it on an example. "
-            f"Received: {type(model).__name__}, not built"
+            "`replace_batchnorm` copies weights. Build the model first, such as by "
+            f"calling it on an example. Received: {type(model).__name__}, not built"
         )
     layers = keras_internals.flatten_layers(model)
     if any(isinstance(layer, PrivateModel) for layer in layers):
         raise ValueError(
-            "A copy would leave the ledger behind. Call `replace_batchnorm` on the "
-            "plain model, before `make_private`. Received: a private model, "
-            f"'{model.name}'"
+            "A copy would leave the ledger behind. Call `replace_batchnorm` before "
+            f"`make_private`. Received: a private model, '{model.name}'"
         )
     copier = _Copier(groups)
     copy = copier.copy(model)
@@ -62,10 +60,9 @@ class _Copier:
     """
 
     def __init__(self, groups):
-        self._groups = groups
+        self._groups, self._rebuilt = groups, []
         self._copies: dict = {}
         self._originals: dict = {}
-        self._rebuilt: list = []
 
     def copy(self, layer):
         """The copy of a layer, always the same one; without weights' values."""
@@ -81,32 +78,33 @@ class _Copier:
         if isinstance(layer, keras.layers.BatchNormalization):
             copy = group_normalization.of_batchnorm(layer, self._groups)
         elif keras_internals.is_plain_graph(layer):
-            copy = self._copy_graph(layer)
+            is_functional = not isinstance(layer, keras.Sequential)
+            options = {"call_function": _call} if is_functional else {}
+            # A layer that is built when it is called makes BatchNormalization only now.
+            with group_normalization.replacing_batchnorm(self._groups):
+                copy = keras.models.clone_model(
+                    layer, clone_function=self.copy, **options
+                )
         else:
             copy = group_normalization.rebuild(layer, self._groups)
             self._rebuilt.append((layer, copy))
         self._originals[id(copy)] = layer
         return copy
 
-    def _copy_graph(self, model):
-        options = (
-            {} if isinstance(model, keras.Sequential) else {"call_function": _call}
-        )
-        # A layer that is built when it is called makes BatchNormalization only now.
-        with group_normalization.replacing_batchnorm(self._groups):
-            return keras.models.clone_model(model, clone_function=self.copy, **options)
-
-    def _pair(self, layer, copy):
-        """Both were made by the same code, and hold their layers in the same order."""
-        old, new = map(keras_internals.flatten_layers, (layer, copy))
-        if [*map(_kind, old)] != [*map(_kind, new)]:
-            raise _cannot_be_made_again(layer)
-        self._originals.update(zip(map(id, new), old, strict=True))
-
     def copy_states(self, copy):
         """Gives the copy and the layers below it the state of their originals."""
-        for pair in self._rebuilt:
-            self._pair(*pair)
+        for layer, rebuilt in self._rebuilt:
+            # Made by the same code: they hold their layers in the same order.
+            old, new = map(keras_internals.flatten_layers, (layer, rebuilt))
+            if [*map(_kind, old)] != [*map(_kind, new)]:
+                raise ValueError(
+                    "This layer holds other layers than a new one of its config. "
+                    "Write `keras.layers.GroupNormalization` where it makes "
+                    "BatchNormalization, or let `get_config` and `build` bring all "
+                    "of them back. Received: layer "
+                    f"'{layer.name}' ({type(layer).__name__})"
+                )
+            self._originals.update(zip(map(id, new), old, strict=True))
         for new in keras_internals.flatten_layers(copy):
             old = self._originals.get(id(new), new)
             if old is not new:
@@ -142,12 +140,3 @@ def _copy_state(old, new):
         with tempfile.TemporaryDirectory() as folder:
             old.save_assets(folder)
             new.load_assets(folder)
-
-
-def _cannot_be_made_again(layer):
-    return ValueError(
-        "This layer holds other layers than a new one of the same configuration. Write "
-        "`keras.layers.GroupNormalization` where it makes BatchNormalization, or let "
-        "`get_config` and `build` bring all of its layers back. Received: layer "
-        f"'{layer.name}' ({type(layer).__name__})"
-    )

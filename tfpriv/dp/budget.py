@@ -17,6 +17,9 @@ ACCOUNTANTS = ("rdp", "pld")
 class Budget:
     """The largest epsilon that training may spend, at some delta.
 
+    In all methods `ledger` is what was spent before, which is not changed, and
+    `mechanism` the cost of one step.
+
     Args:
         epsilon: Positive float.
         delta: Float in (0, 1).
@@ -53,26 +56,12 @@ class Budget:
         return f"epsilon = {self.epsilon:g} at delta = {self.delta:g}"
 
     def epsilon_after(self, ledger: Ledger, mechanism: Mechanism, steps: int) -> float:
-        """Epsilon after further steps.
-
-        Args:
-            ledger: What was spent before; it is not changed.
-            mechanism: Cost of one step.
-            steps: Number of further steps.
-        """
+        """Epsilon after so many further steps."""
         planned = with_steps(ledger, mechanism, steps)
         return bounds.epsilon(planned.steps(), self.delta, self.accountant).value
 
     def steps_left(self, ledger: Ledger, mechanism: Mechanism) -> int:
-        """The largest number of steps after which the budget still holds.
-
-        Args:
-            ledger: What was spent before; it is not changed.
-            mechanism: Cost of one step.
-
-        Returns:
-            0 if not even one step fits; at most 2**40.
-        """
+        """The largest number of steps, 0 to 2**40, after which the budget holds."""
 
         def fits(steps: int) -> bool:
             return self.epsilon_after(ledger, mechanism, steps) <= self.epsilon
@@ -88,30 +77,23 @@ class Budget:
         return low
 
     def check(self, ledger: Ledger, mechanism: Mechanism) -> None:
-        """Raises `LedgerError` if not even one more step fits.
-
-        Args:
-            ledger: What was spent before; it is not changed.
-            mechanism: Cost of one step.
-        """
+        """Raises `LedgerError` if not even one more step fits."""
         if self.epsilon_after(ledger, mechanism, 1) <= self.epsilon:
             return
         alone = self.epsilon_after(Ledger(), mechanism, 1)
         if alone > self.epsilon:
             raise LedgerError(
                 f"One such step alone exceeds the budget, {self}. Calibrate the noise "
-                "for the batches that are drawn (`for_budget` with their population "
-                "and batch size); `dp.Stream` and `train_on_batch` need more noise, "
-                "and `max_occurrences` declared. Received: a step of epsilon="
-                f"{rounded_up(alone)} ({mechanism.sampler})"
+                "for the batches that are drawn (`for_budget`); `dp.Stream` and "
+                "`train_on_batch` need more, and `max_occurrences` declared. Received: "
+                f"a step of epsilon={rounded_up(alone)} ({mechanism.sampler})"
             )
         spent = bounds.epsilon(ledger.steps(), self.delta, self.accountant).value
         raise LedgerError(
             "The privacy budget is spent: one more step would exceed it. Expected "
-            f"epsilon <= {self.epsilon} at delta={self.delta}. Received: a ledger with "
-            f"epsilon={rounded_up(spent)} after {len(ledger)} steps. To spend more, "
-            "compile again with an optimizer of a larger budget, which counts these "
-            "steps: `for_budget(epsilon=..., ledger=model.privacy.ledger, ...)`"
+            f"epsilon <= {self.epsilon} at delta={self.delta}; for more, compile with "
+            "`for_budget(epsilon=..., ledger=model.privacy.ledger, ...)`. Received: a "
+            f"ledger with epsilon={rounded_up(spent)} after {len(ledger)} steps"
         )
 
     def warn_of_early_stop(
@@ -122,17 +104,12 @@ class Budget:
         planned: int,
         private_metrics: bool = False,
     ) -> bool:
-        """Warns before the first step if the budget does not allow all of them.
+        """Warns if the budget does not allow all steps to come; returns whether.
 
         Args:
-            ledger: What was spent before.
-            mechanism: Cost of one step.
             left: What `steps_left` returned.
             planned: Number of steps to come.
             private_metrics: Whether a private loss is part of each step.
-
-        Returns:
-            Whether it warned.
         """
         if left >= planned:
             return False
@@ -149,12 +126,7 @@ class Budget:
         return True
 
     def warn_of_large_delta(self, ledger: Ledger, mechanism: Mechanism) -> None:
-        """Warns before the first step of a delta that promises nothing.
-
-        Args:
-            ledger: What was spent before; it is not changed.
-            mechanism: Cost of one step.
-        """
+        """Warns before the first step of a delta that promises nothing."""
         one_more = with_steps(ledger, mechanism, 1)
         bound = bounds.epsilon(one_more.steps(), self.delta, "rdp")
         for caution in one_more.cautions(self.delta, bound):

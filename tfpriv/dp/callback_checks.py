@@ -19,8 +19,8 @@ def check_before_trace(model, callbacks, validated):
         if isinstance(callback, keras.callbacks.TerminateOnNaN):
             raise ValueError(
                 "`TerminateOnNaN` acts on the training loss, which epsilon does not "
-                "cover, and is not needed: an example whose gradient is not finite "
-                "contributes nothing. Look for such examples before training."
+                "cover. Leave it out: an example whose gradient is not finite "
+                "contributes nothing."
             )
         if _monitors(callback):
             _check_monitor(model, callback, validated)
@@ -56,25 +56,18 @@ def _check_monitor(model, callback, validated):
     if not of_validation and getattr(callback, "mode", "min") == "auto":
         raise ValueError(
             "Keras cannot tell whether to minimise or maximise this figure. Expected "
-            "mode='min'. "
-            f"Received: {name}"
+            f"mode='min'. Received: {name}"
         )
 
 
 def check_monitors(callbacks, exact):
-    """Raises `ValueError` for a training metric that is named like one of validation.
-
-    Args:
-        callbacks: List of callbacks.
-        exact: Names of the training figures.
-    """
+    """Raises `ValueError` where a monitored figure is among the `exact` ones, too."""
     for callback in filter(_monitors, callbacks):
         if str(callback.monitor) in exact:
             raise ValueError(
                 f"The monitored figure {callback.monitor!r} is computed on private "
-                "batches too: a metric, or a metric of an output, has this name. "
-                "Expected a figure of public validation data alone: rename the metric "
-                f"or the output. Received: {_described(callback)}"
+                "batches too. Expected one of public validation data alone: rename the "
+                f"metric, or its output. Received: {_described(callback)}"
             )
 
 
@@ -91,13 +84,11 @@ def that_choose(model, callbacks):
     if names:
         warn(
             f"{', '.join(names)} can read exact training figures "
-            f"({', '.join(model._exact_figures)}). Choices by them (when to stop, "
-            "which weights to keep, a learning rate) are not covered by epsilon, and "
-            "the ledger and its statement say so. To choose by public figures, use "
-            "Keras' `EarlyStopping`, `ReduceLROnPlateau` or `ModelCheckpoint` with "
-            "`validation_data=dp.Public(x_val, y_val)` and monitor='val_...'. With "
-            "`make_private(model, private_metrics=True)` callbacks are given "
-            "`private_loss`, which epsilon covers, and no exact figures."
+            f"({', '.join(model._exact_figures)}). Choices by them are not covered by "
+            "epsilon, and the ledger and its statement say so. Choose by figures of "
+            "`validation_data=dp.Public(x_val, y_val)`, by Keras' callbacks with "
+            "monitor='val_...'; or by `private_loss`, with `make_private(model, "
+            "private_metrics=True)`."
         )
     return names
 

@@ -32,12 +32,10 @@ class PrivacyLogger(keras.callbacks.Callback):
     """Shows epsilon while training and stops before the budget is exceeded.
 
     `fit` of a private model adds it before all other callbacks, so that `epsilon` is
-    in their logs: at the end of an epoch the exact figure, within the epoch what it
-    will be at the end.
+    in their logs: at the end of an epoch the exact figure, within it the one to come.
 
     Args:
-        model: Private model, compiled.
-        mechanism: Cost of one step.
+        model: Private model, compiled; `mechanism` is the cost of a step.
         choosing: Class names of callbacks that can choose by exact figures.
     """
 
@@ -45,12 +43,9 @@ class PrivacyLogger(keras.callbacks.Callback):
         self, model: keras.Model, mechanism: Mechanism, choosing: Sequence[str] = ()
     ) -> None:
         super().__init__()
-        self._exact = model._exact_figures
-        self._choosing = tuple(choosing)
-        self._privacy = model.privacy
-        self._private_loss = model._private_loss
-        self._mechanism = mechanism
-        self._budget = model.optimizer.budget
+        self._exact, self._choosing = model._exact_figures, tuple(choosing)
+        self._privacy, self._private_loss = model.privacy, model._private_loss
+        self._mechanism, self._budget = mechanism, model.optimizer.budget
         self._shown, self._shown_for = 0.0, Ledger()
         self._steps_left: int | None = None
         self._stops_early = False  # the budget does not allow all steps
@@ -60,23 +55,20 @@ class PrivacyLogger(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         if self._private_loss is not None:
             self._private_loss.reset_state()
+        self._epoch, steps = epoch, self.params["steps"]
         if self._budget is not None and self._steps_left is None:
             # Not before here: `BackupAndRestore` may have loaded a ledger.
-            self._begin_budget(self.params["epochs"] - epoch)
-        self._epoch = epoch
-        self._predict(self.params["steps"])
-
-    def _begin_budget(self, epochs):
-        ledger, mechanism = self._privacy.ledger, self._mechanism
-        self._budget.check(ledger, mechanism)
-        self._steps_left = self._budget.steps_left(ledger, mechanism)
-        self._stops_early = self._budget.warn_of_early_stop(
-            ledger,
-            mechanism,
-            self._steps_left,
-            epochs * self.params["steps"],
-            private_metrics=self._private_loss is not None,
-        )
+            ledger, mechanism = self._privacy.ledger, self._mechanism
+            self._budget.check(ledger, mechanism)
+            self._steps_left = self._budget.steps_left(ledger, mechanism)
+            self._stops_early = self._budget.warn_of_early_stop(
+                ledger,
+                mechanism,
+                self._steps_left,
+                (self.params["epochs"] - epoch) * steps,
+                private_metrics=self._private_loss is not None,
+            )
+        self._predict(steps)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         if self._steps_left is not None:
@@ -108,10 +100,11 @@ class PrivacyLogger(keras.callbacks.Callback):
         if not self.params.get("verbose"):
             return
         if self._stops_early and self._steps_left == 0:
-            print(
-                f"Stopped {self._position()}: one more step would exceed "
-                f"{self._budget}."
-            )
+            done, steps = self._batch + 1, self.params["steps"]
+            epoch = f"epoch {self._epoch + 1} of {self.params['epochs']}"
+            within = f"in {epoch}, after {done} of {steps} steps"
+            position = f"after {epoch}" if done == steps else within
+            print(f"Stopped {position}: one more step would exceed {self._budget}.")
         if self.not_covered:
             of_budget = f" of {self._budget.epsilon:g}" if self._budget else ""
             choices = [f"choices by {name}" for name in self._choosing]
@@ -121,39 +114,26 @@ class PrivacyLogger(keras.callbacks.Callback):
                 f"{', '.join([*self.not_covered, *choices])}: {NOT_COVERED}."
             )
 
-    def _position(self):
-        done, steps = self._batch + 1, self.params["steps"]
-        epoch = f"epoch {self._epoch + 1} of {self.params['epochs']}"
-        if done == steps:
-            return f"after {epoch}"
-        return f"in {epoch}, after {done} of {steps} steps"
-
 
 class TensorBoard(keras.callbacks.TensorBoard):
     """`keras.callbacks.TensorBoard` that labels what epsilon does not cover.
 
-    `epoch_epsilon` is among the scalars of training. A text beside them lists those
-    that are exact functions of private data. A training metric whose name begins with
-    `val_`, which Keras would write among the scalars of validation, is written as
-    `epoch_train_val_...` among those of training.
+    A text beside the scalars of training, `epoch_epsilon` among them, lists those that
+    are exact functions of private data. A training metric called `val_...`, which
+    Keras would write among those of validation, is `epoch_train_val_...`.
     """
 
     def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)
         names = [f"epoch_{self._tag(name)}" for name in self.model._exact_figures]
         listed = f" ({', '.join(names)})" if names else ""
+        text = f"Scalars other than epoch_epsilon and private_loss{listed}: "
         with self._train_writer.as_default():
-            tf.summary.text(
-                "privacy",
-                f"Scalars other than epoch_epsilon and private_loss{listed}: "
-                f"{NOT_COVERED}.",
-                step=0,
-            )
+            tf.summary.text("privacy", f"{text}{NOT_COVERED}.", step=0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        super().on_epoch_end(
-            epoch, {self._tag(name): value for name, value in (logs or {}).items()}
-        )
+        tagged = {self._tag(name): value for name, value in (logs or {}).items()}
+        super().on_epoch_end(epoch, tagged)
 
     def _tag(self, name):
         exact = name in self.model._exact_figures
@@ -188,11 +168,10 @@ class BackupAndRestore(keras.callbacks.BackupAndRestore):
         try:
             super()._load_model()
         except (OSError, ValueError, KeyError, TypeError) as error:
-            names = "'latest.weights.h5' and 'training_metadata.json'"
             raise ValueError(
                 f"The backup in {self.backup_dir} is damaged ({error}). Delete "
-                f"{names} to start from the first epoch again; keep the journal, "
-                "which counts what was spent."
+                "'latest.weights.h5' and 'training_metadata.json' to start from the "
+                "first epoch again; keep the journal, which counts what was spent."
             ) from error
 
     def _save_model(self):

@@ -29,12 +29,7 @@ _UNZIPPED = ("config.json", "metadata.json", "model*.weights.*", "assets/*")
 
 
 def save(keras_save, filepath, overwrite, **kwargs):
-    """Saves by Keras into a file beside, then moves it there.
-
-    Args:
-        keras_save: `Model.save` of the plain class.
-        filepath: Where the `.keras` file must be.
-        overwrite, **kwargs: As in Keras.
+    """Saves by Keras' `Model.save` into a file beside, then moves it there.
 
     Raises:
         ValueError: If it is the older `.h5` format, which has no room for a ledger.
@@ -65,14 +60,11 @@ def save(keras_save, filepath, overwrite, **kwargs):
 
 
 def export(export_to, ledger, delta, filepath, accountant="rdp"):
-    """Exports into a folder beside, adds the ledger, then moves it there.
+    """Exports into a folder beside, adds the ledger, then moves it to `filepath`.
 
     Args:
         export_to: Function that exports to the path that it is given.
-        ledger: `Ledger` that matches the weights.
-        delta: Float for the statement.
-        filepath: Where the artifact must be; an earlier one is replaced.
-        accountant: Of the statement, too.
+        delta, accountant: Of the statement.
 
     Returns:
         Where the ledger is.
@@ -118,11 +110,6 @@ class LedgerAssets(tf.saved_model.experimental.TrackableResource):
     A resource, because besides variables `keras.export.ExportArchive.track` saves only
     the resources of a model. TensorFlow copies the files when it saves; they are
     deleted with this object.
-
-    Args:
-        ledger: `Ledger` of the weights that are saved.
-        delta: Float for the statement.
-        accountant: Of the statement.
     """
 
     def __init__(self, ledger, delta, accountant):

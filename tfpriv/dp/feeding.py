@@ -1,5 +1,7 @@
 """From a sampler to what `fit` iterates: one element per step, or per replica."""
 
+import operator
+
 import numpy as np
 import tensorflow as tf
 
@@ -24,20 +26,19 @@ def make_dataset(sampler, pay, randomness, steps, strategy, failures):
     replicas = strategy.num_replicas_in_sync
 
     def elements():
+        drawn = sampler.batches(pay, randomness)
         try:
-            yield from draw()
+            for _ in range(steps):
+                ticket, batch = next(drawn)
+                size = len(tf.nest.flatten(batch)[0])
+                divisor = sampler.divisor or float(max(size, 1))
+                for replica in range(replicas):
+                    rows = operator.itemgetter(slice(replica, None, replicas))
+                    share = tf.nest.map_structure(rows, batch)
+                    yield element(share, ticket, divisor)
         except Exception as error:
             failures.append(error)
             raise
-
-    def draw():
-        drawn = sampler.batches(pay, randomness)
-        for _ in range(steps):
-            ticket, batch = next(drawn)
-            size = len(tf.nest.flatten(batch)[0])
-            divisor = sampler.divisor or float(max(size, 1))
-            for replica in range(replicas):
-                yield element(_share(batch, replica, replicas), ticket, divisor)
 
     def build(_=None):
         # `from_generator` would call Python when its iterator is deleted, which may be
@@ -67,17 +68,11 @@ def _next_of(elements, spec):
 
     def take(_):
         drawn = tf.numpy_function(draw, [], [part.dtype for part in parts])
-        shaped = [
-            tf.ensure_shape(tensor, part.shape)
-            for tensor, part in zip(drawn, parts, strict=True)
-        ]
+        pairs = zip(drawn, parts, strict=True)
+        shaped = [tf.ensure_shape(tensor, part.shape) for tensor, part in pairs]
         return tf.nest.pack_sequence_as(spec, shaped)
 
     return take
-
-
-def _share(batch, replica, replicas):
-    return tf.nest.map_structure(lambda a: a[replica::replicas], batch)
 
 
 def own_batch(batch, ticket):

@@ -26,9 +26,8 @@ from tfpriv.support.files import check_holds_only
 from tfpriv.support.warning import warn
 
 _VALIDATION = (
-    "its metrics would be shown exactly. If it is private, train on all of it and "
-    "watch `private_loss`, which epsilon covers: `make_private(model, "
-    "private_metrics=True)`. If you have other data that is public, say so: "
+    "its metrics would be shown exactly. If it is private, watch `private_loss` "
+    "(`make_private(model, private_metrics=True)`); if it is public, say so: "
     "`validation_data=dp.Public(x_val, y_val)`."
 )
 _EVALUATED = (
@@ -56,25 +55,19 @@ class Public:
 
 def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     """See `PrivateModel.fit`."""
-    model._assert_compile_called("fit")
-    strategy = model.distribute_strategy
-    _check_strategy(strategy)
-    _check_steps_per_execution(model.steps_per_execution)  # it may be set at any time
-    _check_fit_arguments(kwargs)
+    _check_fit(model, kwargs)
     sampler = _sampler_for(model, x, y, batch_size, kwargs)
     sampler = preprocessing.sampler_for(model, sampler)
-    check_units(model, sampler)
+    mechanism = mechanism_of(model, sampler)
     callbacks = keras.tree.flatten(kwargs.pop("callbacks", None) or [])
     validation_data = _public(kwargs.pop("validation_data", None))
     single = list(callback_checks.one_by_one(callbacks))
-    validated = validation_data is not None
-    callback_checks.check_before_trace(model, single, validated)
+    callback_checks.check_before_trace(model, single, validation_data is not None)
     _warn_if_trained_on(validation_data, sampler)
     validation_data = preprocessing.validation_data_for(
         model, validation_data, kwargs.get("validation_batch_size") or batch_size
     )
     warn_of_small_batches(model.optimizer.planned_batches, sampler)
-    mechanism = mechanism_of(model, sampler)
     model.privacy.check(mechanism)
     model._prepare(sampler.element_spec(), sampler.group_size)
     callback_checks.check_monitors(single, model._exact_figures)
@@ -97,7 +90,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
             lambda: model.privacy.pay(mechanism, own_noise),
             model.privacy.randomness,
             steps=max(1, epochs_left * sampler.steps_per_epoch),
-            strategy=strategy,
+            strategy=model.distribute_strategy,
             failures=failures,
         )
         history = keras_fit(
@@ -113,9 +106,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
     return history
 
 
-def evaluate(
-    model, keras_evaluate, x, y=None, verbose="auto", sample_weight=None, **kwargs
-):
+def evaluate(model, keras_evaluate, x, y=None, sample_weight=None, **kwargs):
     """See `PrivateModel.evaluate`."""
     public = isinstance(x, Public)
     if public:
@@ -127,15 +118,13 @@ def evaluate(
         x = x.data
         if isinstance(x, (tuple, list)):
             x, y, sample_weight = keras_internals.unpack_x_y_sample_weight(x)
-    figures = keras_evaluate(
-        x=x, y=y, verbose=verbose, sample_weight=sample_weight, **kwargs
-    )
+    figures = keras_evaluate(x=x, y=y, sample_weight=sample_weight, **kwargs)
     of_fit = kwargs.get("_use_cached_eval_dataset")  # on data declared public there
     if public or of_fit:
         return figures
     if model.privacy.in_training:  # called by a callback
         model.privacy.ledger.caution(_EVALUATED)
-    if verbose:
+    if kwargs["verbose"]:
         print(
             "Figures of evaluate are exact functions of its data: "
             f"{dp_callbacks.NOT_COVERED}. If these data are public, "
@@ -145,9 +134,18 @@ def evaluate(
 
 
 def mechanism_of(model, sampler):
-    """What one step costs, with what the user declares of the unit noted."""
-    mechanism = step_mechanism(model, sampler.mechanism)
+    """What one step costs, with what the user declares of the unit noted.
+
+    Raises:
+        ValueError: Where groups are drawn and the ledger has no word for one.
+    """
     unit = model.privacy.unit
+    if sampler.groups_units and unit == "example":
+        raise ValueError(
+            "The sampler draws groups; say what a group is, so that the statement "
+            "can: `make_private(model, unit='person')`. Received: unit='example'"
+        )
+    mechanism = step_mechanism(model, sampler.mechanism)
     if sampler.groups_units or unit == "example":
         return mechanism
     note = f"each example is one whole {unit}, as declared"
@@ -155,6 +153,28 @@ def mechanism_of(model, sampler):
 
 
 # Arguments.
+
+
+def _check_fit(model, kwargs):
+    model._assert_compile_called("fit")
+    _check_steps_per_execution(model.steps_per_execution)  # it may be set at any time
+    strategy = model.distribute_strategy
+    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        raise ValueError(
+            "Keras 3 does not train with this strategy in `fit` (keras issue 20585). "
+            "Use `dp.fit_on_workers`, or `tf.distribute.MirroredStrategy` on one "
+            f"machine. Received: {type(strategy).__name__}"
+        )
+    if kwargs.pop("validation_split", 0.0):
+        raise ValueError(
+            "`validation_split` takes validation data from the private data: "
+            f"{_VALIDATION} Received: validation_split"
+        )
+    if not kwargs.pop("shuffle", True):
+        raise ValueError(
+            "The order of batches is the sampler's, at random. For a data set as it "
+            "comes use `dp.Stream`. Received: shuffle=False"
+        )
 
 
 def check_compile(model, optimizer, steps_per_execution, jit_compile):
@@ -183,7 +203,7 @@ def check_compile(model, optimizer, steps_per_execution, jit_compile):
         raise ValueError(
             "Parameter servers apply parts of a batch as they come; private noise "
             "belongs to a whole one. Use `tf.distribute.MirroredStrategy`, or "
-            "`tf.distribute.MultiWorkerMirroredStrategy` with `dp.fit_on_workers`. "
+            "`MultiWorkerMirroredStrategy` with `dp.fit_on_workers`. "
             f"Received: {type(strategy).__name__}"
         )
 
@@ -193,17 +213,6 @@ def _check_steps_per_execution(steps):
         raise ValueError(
             "Private steps are written into the ledger one at a time, and a budget "
             f"ends after any of them. Expected steps_per_execution=1. Received: {steps}"
-        )
-
-
-def _check_strategy(strategy):
-    """Raises `ValueError` for the strategy that Keras' `fit` does not know."""
-    if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
-        raise ValueError(
-            "Keras 3 does not train with this strategy in `fit` (keras issue 20585). "
-            "Use `dp.fit_on_workers`, or on one machine "
-            "`tf.distribute.MirroredStrategy`. "
-            f"Received: {type(strategy).__name__}"
         )
 
 
@@ -220,26 +229,12 @@ def check_own_batches(model):
         )
 
 
-def _check_fit_arguments(kwargs):
-    if kwargs.pop("validation_split", 0.0):
-        raise ValueError(
-            "`validation_split` takes validation data from the private data: "
-            f"{_VALIDATION} Received: validation_split"
-        )
-    if not kwargs.pop("shuffle", True):
-        raise ValueError(
-            "The order of batches is the sampler's, at random. For a data set as it "
-            "comes use `dp.Stream`. Received: shuffle=False"
-        )
-
-
 def _public(validation_data):
     if validation_data is None:
         return None
     if not isinstance(validation_data, Public):
         raise ValueError(
-            "Validation data is not declared public: "
-            f"{_VALIDATION} Received: "
+            f"Validation data is not declared public: {_VALIDATION} Received: "
             f"validation_data of type {type(validation_data).__name__}"
         )
     return validation_data.data
@@ -247,8 +242,10 @@ def _public(validation_data):
 
 def _warn_if_trained_on(validation_data, sampler):
     """One array may be a view of the other: then "public" was said by mistake."""
-    public = _arrays(validation_data)
-    private = _arrays(sampler.arrays())
+    public, private = (
+        [a for a in keras.tree.flatten(data) if isinstance(a, np.ndarray)]
+        for data in (validation_data, sampler.arrays())
+    )
     if any(_overlap(a, b) for a in public for b in private):
         warn(
             "The validation data that `dp.Public` declares public lies in the arrays "
@@ -261,22 +258,19 @@ def warn_of_small_batches(planned, sampler):
     """Noise that was calibrated for large batches drowns small ones."""
     if planned is None or not isinstance(sampler, PoissonSampler):
         return
-    batch_size, population = planned
+    (batch_size, population), drawn = planned, sampler.divisor
     if sampler.sampling_probability >= 0.99 * batch_size / population:
         return
     advice = f"calibrate for population={sampler.population}"
-    if sampler.divisor != batch_size:
-        advice = f"train with batch_size={batch_size}, or {advice} and batch_size="
-        advice += f"{sampler.divisor:g}"
+    if drawn != batch_size:
+        advice = (
+            f"train with batch_size={batch_size}, or {advice}, batch_size={drawn:g}"
+        )
     warn(
         f"The noise was calibrated for batches of {batch_size} of {population} units; "
-        f"{sampler.divisor:g} of {sampler.population} are drawn. That is more noise "
-        f"than the budget's epsilon needs: {advice}."
+        f"{drawn:g} of {sampler.population} are drawn. That is more noise than the "
+        f"budget's epsilon needs: {advice}."
     )
-
-
-def _arrays(data):
-    return [a for a in keras.tree.flatten(data) if isinstance(a, np.ndarray)]
 
 
 def _overlap(a, b):
@@ -287,23 +281,14 @@ def _overlap(a, b):
 
 
 def _sampler_for(model, x, y, batch_size, kwargs):
-    sample_weight = kwargs.pop("sample_weight", None)
-    class_weight = kwargs.pop("class_weight", None)
-    steps_per_epoch = kwargs.pop("steps_per_epoch", None)
+    names = "sample_weight", "class_weight", "steps_per_epoch"
+    more = [kwargs.pop(name, None) for name in names]
     if isinstance(x, Sampler):
-        given = {
-            "y": y,
-            "batch_size": batch_size,
-            "sample_weight": sample_weight,
-            "class_weight": class_weight,
-            "steps_per_epoch": steps_per_epoch,
-        }
-        twice = [name for name, value in given.items() if value is not None]
-        if twice:
-            raise ValueError(
-                f"A sampler brings {twice} itself; give them to the sampler."
-            )
+        given = zip(("y", "batch_size", *names), (y, batch_size, *more), strict=True)
+        if twice := [name for name, value in given if value is not None]:
+            raise ValueError(f"A sampler brings {twice} itself; give them to it.")
         return x
+    sample_weight, class_weight, steps_per_epoch = more
     _check_arrays(x)
     if class_weight is not None:
         if sample_weight is not None:
@@ -321,33 +306,26 @@ def _check_arrays(x):
     """Raises `ValueError` for data that `fit` cannot draw examples from."""
     if isinstance(x, tf.data.Dataset):
         advice = (
-            "For a pipeline as it comes pass `dp.Stream(dataset, max_occurrences=1)`; "
-            "a data set of single examples needs `dataset.batch(n)` there."
+            "Pass `dp.Stream(dataset, max_occurrences=1)`; for single examples "
+            "with `dataset.batch(n)` there."
         )
     elif isinstance(x, keras.utils.PyDataset):
-        advice = (
-            "A data set with batches of one example is sampled by "
-            "`dp.PoissonSampler(dataset, batch_size)`."
-        )
+        advice = "One of single examples is sampled by `dp.PoissonSampler(dataset, n)`."
     elif keras.tree.is_nested(x) or hasattr(x, "shape") or hasattr(x, "__array__"):
         return
     elif hasattr(x, "__getitem__") and hasattr(x, "__len__"):
-        advice = (
-            "Data with items is sampled by `dp.PoissonSampler(data, batch_size, "
-            "load=...)`, where `load` makes `(x, y)` of an item."
-        )
+        advice = "Items are sampled by `dp.PoissonSampler(data, batch_size, load=...)`."
     elif hasattr(x, "__iter__"):
         advice = (
-            "For batches as they come pass `dp.Stream(tf.data.Dataset.from_generator("
-            "...), max_occurrences=1)`; a `torch` loader has its examples in "
-            "`loader.dataset`, for `dp.PoissonSampler`."
+            "Pass `dp.Stream(tf.data.Dataset.from_generator(...), max_occurrences=1)`, "
+            "or `dp.PoissonSampler(loader.dataset, batch_size)` of a `torch` loader."
         )
     else:
         return
     raise ValueError(
-        "`fit` draws the examples of each batch itself, at random, and needs access to "
-        "each of them, as in arrays. It cannot sample from batches that are already "
-        f"made. {advice} Received: x of type {type(x).__name__}"
+        "`fit` draws each batch at random, and needs access to single examples, as in "
+        f"arrays, not batches that are already made. {advice} "
+        f"Received: x of type {type(x).__name__}"
     )
 
 
@@ -365,22 +343,12 @@ def weights_of_classes(model, y, class_weight):
     automatic = model.optimizer.clipping.name == "automatic"
     if automatic or max(class_weight.values(), default=0) > 1:
         warn(
-            "Clipping undoes class weights wherever the weighted gradient is longer "
-            "than `l2_norm_clip` (with clipping='automatic', nearly everywhere). "
-            "Smaller weights in the same proportion, or a larger bound, leave more of "
-            "them. Weights that were computed from private labels are not covered by "
-            "epsilon."
+            "Clipping undoes class weights where the weighted gradient is longer than "
+            "`l2_norm_clip` (with clipping='automatic', nearly everywhere). Use smaller"
+            " ones in proportion, or a larger bound. Weights that were computed from "
+            "private labels are not covered by epsilon."
         )
     return keras_internals.class_weight_to_sample_weights(y, class_weight)
-
-
-def check_units(model, sampler):
-    """Raises `ValueError` where groups are drawn and the ledger has no word for one."""
-    if sampler.groups_units and model.privacy.unit == "example":
-        raise ValueError(
-            "The sampler draws groups; say what a group is, so that the statement "
-            "can: `make_private(model, unit='person')`. Received: unit='example'"
-        )
 
 
 def _journal_path(callbacks):
@@ -399,10 +367,8 @@ def _journal_path(callbacks):
 def clean_after_failure(model, failures=()):
     """A step whose first trace failed is built anew next time.
 
-    Args:
-        model: Private model.
-        failures: What Python code under TensorFlow raised, of which TensorFlow passes
-            on no more than the text.
+    `failures` is what Python code under TensorFlow raised, of which TensorFlow passes
+    on no more than the text.
     """
     try:
         yield
@@ -419,13 +385,10 @@ def clean_after_failure(model, failures=()):
 
 
 def build_metrics(model, spec):
-    """Creates the variables of metrics and optimizer.
-
-    Returns:
-        Names of what training shows: tuple of strings.
+    """Creates the variables of metrics and optimizer; returns what training shows.
 
     Raises:
-        ValueError: If one of them is the name of a figure that epsilon covers.
+        ValueError: If one of these has the name of a figure that epsilon covers.
     """
     keras_internals.build_metrics(model, spec)
     names = tuple(model.get_metrics_result())
@@ -439,22 +402,16 @@ def build_metrics(model, spec):
 
 
 def update_metrics(model, chunk, y_pred):
-    """Feeds compiled metrics with the examples that are really there."""
-    mask = chunk.example_mask
-    batch = {name: part for name, part in chunk.data.items() if name != "seeds"}
-    _update_keras_metrics(
-        model,
-        *tf.nest.map_structure(lambda t: tf.boolean_mask(t, mask), (batch, y_pred)),
+    """Feeds Keras' metrics with the examples that are really there."""
+    names = ("x", "y", "sample_weight")
+    x, y, sample_weight, y_pred = tf.nest.map_structure(
+        lambda t: None if t is None else tf.boolean_mask(t, chunk.example_mask),
+        (*(chunk.data.get(name) for name in names), y_pred),
     )
-
-
-def _update_keras_metrics(model, batch, y_pred):
     compiled = keras_internals.compiled_loss(model)
     if compiled is not None and compiled.metrics:
-        compiled(batch.get("y"), y_pred, batch.get("sample_weight"))
-    model.compute_metrics(
-        batch["x"], batch.get("y"), y_pred, batch.get("sample_weight")
-    )
+        compiled(y, y_pred, sample_weight)
+    model.compute_metrics(x, y, y_pred, sample_weight)
 
 
 def update_loss_tracker(model, losses):
@@ -466,23 +423,14 @@ def update_loss_tracker(model, losses):
 
 
 def step_mechanism(model, sampler):
-    """What one step costs, all that it releases included.
-
-    Args:
-        model: Private model, compiled.
-        sampler: Function from a noise multiplier to the `Mechanism` of a step.
-    """
+    """What one step costs, all that it releases included; `sampler` as for `Style`."""
     step = model.optimizer.clipping.mechanism(sampler, step_noise_multiplier(model))
-    return dataclasses.replace(step, notes=(*step.notes, *_notes(model)))
-
-
-def _notes(model):
-    """What the claim assumes of this model, and what else it covers."""
-    layers = validate.layers_with_statistics(model)
-    if layers:
-        yield f"what `adapt` left in {', '.join(layers)} is {AS_PUBLIC}"
+    notes = [*step.notes]
+    if layers := validate.layers_with_statistics(model):
+        notes.append(f"what `adapt` left in {', '.join(layers)} is {AS_PUBLIC}")
     if model._private_options["private_metrics"]:
-        yield COVERED
+        notes.append(COVERED)
+    return dataclasses.replace(step, notes=tuple(notes))
 
 
 def step_noise_multiplier(model):

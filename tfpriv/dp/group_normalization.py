@@ -12,12 +12,7 @@ from tfpriv.dp.mixed_classes import MixedIn, mixed_class
 
 
 def of_batchnorm(layer, groups):
-    """A `keras.layers.GroupNormalization` in place of a BatchNormalization.
-
-    Args:
-        layer: `keras.layers.BatchNormalization`, built.
-        groups: Largest number of groups.
-    """
+    """A `keras.layers.GroupNormalization` in place of a built BatchNormalization."""
     config = {k: v for k, v in layer.get_config().items() if k in _OPTIONS}
     channels = layer.moving_mean.shape[0]
     config["groups"] = _number_of_groups(channels, layer.input_spec.ndim, groups)
@@ -25,8 +20,7 @@ def of_batchnorm(layer, groups):
 
 
 def _number_of_groups(channels, rank, most):
-    only_channels = rank == 2
-    most = 1 if only_channels else max(1, min(most, channels // 2))
+    most = 1 if rank == 2 else max(1, min(most, channels // 2))
     return max(g for g in range(1, most + 1) if channels % g == 0)
 
 
@@ -61,12 +55,7 @@ _OPTIONS = _GROUPNORM.parameters.keys() - {"self"} | {"name", "trainable", "dtyp
 
 @contextlib.contextmanager
 def replacing_batchnorm(groups):
-    """Inside, `BatchNormalization(...)` makes a `GroupNormalization`.
-
-    Args:
-        groups: Largest number of groups.
-    """
-    original = keras.layers.BatchNormalization
+    """Inside, `BatchNormalization(...)` makes a `GroupNormalization`."""
 
     def make(*args, **kwargs):
         given = _BATCHNORM.bind(None, *args, **kwargs).arguments
@@ -74,17 +63,12 @@ def replacing_batchnorm(groups):
         own = {k: v for k, v in given.items() if k in _OPTIONS}
         return GroupNormalization(groups, **own, **common)
 
-    with keras_internals.constructed_by(original, make):
+    with keras_internals.constructed_by(keras.layers.BatchNormalization, make):
         yield
 
 
 def rebuild(layer, groups):
-    """A new layer of the same configuration, with GroupNormalization inside.
-
-    Args:
-        layer: `keras.layers.Layer` or `keras.Model` with a `get_config`.
-        groups: Largest number of groups.
-    """
+    """A new layer of the same `get_config`, with GroupNormalization inside."""
     with replacing_batchnorm(groups):
         copy = type(layer).from_config(layer.get_config())
         build_config = layer.get_build_config()
@@ -100,14 +84,11 @@ def remember_groups(layer, groups):
     `GroupNormalization` of this module become a `Regrouped`.
     """
     for part in keras_internals.flatten_layers(layer):
-        makes_its_own = not (
-            isinstance(part, (GroupNormalization, Regrouped))
-            or keras_internals.is_plain_graph(part)
-        )
-        if makes_its_own and any(
-            isinstance(below, GroupNormalization)
-            for below in keras_internals.flatten_layers(part)
-        ):
+        known = isinstance(part, (GroupNormalization, Regrouped))
+        if known or keras_internals.is_plain_graph(part):
+            continue
+        below = keras_internals.flatten_layers(part)
+        if any(isinstance(one, GroupNormalization) for one in below):
             vars(part)["_normalisation_groups"] = groups
             plain_class: Any = type(part)
             part.__class__ = _regrouped_class(plain_class)

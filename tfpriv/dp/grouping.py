@@ -17,15 +17,11 @@ _ADVICE = (
 
 
 def members_of_groups(groups: Any, count: int) -> list[np.ndarray]:
-    """The examples of each group.
+    """For each group the indices of its examples, ascending.
 
     Args:
-        groups: One label per example: whole numbers, texts, or other hashable objects
-            of one type.
-        count: Number of examples.
-
-    Returns:
-        For each group the indices of its examples, ascending.
+        groups: One label for each of `count` examples: whole numbers, texts, or other
+            hashable objects of one type.
 
     Raises:
         ValueError: Another number of labels; a label is missing (`None`, NaN, an empty
@@ -54,9 +50,7 @@ def warn_of_repeated_files(
     """Warns where one file is in several units.
 
     Args:
-        data: A list of paths, or of tuples that begin with one; others are not
-            looked at.
-        count: Number of examples.
+        data: `count` paths in a list, or tuples that begin with one; others pass.
         members: For each unit the indices of its examples; `None` if each is a unit.
     """
     if not isinstance(data, list) or len(data) != count:
@@ -71,23 +65,19 @@ def warn_of_repeated_files(
         named = isinstance(path, (str, bytes, os.PathLike))
         if named and first.setdefault(os.path.abspath(path), unit) != unit:
             repeated.add(path)
-    files = [path for path in repeated if os.path.isfile(path)]
-    if files:
+    if files := [path for path in repeated if os.path.isfile(path)]:
         warn(
             "Files appear in several privacy units: epsilon is that of one unit, and "
-            "less than that of the file. Expected each file once, or all examples of "
-            "a file in one unit: `PoissonSampler(..., groups=paths, "
-            f"max_examples_per_group=...)`. Received: {len(files)} such files, among "
-            f"them {min(map(str, files))}"
+            "less than that of the file. Expected all examples of a file in one unit: "
+            "`PoissonSampler(..., groups=paths)`. Received: "
+            f"{len(files)} such files, among them {min(map(str, files))}"
         )
 
 
 def _check_labels(labels: Iterable[Hashable]) -> None:
-    missing = [label for label in labels if _is_missing(label)]
-    if missing:
+    if missing := [label for label in labels if _is_missing(label)]:
         raise ValueError(f"`groups` has missing labels. {_ADVICE}{missing[0]!r}")
-    rounded = [x for x in labels if isinstance(x, float) and abs(x) >= 2**53]
-    if rounded:
+    if rounded := [x for x in labels if isinstance(x, float) and abs(x) >= 2**53]:
         raise ValueError(
             "`groups` has floats so large that different whole numbers are rounded to "
             f"one. {_ADVICE}{rounded[0]!r}"

@@ -6,6 +6,7 @@
 import contextlib
 import dataclasses
 import functools
+import itertools
 import sys
 from typing import Any
 
@@ -25,32 +26,30 @@ unpack_x_y_sample_weight = data_adapter_utils.unpack_x_y_sample_weight
 class_weight_to_sample_weights = data_adapter_utils.class_weight_to_sample_weights
 
 
-def _pipeline_class():
+def _pipeline_classes():
     """KerasHub's class of models with a preprocessor.
 
-    `None` while nothing has imported KerasHub, which takes a second: then no model is
-    of that class.
+    No class while nothing has imported KerasHub, which takes a second: then no model
+    is of it.
     """
     module = sys.modules.get("keras_hub.src.utils.pipeline_model")
-    return module and module.PipelineModel
+    return () if module is None else (module.PipelineModel,)
 
 
 def is_pipeline(model):
     """Whether a model is a KerasHub task, which may have a preprocessor."""
-    pipeline = _pipeline_class()
-    return pipeline is not None and isinstance(model, pipeline)
+    return isinstance(model, _pipeline_classes())
 
 
 def past_preprocessing(model, parent):
-    """Where a model's `fit` and `train_on_batch` are Keras' own.
+    """Keras' own `fit` and `train_on_batch`; `parent` is `super()` in a method.
 
     Those of KerasHub's tasks preprocess what they are given, and read ahead.
-
-    Args:
-        model: Keras model.
-        parent: `super()` in a method of the model.
     """
-    return super(_pipeline_class(), model) if is_pipeline(model) else parent
+    for pipeline in _pipeline_classes():
+        if isinstance(model, pipeline):
+            return super(pipeline, model)
+    return parent
 
 
 def flatten_layers(model):
@@ -67,15 +66,12 @@ def is_plain_graph(layer):
 def constructed_by(layer_class, make):
     """Inside, `layer_class(...)`, or that of a subclass, returns `make(...)`."""
     before = vars(layer_class).get("__new__")
-    layer_class.__new__ = staticmethod(
-        lambda cls, *args, **kwargs: make(*args, **kwargs)
-    )
+    layer_class.__new__ = staticmethod(lambda cls, *a, **kwargs: make(*a, **kwargs))
     try:
         yield
     finally:
-        if before is None:
-            del layer_class.__new__
-        else:
+        del layer_class.__new__
+        if before is not None:
             layer_class.__new__ = before
 
 
@@ -94,9 +90,18 @@ def compiled_loss(model):
     return model._compile_loss
 
 
-def total_loss(model, batch, y_pred):
-    """The scalar that Keras would minimise for a batch (dict of x, y, ...)."""
-    with _undivided_losses():
+def total_loss(model, compile_loss, batch, y_pred, regularised=True):
+    """The scalar that Keras would minimise for a batch (dict of x, y, ...).
+
+    Args:
+        compile_loss: `CompileLoss` in place of the model's own.
+        regularised: Whether weight regularisers are part of it.
+    """
+    own = {} if regularised else {"_get_regularization_losses": list}
+    # Keras divides means, not sums, by the number of replicas; what one example
+    # contributes must depend on neither, nor on how many devices share the work.
+    whole = instead_of(loss_module, scale_loss_for_distribution=lambda loss: loss)
+    with whole, instead_of(model, _compile_loss=compile_loss, **own):
         loss = model._compute_loss(
             x=batch["x"],
             y=batch.get("y"),
@@ -107,27 +112,10 @@ def total_loss(model, batch, y_pred):
     return tf.reduce_sum(loss)  # reduction=None gives a vector; Keras sums it too
 
 
-@contextlib.contextmanager
-def _undivided_losses():
-    """Inside, Keras does not divide losses by the number of replicas.
-
-    It divides means, not sums; what one example contributes must depend on neither,
-    nor on how many devices share the work.
-    """
-    original = loss_module.scale_loss_for_distribution
-    loss_module.scale_loss_for_distribution = lambda loss: loss
-    try:
-        yield
-    finally:
-        loss_module.scale_loss_for_distribution = original
-
-
 def build(model, spec):
     """Creates the weights of a model, and of its layers, without running it.
 
-    Args:
-        model: Keras model.
-        spec: Dict with the nested `tf.TensorSpec` of one example in `x`.
+    `spec` is a dict with the nested `tf.TensorSpec` of one example in `x`.
     """
     if all(layer.built for layer in flatten_layers(model)):
         return
@@ -137,13 +125,7 @@ def build(model, spec):
 
 
 def build_metrics(model, spec):
-    """Creates the variables of a compiled model, its metrics' and its optimizer's.
-
-    Args:
-        model: Compiled Keras model.
-        spec: Dict of nested `tf.TensorSpec` of one example: `x`, and where used `y`
-            and `sample_weight`.
-    """
+    """Creates the variables of a compiled model, its metrics' and its optimizer's."""
     batch = symbolic_batch(spec)
     parts = tuple(batch.get(name) for name in ("x", "y", "sample_weight"))
     keras.Model._symbolic_build(model, data_batch=parts)
@@ -152,16 +134,11 @@ def build_metrics(model, spec):
 def symbolic_batch(spec):
     """`KerasTensor`s of a few examples, for Keras' symbolic calls."""
 
-    def symbolic(one):
-        shape = [_SYMBOLIC, *(_SYMBOLIC if d is None else d for d in one.shape)]
+    def symbolic(one):  # 4 examples, and as much of axes that are as long as the data
+        shape = [4, *(4 if d is None else d for d in one.shape)]
         return keras.KerasTensor(shape, one.dtype.name)
 
-    return {
-        name: keras.tree.map_structure(symbolic, part) for name, part in spec.items()
-    }
-
-
-_SYMBOLIC = 4  # examples, and the size of axes that are as long as the data
+    return keras.tree.map_structure(symbolic, spec)
 
 
 def call_model(model, x, training):
@@ -183,33 +160,17 @@ class _UntrackedCompileLoss(CompileLoss):
         return [None] * len(self._flat_losses or [None])
 
 
-def quiet_copy(compile_loss):
+def quiet_copy(loss):
     """A `CompileLoss` over the same losses that tracks nothing; `None` for `None`."""
-    if compile_loss is None:
-        return None
-    return _UntrackedCompileLoss(
-        compile_loss._user_loss,
-        compile_loss._user_loss_weights,
-        output_names=compile_loss.output_names,
-    )
+    weights = loss and loss._user_loss_weights
+    names = loss and loss.output_names
+    return loss and _UntrackedCompileLoss(loss._user_loss, weights, output_names=names)
 
 
 def wrap_loss(loss, model):
     """A quiet `CompileLoss` for a loss given by name, instance or structure."""
-    return _UntrackedCompileLoss(
-        loss, None, output_names=getattr(model, "output_names", None)
-    )
-
-
-@contextlib.contextmanager
-def compiled_with(model, compile_loss):
-    """Inside, the model's loss is `compile_loss`."""
-    original = model._compile_loss
-    model._compile_loss = compile_loss
-    try:
-        yield
-    finally:
-        model._compile_loss = original
+    names = getattr(model, "output_names", None)
+    return _UntrackedCompileLoss(loss, None, output_names=names)
 
 
 def seed_generators(model):
@@ -224,8 +185,7 @@ class _SeedsOfExample:
     """Stands in for a `SeedGenerator`: each call adds one to the second word."""
 
     def __init__(self, seed):
-        self._seed = tf.cast(seed, tf.int32)
-        self._calls = iter(range(1 << 30))
+        self._seed, self._calls = tf.cast(seed, tf.int32), itertools.count()
 
     def next(self, ordered=True):
         del ordered
@@ -237,8 +197,7 @@ def seeds_of_example(generators, seeds):
     """Inside, all of `keras.random` draws from the seeds of one example.
 
     Layers such as `Dropout` draw their mask from a counter that they advance by
-    assignment. In a map over examples that gives every example the same mask; here
-    each example has its own seeds.
+    assignment. In a map over examples that gives every example the same mask.
 
     Args:
         generators: List of `keras.random.SeedGenerator`, those of a model's layers.
@@ -248,24 +207,15 @@ def seeds_of_example(generators, seeds):
     *own, without_seed = map(_SeedsOfExample, seeds)
     for generator, stand_in in zip(generators, own, strict=True):
         generator.next = stand_in.next
-    try:
-        with _global_seed_generator(without_seed):
-            yield
-    finally:
-        for generator in generators:
-            del generator.next
-
-
-@contextlib.contextmanager
-def _global_seed_generator(generator):
-    """Inside, and in this thread, `keras.random` without a seed draws from it."""
-    name = seed_module.GLOBAL_SEED_GENERATOR
+    name = seed_module.GLOBAL_SEED_GENERATOR  # of this thread, for draws without a seed
     before = global_state.get_global_attribute(name)
-    global_state.set_global_attribute(name, generator)
+    global_state.set_global_attribute(name, without_seed)
     try:
         yield
     finally:
         global_state.set_global_attribute(name, before)
+        for generator in generators:
+            del generator.next
 
 
 class AlreadyReduced:
@@ -307,35 +257,28 @@ def may_be_adapted(layer):
     that were loaded from a file are taken for those of `adapt`.
     """
     if isinstance(layer, keras.layers.Normalization):
-        return layer.input_mean is None and layer.built and _moved_from_start(layer)
+        if layer.input_mean is not None or not layer.built:
+            return False
+        start = ((layer.adapt_mean, 0), (layer.adapt_variance, 1))
+        with tf.init_scope():  # values, where a function is being traced too
+            return any(bool(tf.reduce_any(v.value != at)) for v, at in start)
     if isinstance(layer, keras.layers.Discretization):
         return layer.num_bins is not None and layer.bin_boundaries is not None
     if isinstance(layer, keras.layers.TextVectorization):
         return may_be_adapted(layer._lookup_layer)
     if isinstance(layer, IndexLookup):
-        return not layer._has_input_vocabulary and _has_entries(layer.lookup_table)
+        with tf.init_scope():
+            filled = int(layer.lookup_table.size()) > 0
+        return filled and not layer._has_input_vocabulary
     if isinstance(layer, keras.utils.FeatureSpace):
         return any(map(may_be_adapted, layer.preprocessors.values()))
     return True
 
 
-def _moved_from_start(normalization):
-    """Whether mean and variance are no longer the 0 and 1 that they start from."""
-    start = ((normalization.adapt_mean, 0), (normalization.adapt_variance, 1))
-    with tf.init_scope():  # values, where a function is being traced too
-        return any(bool(tf.reduce_any(v.value != at)) for v, at in start)
-
-
-def _has_entries(table):
-    with tf.init_scope():
-        return int(table.size()) > 0
-
-
 def inner_optimizer_kind(optimizer):
     """'LossScaleOptimizer' or 'MultiOptimizer' for Keras' wrappers, else `None`."""
     for name in ("LossScaleOptimizer", "MultiOptimizer"):
-        wrapper = getattr(keras.optimizers, name, None)
-        if wrapper is not None and isinstance(optimizer, wrapper):
+        if isinstance(optimizer, getattr(keras.optimizers, name, ())):
             return name
     return None
 
@@ -351,23 +294,17 @@ def forget_resumed_epoch(model):
 
 
 @contextlib.contextmanager
-def instead_of(layer, name, value):
-    """Inside, this one object's attribute is `value`, unseen by Keras' tracking."""
-    attributes = vars(layer)
-    had, before = name in attributes, attributes.get(name)
-    attributes[name] = value
+def instead_of(owner, **values):
+    """Inside, one object's attributes have these values, unseen by Keras' tracking."""
+    attributes = vars(owner)
+    before = {name: attributes[name] for name in values if name in attributes}
+    attributes.update(values)
     try:
         yield
     finally:
-        if had:
-            attributes[name] = before
-        else:
+        for name in values:
             del attributes[name]
-
-
-def without_weight_regularisation(model):
-    """Context manager: inside, the model's loss is without weight regularisers."""
-    return instead_of(model, "_get_regularization_losses", list)
+        attributes.update(before)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -376,18 +313,13 @@ class Output:
 
     Cross-entropies go back to the logits of a softmax or sigmoid where these are at
     hand, and leave out masked entries. Rows of an output must bring both along.
-
-    Args:
-        value: Tensor.
-        logits: Tensor or `None`.
-        mask: Boolean tensor or `None`.
-        remade: Function that makes the value of the logits, where Keras knows of these
-            from the graph alone: only the loss that fits then goes back to them.
     """
 
     value: Any
-    logits: Any
+    logits: Any  # tensor or `None`, and so is the mask
     mask: Any
+    # Makes the value of the logits, where Keras knows of these from the graph alone:
+    # only the loss that fits then goes back to them.
     remade: Any = None
 
     @classmethod
@@ -405,13 +337,15 @@ class Output:
         parts = {"value": self.value, "logits": self.logits, "mask": self.mask}
         return {name: part for name, part in parts.items() if part is not None}
 
-    def attach(self):
-        """The tensor `value`, with the other two where Keras looks for them."""
-        value = self.value if self.remade is None else self.remade(self.logits)
-        if self.remade is None and self.logits is not None:
-            value._keras_logits = self.logits
-        if self.mask is not None:
-            set_keras_mask(value, self.mask)
+    def replaced(self, tensors):
+        """Of other `tensors`: the value, with the rest where Keras looks for it."""
+        value, logits = tensors["value"], tensors.get("logits")
+        if self.remade is not None:
+            value = self.remade(logits)
+        elif logits is not None:
+            value._keras_logits = logits
+        if "mask" in tensors:
+            set_keras_mask(value, tensors["mask"])
         return value
 
 

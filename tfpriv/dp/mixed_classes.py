@@ -33,14 +33,12 @@ class MixedIn:
 
 
 def mixed_class(mixin, plain_class, prefix, **attributes):
-    """A subclass of `mixin` and `plain_class`.
+    """A subclass of `mixin` and `plain_class`, a class of Keras layers or models.
 
     Args:
         mixin: Subclass of `MixedIn`, registered as `tfpriv>{mixin.__name__}`, whose
             `from_config` makes such an object again.
-        plain_class: Class of a Keras layer or model.
-        prefix: What the name of the class begins with.
-        **attributes: Further attributes of the class.
+        prefix, **attributes: Of the class: what its name begins with, and the rest.
     """
     body = {
         "plain_class": plain_class,

@@ -94,7 +94,13 @@ def make_private(
         "microbatch_size": microbatch_size,
     }
     if not isinstance(model, PrivateModel):
-        _refuse_own_train_step(model)
+        if type(model).train_step is not keras.Model.train_step:
+            raise ValueError(
+                "This model has a `train_step` of its own, which DP training cannot "
+                "look into. Write its loop with `tfpriv.dp.clipped_gradients` and DP "
+                "optimizers; docs/dp.md has an example with two optimizers. "
+                f"Received: {type(model).__name__}.train_step"
+            )
         validate.check_layers(model)
         plain_class: Any = type(model)
         was_trained = provenance.was_trained(model)
@@ -109,16 +115,6 @@ def make_private(
     model.__class__ = _private_class(model.plain_class, **options)
     model._forget_plan()
     return model
-
-
-def _refuse_own_train_step(model):
-    if type(model).train_step is not keras.Model.train_step:
-        raise ValueError(
-            "This model has a `train_step` of its own, which DP training cannot "
-            "look into. Write its loop with `tfpriv.dp.clipped_gradients` and DP "
-            "optimizers; docs/dp.md has an example with two optimizers. "
-            f"Received: {type(model).__name__}.train_step"
-        )
 
 
 # Registered here so that a process which has made no model private can load one.
@@ -141,13 +137,10 @@ class PrivateModel(MixedIn):
     @property
     def privacy(self):
         """The `tfpriv.dp.Privacy` of this model: its ledger, epsilon and statement."""
-        attributes = vars(self)  # past Keras' tracking
+        attributes, options = vars(self), self._private_options  # past Keras' tracking
         if "_privacy" not in attributes:
-            attributes["_privacy"] = Privacy(
-                self._private_options["unit"],
-                self._private_options["max_occurrences"],
-                model=self,
-            )
+            unit, most = options["unit"], options["max_occurrences"]
+            attributes["_privacy"] = Privacy(unit, most, model=self)
         return attributes["_privacy"]
 
     # Compiling: everything that can be refused is refused here, before any trace.
@@ -174,14 +167,10 @@ class PrivateModel(MixedIn):
                 has no meaning that keeps the guarantee.
         """
         del auto_scale_loss
+        names = ("loss", "loss_weights", "metrics", "weighted_metrics")
+        given = zip(names, (loss, loss_weights, metrics, weighted_metrics), strict=True)
         # A KerasHub task has defaults of its own for what is not given.
-        given = {
-            "loss": loss,
-            "loss_weights": loss_weights,
-            "metrics": metrics,
-            "weighted_metrics": weighted_metrics,
-        }
-        kwargs |= {name: value for name, value in given.items() if value is not None}
+        kwargs |= {name: value for name, value in given if value is not None}
         optimizer = keras.optimizers.get(optimizer)
         fitting.check_compile(self, optimizer, steps_per_execution, jit_compile)
         validate.check_layers(self)
@@ -200,9 +189,9 @@ class PrivateModel(MixedIn):
         if not self.compiled:
             raise ValueError(
                 "Compile the private model with a DP optimizer first, for instance "
-                "`model.compile(dp.DPAdam(1e-3, l2_norm_clip=1.0, "
-                "noise_multiplier=1.1), loss=...)`; what it was compiled with before "
-                f"`make_private` adds no noise. Received: a call of `{method_name}`"
+                "`dp.DPAdam(1e-3, l2_norm_clip=1.0, noise_multiplier=1.1)`; that of a "
+                "`compile` before `make_private` adds no noise. "
+                f"Received: a call of `{method_name}`"
             )
 
     def _forget_plan(self):
@@ -218,6 +207,7 @@ class PrivateModel(MixedIn):
         key = self._key_of(spec, group_size)
         if self._private_plan is not None and self._private_spec == key:
             return
+        options, strategy = self._private_options, self.distribute_strategy
         problem = clipping.Problem(
             self,
             keras_internals.quiet_copy(keras_internals.compiled_loss(self)),
@@ -228,17 +218,16 @@ class PrivateModel(MixedIn):
             problem,
             spec,
             self.optimizer.clipping,
-            self._private_options["engine"],
-            self._private_options["microbatch_size"],
+            options["engine"],
+            options["microbatch_size"],
             group_size,
-            self.distribute_strategy,
+            strategy,
         )
-        with self.distribute_strategy.scope():
+        with strategy.scope():
             names = fitting.build_metrics(self, spec)
             # Past Keras' tracking: it is no metric of `evaluate`.
             vars(self)["_private_loss"] = private_loss.metric(self)
-        private = self._private_options["private_metrics"]
-        self._exact_figures = () if private else names
+        self._exact_figures = () if options["private_metrics"] else names
         self.train_function = None
         self._private_plan = plan
         self._private_spec = self._key_of(spec, group_size)  # weights may be new
@@ -304,16 +293,8 @@ class PrivateModel(MixedIn):
         `x` may be a `tfpriv.dp.Public`, for data that may be shown: only of other data
         a line says that epsilon does not cover the figures.
         """
-        return fitting.evaluate(
-            self,
-            super().evaluate,
-            x,
-            y,
-            verbose,
-            sample_weight,
-            batch_size=batch_size,
-            **kwargs,
-        )
+        kwargs |= {"batch_size": batch_size, "verbose": verbose}
+        return fitting.evaluate(self, super().evaluate, x, y, sample_weight, **kwargs)
 
     def train_on_batch(
         self,
@@ -335,7 +316,7 @@ class PrivateModel(MixedIn):
         self._prepare(clipping.spec_of(batch))
         with fitting.clean_after_failure(self):
             ticket = self.privacy.pay_user_batch(
-                lambda sampler: fitting.step_mechanism(self, sampler),
+                functools.partial(fitting.step_mechanism, self),
                 self.optimizer.noise_multiplier,
                 self.optimizer.budget,
             )
@@ -355,7 +336,8 @@ class PrivateModel(MixedIn):
             )
         optimizer = self.optimizer
         style, bound = optimizer.clipping, optimizer.current_l2_norm_clip
-        show = None if private else self._show_chunk
+        # Exact functions of private data.
+        show = None if private else functools.partial(fitting.update_metrics, self)
         sums, norms, losses = sum_over_chunks(self._private_plan, batch, bound, show)
         indicators = style.indicators(norms, units_present(batch), bound)
         proof = tags.ClippedSum(bound, divisor, ticket, style.name, indicators)
@@ -366,21 +348,16 @@ class PrivateModel(MixedIn):
         fitting.update_loss_tracker(self, losses)
         return self.get_metrics_result()
 
-    def _show_chunk(self, chunk, y_pred):
-        """Feeds Keras' metrics: exact functions of private data."""
-        fitting.update_metrics(self, chunk, y_pred)
-
     # Saving: weights, optimizer and ledger travel together, randomness never.
 
     def get_config(self):
         budget = self.privacy.budget
+        statement = self.privacy.statement(format="json", accountant="rdp")
         return {
             "model": self.plain_config(),
             "privacy": self._private_options,
             "privacy_budget": budget and budget.serialized(),
-            "privacy_statement": self.privacy.statement(
-                format="json", accountant="rdp"
-            ),
+            "privacy_statement": statement,
         }
 
     @classmethod
@@ -394,8 +371,7 @@ class PrivateModel(MixedIn):
         model.privacy.budget = Budget.of(config.get("privacy_budget"))
         statement = json.loads(config["privacy_statement"])
         if statement["steps"]:
-            digest = statement["weights_digest"]
-            model.privacy.provenance.needs_ledger_of = digest
+            model.privacy.provenance.needs_ledger_of = statement["weights_digest"]
         return model
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -421,7 +397,10 @@ class PrivateModel(MixedIn):
     def load_own_variables(self, store: Any) -> None:
         # The ledger first: a failure below, or in a layer, loads weights in part.
         try:
-            self._load_ledger(store)
+            if LEDGER_KEY in store.keys():
+                ledger = Ledger.from_bytes(bytes(np.asarray(store[LEDGER_KEY])))
+                private = store[PRIVATE_KEY] if PRIVATE_KEY in store.keys() else None
+                self.privacy.load(ledger, private)
         except LedgerError as error:
             if self._is_loading:
                 raise _Refusal from error
@@ -430,12 +409,6 @@ class PrivateModel(MixedIn):
             raise
         own = (LEDGER_KEY, PRIVATE_KEY)
         super().load_own_variables({k: store[k] for k in store.keys() if k not in own})
-
-    def _load_ledger(self, store):
-        if LEDGER_KEY in store.keys():
-            ledger = Ledger.from_bytes(bytes(np.asarray(store[LEDGER_KEY])))
-            private = store[PRIVATE_KEY] if PRIVATE_KEY in store.keys() else None
-            self.privacy.load(ledger, private)
 
     def load_weights(
         self, filepath: Any, skip_mismatch: bool = False, **kwargs: Any
@@ -448,13 +421,11 @@ class PrivateModel(MixedIn):
             tfpriv.accounting.LedgerError: If the ledger in the file is damaged, or
                 does not compose with the model's. No weight has changed then.
         """
-        self._is_loading = True
         try:
-            super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+            with keras_internals.instead_of(self, _is_loading=True):
+                super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
         except _Refusal as refusal:
             raise refusal.__cause__ from None
-        finally:
-            self._is_loading = False
 
     def get_weights(self) -> list[Any]:
         """As in Keras; `set_weights` of a private model recognises the copies."""
@@ -481,16 +452,14 @@ class PrivateModel(MixedIn):
     def _trackable_children(self, save_type="checkpoint", **kwargs):
         """As in Keras; a SavedModel that `export` does not write gets the ledger too.
 
-        That is one of `tf.saved_model.save`, or of an `ExportArchive` that tracks the
-        model.
+        That is one of `tf.saved_model.save`, or of an `ExportArchive`.
         """
         children = super()._trackable_children(save_type, **kwargs)
         if save_type == "savedmodel" and not self._exports:
-            self.privacy.check_weights()
+            privacy = self.privacy
+            privacy.check_weights()
             children["privacy_ledger"] = exporting.LedgerAssets(
-                self.privacy.ledger_to_save(),
-                self.privacy.delta,
-                self.privacy.accountant,
+                privacy.ledger_to_save(), privacy.delta, privacy.accountant
             )
         return children
 
@@ -499,13 +468,12 @@ class PrivateModel(MixedIn):
 
         Args:
             filepath: Folder or file to write.
-            *args: As in the model's own class; in Keras `format`, `verbose` and
-                `input_signature`.
-            **kwargs: The same.
+            *args, **kwargs: As in the model's own class; in Keras `format`, `verbose`
+                and `input_signature`.
         """
-        self.privacy.check_weights()
-        ledger = self.privacy.ledger_to_save()
-        plain_export = super().export
+        privacy, plain_export = self.privacy, super().export
+        privacy.check_weights()
+        ledger = privacy.ledger_to_save()
         call = inspect.signature(plain_export).bind(filepath, *args, **kwargs)
         verbose = call.arguments.get("verbose")
 
@@ -514,9 +482,9 @@ class PrivateModel(MixedIn):
             call.arguments.update(filepath=path, verbose=False)
             plain_export(*call.args, **call.kwargs)
 
-        with keras_internals.instead_of(self, "_exports", True):
+        with keras_internals.instead_of(self, _exports=True):
             place = exporting.export(
-                export_to, ledger, self.privacy.delta, filepath, self.privacy.accountant
+                export_to, ledger, privacy.delta, filepath, privacy.accountant
             )
         if verbose is None or verbose:
             print(f"Exported to {filepath}; its privacy ledger is {place}")
@@ -531,8 +499,7 @@ def _read(data):
         data = data[0]
     if feeding.is_fed(data):
         return data[feeding.BATCH], data[feeding.TICKET], data[feeding.DIVISOR]
-    parts = keras_internals.unpack_x_y_sample_weight(data)
-    batch = clipping.as_batch(*parts)
+    batch = clipping.as_batch(*keras_internals.unpack_x_y_sample_weight(data))
     return batch, None, tf.shape(tf.nest.flatten(batch["x"])[0])[0]
 
 

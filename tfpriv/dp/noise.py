@@ -29,14 +29,11 @@ MOST_STEPS = 2.0**48
 
 
 def grid_step(sensitivity: Any, stddev: Any) -> tf.Tensor:
-    """The grid step of a release, a power of two: a function of public numbers.
+    """The grid step of a release, a power of two, float64: of public, positive scalars.
 
     Args:
-        sensitivity: Positive scalar, by how much one unit can move the sum.
-        stddev: Positive scalar, standard deviation of the noise.
-
-    Returns:
-        float64 scalar tensor.
+        sensitivity: By how much one unit can move the sum.
+        stddev: Standard deviation of the noise.
     """
     sensitivity, stddev = as_float64(sensitivity), as_float64(stddev)
     fine = _power_of_two_below(tf.minimum(sensitivity, stddev)) / STEPS
@@ -71,14 +68,10 @@ def release(
         sensitivity: Positive scalar: L2 norm by which one unit can move the whole sum.
         stddev: Standard deviation of the noise: a float >= 0, or a positive scalar
             tensor.
-        draw_key: Function without arguments that returns a fresh key as a uint8
-            tensor of shape `(32,)`. Called once per step, in the first replica, also
-            where `stddev` is 0.
+        draw_key: Function that returns a fresh key, uint8 `(32,)`. Called once per
+            step, in the first replica, also where `stddev` is 0.
         scale: Positive float64 scalar by which the noisy sums are multiplied.
-        dtypes: List of float32 or float64, one for each result.
-
-    Returns:
-        List of tensors shaped like `sums`.
+        dtypes: List of float32 or float64, one for each result, shaped like its sum.
 
     Raises:
         ValueError: If called in cross-replica context.
@@ -103,15 +96,12 @@ def release(
 
 def _groups(sums, dtypes):
     """Positions of the sums that are released by one operation, a list for each."""
-    large = []
-    small: dict = {}
+    groups: dict = {}
     for i, (total, dtype) in enumerate(zip(sums, dtypes, strict=True)):
         size = total.shape.num_elements()
-        if size is None or size > SMALL:
-            large.append([i])
-        else:
-            small.setdefault(dtype, []).append(i)
-    return [*large, *small.values()]
+        is_large = size is None or size > SMALL
+        groups.setdefault(i if is_large else dtype.name, []).append(i)
+    return list(groups.values())
 
 
 def _join(sums):
@@ -122,16 +112,15 @@ def _join(sums):
 
 def _apart(released, groups, sums):
     """The released tensor of each sum, from those of the groups."""
-    results = [None] * len(sums)
+    results: dict = {}
     for tensor, group in zip(released, groups, strict=True):
-        parts = [tensor]
+        shapes = [sums[i].shape for i in group]
+        parts: Any = [tensor]
         if len(group) > 1:
-            shapes = [sums[i].shape for i in group]
             flat = tf.split(tensor, [shape.num_elements() for shape in shapes])
             parts = map(tf.reshape, flat, shapes)
-        for i, part in zip(group, parts, strict=True):
-            results[i] = part
-    return results
+        results.update(zip(group, parts, strict=True))
+    return [results[i] for i in range(len(sums))]
 
 
 def _with_noise(context, sums, draw_key, *, step, stddev, scale, dtypes):
@@ -166,12 +155,12 @@ def _with_noise(context, sums, draw_key, *, step, stddev, scale, dtypes):
 def _without_noise(context, sums, draw_key, scale, dtypes):
     """The sums themselves: `noise_multiplier=0`, for which epsilon is infinite."""
 
-    def paid():
-        with tf.control_dependencies([draw_key()]):
-            return [tf.identity(s) for s in sums]
-
     def plain():
         return [tf.identity(s) for s in sums]
+
+    def paid():
+        with tf.control_dependencies([draw_key()]):
+            return plain()
 
     if context.num_replicas_in_sync == 1:
         whole = paid()
@@ -188,12 +177,16 @@ def _in_first_replica(context, first, others):
 
 
 def key_from(redeem, ticket):
-    """The key that a Python function hands out when the step runs.
-
-    Args:
-        redeem: Function `ticket -> uint8 array (32,)`.
-        ticket: Scalar int64 tensor.
-    """
+    """The key, uint8 `(32,)`, that `redeem(ticket)` hands out when the step runs."""
     key = tf.numpy_function(redeem, [ticket], tf.uint8, stateful=True)
     key.set_shape([KEY_BYTES])
     return key
+
+
+def side_key(privacy, purpose):
+    """A `draw_key` for a further sum of a step that is paid."""
+
+    def draw_key():
+        return key_from(lambda _: privacy.side_key(purpose), tf.constant(0, tf.int64))
+
+    return draw_key

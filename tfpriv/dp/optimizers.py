@@ -53,11 +53,11 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
     ) -> None:
         if l2_norm_clip is None or noise_multiplier is None:
             raise TypeError(
-                "A DP optimizer needs a bound and noise: `l2_norm_clip=1.0` and "
-                "`noise_multiplier=1.1`, for instance; or "
-                f"`{type(self).__name__}.for_budget(epsilon=3, delta=..., ...)`, which "
-                "finds the noise for a budget. Received: "
-                f"l2_norm_clip={l2_norm_clip}, noise_multiplier={noise_multiplier}"
+                "A DP optimizer needs a bound and noise, `l2_norm_clip=1.0` and "
+                "`noise_multiplier=1.1` for instance, or finds the noise by "
+                f"`{type(self).__name__}.for_budget(epsilon=3, delta=..., ...)`. "
+                f"Received: l2_norm_clip={l2_norm_clip}, "
+                f"noise_multiplier={noise_multiplier}"
             )
         check_l2_norm_clip(l2_norm_clip)
         if not 0 <= float(noise_multiplier) < float("inf"):
@@ -68,8 +68,8 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
         if kwargs.get("gradient_accumulation_steps"):
             raise ValueError(
                 "`gradient_accumulation_steps` would add noise to every part of a "
-                "batch. Ask for the whole batch instead (`fit(batch_size=...)`): its "
-                "gradients are computed in chunks that fit memory. Received: "
+                "batch. Use `fit(batch_size=...)` of the whole: it is computed in "
+                "chunks that fit memory. Received: "
                 f"gradient_accumulation_steps={kwargs['gradient_accumulation_steps']}"
             )
         super().__init__(*args, **kwargs)
@@ -77,7 +77,16 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
         self._noise_multiplier = float(noise_multiplier)
         self._clipping = styles.get(clipping)
         self._budget = Budget.of(budget)
-        self._bound: Any = self._add_bound() if self._is_adaptive else None
+        self._bound: Any = None
+        if self._is_adaptive:
+            self._clipping.check_start(self._l2_norm_clip)
+            self._bound = self.add_variable(
+                (),
+                keras.initializers.Constant(self._l2_norm_clip),
+                dtype="float64",
+                aggregation="only_first_replica",
+                name="l2_norm_clip",
+            )
         self.privacy = Privacy()
         self.privacy.budget = self._budget
         self._tracked = False
@@ -99,15 +108,16 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
         """
         if not self._is_adaptive:
             return self._l2_norm_clip
-        return tags.mark_bound(tf.identity(self._bound.value), self)
+        bound = tf.identity(self._bound.value)
+        setattr(bound, tags.OWNER, self)
+        return bound
 
     @property
     def noise_multiplier(self):
         """Noise standard deviation on the sum, in units of the bound of the step.
 
-        That on the gradients alone. What a step releases besides (the indicators of
-        adaptive clipping, a private loss) makes its event in the ledger one of less
-        noise.
+        Of the gradients alone: with the indicators of adaptive clipping or a private
+        loss, the event of a step in the ledger is one of less noise.
         """
         return self._noise_multiplier
 
@@ -131,16 +141,6 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
     @property
     def _is_adaptive(self):
         return isinstance(self._clipping, AdaptiveClipping)
-
-    def _add_bound(self):
-        self._clipping.check_start(self._l2_norm_clip)
-        return self.add_variable(
-            (),
-            keras.initializers.Constant(self._l2_norm_clip),
-            dtype="float64",
-            aggregation="only_first_replica",
-            name="l2_norm_clip",
-        )
 
     def track(self, privacy: Privacy) -> Any:
         """Charges every step to this `Privacy` (done by a private model).
@@ -179,31 +179,27 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
         grads = list(grads)
         clipped = tags.read(grads)
         self._check_clipped(clipped)
-        divisor = _divisor_of_all(clipped)
+        of_keras = keras_internals.variables_of(self)
+        variables = of_keras if trainable_variables is None else trainable_variables
+        dtypes = [sum_dtype(tf.as_dtype(v.dtype)) for v in variables]
+        if len(grads) != len(dtypes):
+            raise ValueError(
+                "Expected one gradient for each trainable variable. Received: "
+                f"{len(grads)} gradients for {len(dtypes)} variables"
+            )
+        divisor, bound = _divisor_of_all(clipped), clipped.l2_norm_clip
         released = noise.release(
             grads,
-            sensitivity=clipped.l2_norm_clip,
-            stddev=self._stddev(clipped.l2_norm_clip),
+            sensitivity=bound,
+            stddev=self._stddev(bound),
             draw_key=lambda: self._draw_key(clipped.ticket),
             # Keras divides by its loss scale; clipping has already undone it.
             scale=(self.loss_scale_factor or 1.0) / divisor,
-            dtypes=self._dtypes(grads, trainable_variables),
+            dtypes=dtypes,
         )
         super().apply(released, trainable_variables)
         if self._is_adaptive:
             self._adapt_bound(clipped, divisor)
-
-    def _dtypes(self, grads, trainable_variables):
-        """Of the gradients that Keras gets, one for each variable."""
-        if trainable_variables is None:
-            trainable_variables = keras_internals.variables_of(self)
-        variables = list(trainable_variables)
-        if len(grads) != len(variables):
-            raise ValueError(
-                "Expected one gradient for each trainable variable. Received: "
-                f"{len(grads)} gradients for {len(variables)} variables"
-            )
-        return [sum_dtype(tf.as_dtype(v.dtype)) for v in variables]
 
     def _check_clipped(self, clipped):
         """Raises `ValueError` unless the noise fits how gradients were clipped."""
@@ -215,7 +211,7 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
             )
         bound = clipped.l2_norm_clip
         if self._is_adaptive:
-            agree = tags.owner_of_bound(bound) is self
+            agree = getattr(bound, tags.OWNER, None) is self
         else:
             agree = not tf.is_tensor(bound) and bound == self._l2_norm_clip
         if not agree:
@@ -231,18 +227,11 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
 
     def _adapt_bound(self, clipped, divisor):
         """Releases how many units were not clipped, and moves the bound."""
-
-        def draw_key():
-            return noise.key_from(
-                lambda _: self.privacy.side_key("indicators"),
-                tf.constant(0, tf.int64),
-            )
-
         (total,) = noise.release(
             [clipped.indicators],
             sensitivity=INDICATOR,
             stddev=self._clipping.indicator_stddev,
-            draw_key=draw_key,
+            draw_key=noise.side_key(self.privacy, "indicators"),
             dtypes=[tf.float64],
         )
         bound = self._clipping.next_bound(
@@ -252,16 +241,14 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
 
     def _draw_key(self, ticket):
         ticket = tf.constant(NO_TICKET, tf.int64) if ticket is None else ticket
-        privacy, noise_multiplier = self.privacy, self._noise_multiplier
-        style, budget = self._clipping, self._budget
+        privacy, style, budget = self.privacy, self._clipping, self._budget
+        z = self._noise_multiplier
 
-        def cost(sampler):
-            return style.mechanism(sampler, noise_multiplier)
+        def redeem(number):
+            cost = functools.partial(style.mechanism, noise_multiplier=z)
+            return privacy.redeem(int(number), z, budget, cost)
 
-        return noise.key_from(
-            lambda number: privacy.redeem(int(number), noise_multiplier, budget, cost),
-            ticket,
-        )
+        return noise.key_from(redeem, ticket)
 
     def get_config(self):
         return {
@@ -338,7 +325,7 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
                 noise_multiplier = joint_noise_multiplier(noise_multiplier)
             return style.mechanism(sampler, noise_multiplier)
 
-        noise_multiplier = calibrate_noise(
+        z = calibrate_noise(
             epsilon,
             delta,
             mechanism=step,
@@ -348,7 +335,7 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
         )
         optimizer = cls(
             l2_norm_clip=l2_norm_clip,
-            noise_multiplier=noise_multiplier,
+            noise_multiplier=z,
             clipping=style,
             budget=Budget(float(epsilon), float(delta), accountant),
             **kwargs,

@@ -10,7 +10,6 @@ import re
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
@@ -19,34 +18,26 @@ from tfpriv.dp.sources import ArraySource, as_arrays, check_dense, name_parts
 _ROWS = "_tfpriv_preprocessed_rows"  # where a model keeps what was traced
 _SHARED = {
     "Random|Multinomial|CandidateSampler|Truncated|NonDeterministic": (
-        "The task's preprocessor draws random numbers from a sequence that all "
-        "examples share, so that one example may change the rows of others. Apply it "
-        "yourself, once and without `keras.utils.set_random_seed`, `x, y, weight = "
-        "task.preprocessor(x)`,"
+        "draws random numbers from a sequence that all examples share"
     ),
-    "Assign|ResourceScatter": (
-        "The task's preprocessor updates state as it runs, so that one example may "
-        "change the rows of later ones. Remove the update, or apply a preprocessor of "
-        "fixed state to each example yourself,"
-    ),
+    "Assign|ResourceScatter": "updates state as it runs",
 }
 
 
 def function_of(model):
     """What a KerasHub task does with `(x, y, sample_weight)`; `None` if nothing."""
-    if not keras_internals.is_pipeline(model):
-        return None
-    if getattr(model, "preprocessor", True) is None:  # switched off by the user
-        return None
-    return model.preprocess_samples
+    is_on = getattr(model, "preprocessor", True) is not None
+    return (
+        model.preprocess_samples
+        if keras_internals.is_pipeline(model) and is_on
+        else None
+    )
 
 
 def sampler_for(model, sampler):
-    """The sampler, drawing what the task's preprocessor makes of its examples.
+    """A copy of the sampler that draws what the task's preprocessor makes of examples.
 
-    Args:
-        model: Private model; any but a KerasHub task has no preprocessor.
-        sampler: `Sampler`, which is not changed.
+    Any model but a KerasHub task has no preprocessor.
 
     Raises:
         ValueError: If the preprocessor draws at random, or updates state.
@@ -92,10 +83,7 @@ def _rows_of(model, preprocess):
 
 
 class _Rows:
-    """Applies a preprocessor to every row of a batch alone.
-
-    Args:
-        preprocess: Function of `(x, y, sample_weight)` with a leading axis of one.
+    """Applies a function of `(x, y, sample_weight)` to every row of a batch alone.
 
     Raises:
         ValueError: When called, if the preprocessor draws at random or updates state.
@@ -110,11 +98,9 @@ class _Rows:
         any_size = tf.nest.map_structure(
             lambda a: tf.TensorSpec([None, *a.shape[1:]], tf.as_dtype(a.dtype)), batch
         )
-        key = repr(any_size)
-        if key not in self._traced:
-            self._traced[key] = tf.function(
-                self._every_row, input_signature=[any_size], autograph=False
-            )
+        options = {"input_signature": [any_size], "autograph": False}
+        if (key := repr(any_size)) not in self._traced:
+            self._traced[key] = tf.function(self._every_row, **options)
         return tf.nest.map_structure(lambda t: t.numpy(), self._traced[key](batch))
 
     def over(self, dataset):
@@ -134,9 +120,8 @@ class _Rows:
         row = tf.function(self._one_row, autograph=False)
         traced = row.get_concrete_function(example)
         _check_shared(traced.graph)
-        made = tf.nest.map_structure(
-            tf.TensorSpec.from_tensor, traced.structured_outputs
-        )
+        outputs = traced.structured_outputs
+        made = tf.nest.map_structure(tf.TensorSpec.from_tensor, outputs)
         return tf.map_fn(traced, batch, fn_output_signature=made)
 
     def _one_row(self, example):
@@ -150,10 +135,10 @@ def _only_row(tensor):
     tensor = tf.convert_to_tensor(tensor)
     if tensor.shape.rank == 0 or tensor.shape[0] not in (1, None):
         raise ValueError(
-            "A preprocessor must make one row of an example, since an example is what "
-            "is sampled, clipped and protected. Split long examples before, and "
-            "declare to which unit each part belongs: `dp.PoissonSampler(..., groups=)`"
-            f". Received: a row of shape {tensor.shape} for one example"
+            "A preprocessor must make one row of an example, which is what is sampled, "
+            "clipped and protected. Split long examples before, and declare the unit "
+            "of each part: `dp.PoissonSampler(..., groups=)`. "
+            f"Received: a row of shape {tensor.shape} for one example"
         )
     return tf.ensure_shape(tensor, [1, *tensor.shape[1:]])[0]
 
@@ -168,35 +153,10 @@ def _check_shared(graph):
     kinds = {operation.type for operation in graph.get_operations()}
     kinds |= {node.op for function in functions for node in function.node_def}
     for pattern, problem in _SHARED.items():
-        found = sorted(kind for kind in kinds if re.search(pattern, kind))
-        if found:
+        if found := sorted(kind for kind in kinds if re.search(pattern, kind)):
             raise ValueError(
-                f"{problem} and take it out of the task: `task.preprocessor = None`. "
+                f"The task's preprocessor {problem}: one example may change the rows "
+                "of others. Apply one that does not to the data yourself, and take it "
+                "out of the task, `task.preprocessor = None`. "
                 f"Received: a preprocessor with operations {found}"
             )
-
-
-class PreprocessedSource:
-    """Examples as a preprocessor makes them of those of another source.
-
-    Args:
-        source: What `as_source` returns.
-        rows: Function from a batch, a dict of nested arrays, to the preprocessed one.
-    """
-
-    def __init__(self, source, rows):
-        self._source, self._rows = source, rows
-
-    def __len__(self):
-        return len(self._source)
-
-    def take(self, indices):
-        """The examples at `indices`, as a dict of nested arrays."""
-        found = self._rows(
-            self._source.take(indices if len(indices) else np.array([0]))
-        )
-        return tf.nest.map_structure(lambda a: a[: len(indices)], found)
-
-    def arrays(self):
-        """The nested arrays that the source holds."""
-        return self._source.arrays()

@@ -137,12 +137,8 @@ class Privacy:
         """Writes what is protected, how strongly, and what is not.
 
         Args:
-            delta: As for `epsilon`.
+            delta, accountant: As for `epsilon`, which raises as well.
             format: `"text"`, or `"json"` for programs.
-            accountant: As for `epsilon`.
-
-        Raises:
-            tfpriv.accounting.LedgerError: As for `epsilon`.
         """
         self.check_weights()
         if len(self._ledger):
@@ -165,9 +161,7 @@ class Privacy:
         self.provenance.bind()
 
     def record(self, mechanism: Mechanism, purpose: str, count: int = 1) -> None:
-        """Records privacy spent outside of training.
-
-        The ledger matches the weights as they are now.
+        """Records privacy spent outside of training, on the weights as they are now.
 
         Args:
             mechanism: `tfpriv.accounting.Mechanism`, for instance
@@ -192,18 +186,12 @@ class Privacy:
     # Loading and saving: the ledger is part of the file.
 
     def load(self, ledger: Ledger, is_private: np.ndarray | None = None) -> None:
-        """Adds the ledger of weights that are about to be loaded.
-
-        The result is the union of both ledgers: loading refunds nothing.
+        """Adds the ledger of weights that are about to be loaded, as `add` does.
 
         Args:
             ledger: `Ledger`.
             is_private: For each variable whether a private model trained its values;
                 `None` if that is not known.
-
-        Raises:
-            tfpriv.accounting.LedgerError: If the ledgers do not compose. Nothing has
-                changed then.
         """
         is_new = len(self._ledger) == 0
         self.provenance.load(ledger, is_private)
@@ -222,10 +210,7 @@ class Privacy:
     def training(
         self, journal_path: str | os.PathLike[str] | None = None
     ) -> Iterator[None]:
-        """Context of one training run.
-
-        Args:
-            journal_path: File in which each step is written ahead, or `None`.
+        """Context of one training run, whose steps are written ahead into a journal.
 
         Raises:
             ValueError: If the model is in training already.
@@ -311,8 +296,8 @@ class Privacy:
         Args:
             ticket: What `pay` returned, or `NO_TICKET` for a step to be recorded now.
             noise_multiplier: Of the gradients.
-            budget: As for `pay_user_batch`, for a step to be recorded now.
-            cost: As for `pay_user_batch`; `None` for gradients alone.
+            budget, cost: As for `pay_user_batch`, for a step to be recorded now;
+                without `cost` that of the gradients alone.
 
         Raises:
             ValueError: If the ticket is unknown, was used, or is for other noise.
@@ -334,9 +319,5 @@ class Privacy:
         return np.frombuffer(self.randomness.key("gradients"), dtype=np.uint8)
 
     def side_key(self, purpose: str) -> Any:
-        """Returns a fresh noise key, uint8 `(32,)`, for a further sum of a paid step.
-
-        Args:
-            purpose: Name of the sum.
-        """
+        """Returns a fresh noise key, uint8 `(32,)`, for one more sum of a paid step."""
         return np.frombuffer(self.randomness.key(purpose), dtype=np.uint8)

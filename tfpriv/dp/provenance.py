@@ -9,6 +9,8 @@ them. A layer, or an encoder inside of a new model, brings its ledger that way.
 docs/dp.md lists what is not noticed.
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -24,12 +26,10 @@ _HANDED_OUT: dict[str, Ledger] = {}
 
 _CHANGED = (
     "The ledger does not match these weights: they were loaded in part, or changed by "
-    "something that recorded nothing; only `fit`, `fit_on_workers`, `train_on_batch` "
-    "and DP optimizers do. If that used no private data, call "
-    "`model.privacy.bind_weights()`; if it did, `model.privacy.record("
-    "dp.mechanisms.non_private('...'), purpose='...')`. If another private model "
-    "shares the weights, `model.privacy.add(other.privacy.ledger)`, then "
-    "`bind_weights()`."
+    "something that recorded nothing. If that used no private data, call "
+    "`model.privacy.bind_weights()`, after `model.privacy.add(other.privacy.ledger)` "
+    "where another private model did it; else `model.privacy.record("
+    "dp.mechanisms.non_private('...'), purpose='...')`."
 )
 _LEDGER_IS_MISSING = (
     "These are the weights of a private model without its ledger. Load the `.keras` or "
@@ -40,10 +40,7 @@ _LEDGER_IS_MISSING = (
 class Provenance:
     """The ledger of one model, and whether it matches the weights.
 
-    Args:
-        ledger: `Ledger`.
-        model: Keras model, or `None` for a ledger that no model belongs to: then
-            nothing is checked.
+    Without a model nothing is checked.
     """
 
     def __init__(self, ledger: Ledger, model: keras.Model | None) -> None:
@@ -74,13 +71,7 @@ class Provenance:
             self.ledger.set_weights_digest(digest)
 
     def load(self, ledger: Ledger, is_private: np.ndarray | None) -> None:
-        """Adds the ledger of weights that are about to be loaded.
-
-        Args:
-            ledger: `Ledger`.
-            is_private: For each variable whether a private model trained its values;
-                `None` if that is not known.
-        """
+        """Adds the ledger of weights to be loaded; see `Privacy.load`."""
         self.add(ledger)
         self._in_training = False
         if ledger.weights_digest is not None:
@@ -125,8 +116,7 @@ class Provenance:
     def bind_if_known(self) -> bool:
         """`bind`, unless something that recorded nothing changed the weights.
 
-        Returns:
-            Whether the ledger matches the weights now.
+        Returns whether the ledger matches the weights now.
         """
         if self._model is None or self.bind_if_trained():
             return True
@@ -192,17 +182,14 @@ def _ledgers_of(variables) -> list[Ledger]:
 
 def was_trained(model: keras.Model) -> bool:
     """Whether an optimizer without privacy has trained a model, or a model in it."""
-    layers = keras_internals.flatten_layers(model)
-    return any(_TRAINED in vars(layer) or _took_steps(layer) for layer in layers)
-
-
-def _took_steps(layer) -> bool:
-    optimizer = getattr(layer, "optimizer", None)
-    if not isinstance(optimizer, keras.optimizers.Optimizer):
-        return False
-    if hasattr(layer, "privacy"):  # the ledger counts its steps
-        return False
-    return bool(keras.ops.convert_to_numpy(optimizer.iterations) > 0)
+    for layer in keras_internals.flatten_layers(model):
+        optimizer: Any = getattr(layer, "optimizer", None)
+        plain = isinstance(optimizer, keras.optimizers.Optimizer)
+        plain = plain and not hasattr(layer, "privacy")  # the ledger counts its steps
+        steps = keras.ops.convert_to_numpy(optimizer.iterations) if plain else 0
+        if _TRAINED in vars(layer) or steps > 0:
+            return True
+    return False
 
 
 def remember_training(model: keras.Model) -> None:

@@ -11,7 +11,6 @@ import tensorflow as tf
 from tfpriv.accounting import Mechanism, calibration, mechanisms
 from tfpriv.dp import tensorflow_internals
 from tfpriv.dp.grouping import members_of_groups, warn_of_repeated_files
-from tfpriv.dp.preprocessing import PreprocessedSource
 from tfpriv.dp.sources import as_source, name_parts
 from tfpriv.support.randomness import Randomness
 
@@ -23,20 +22,13 @@ _LISTS = (
 
 
 class Sampler(abc.ABC):
-    """Draws batches and says what each costs.
+    """Draws batches and says what each costs."""
 
-    Attributes:
-        steps_per_epoch: Int or `None` where the data decides.
-        divisor: Public constant that the noisy sum is divided by, or `None` for the
-            size of each batch.
-        groups_units: Whether a unit is a group of examples.
-        group_size: Examples in a group at most, or `None`.
-    """
-
-    steps_per_epoch: int | None = None
+    steps_per_epoch: int | None = None  # `None` where the data decides
+    # Public constant that the noisy sum is divided by; `None`: the size of each batch.
     divisor: float | None = None
-    groups_units: bool = False
-    group_size: Any = None
+    groups_units: bool = False  # whether a unit is a group of examples
+    group_size: Any = None  # examples in a group at most, or `None`
 
     @abc.abstractmethod
     def mechanism(self, noise_multiplier: float) -> Mechanism:
@@ -65,16 +57,20 @@ class Sampler(abc.ABC):
 
 
 class _RandomAccessSampler(Sampler):
-    def __init__(self, data, batch_size, steps_per_epoch, population, load):
-        self.source = as_source(data, load)
-        found = len(self.source)
-        warn_of_repeated_files(data, found)
-        hint = _LISTS if isinstance(data, list) else ""
-        self._set_size(found, batch_size, steps_per_epoch, population, hint)
+    _rows = None  # a task's preprocessor
 
-    def _set_size(self, found, batch_size, steps_per_epoch, population, hint=""):
+    def __init__(
+        self, data, batch_size, steps_per_epoch, population, load, groups=None
+    ):
+        self.source, self._members = as_source(data, load), None
+        found = len(self.source)
+        members = None if groups is None else members_of_groups(groups, found)
+        warn_of_repeated_files(data, found, members)
+        if members is not None:
+            found, self._members = len(members), members
         if found < 1:
             raise ValueError("Expected at least one example. Received: empty data")
+        hint = _LISTS if isinstance(data, list) and groups is None else ""
         self._notes = () if population is not None else (SIZE_FROM_DATA,)
         self.found = found
         self._population = int(population or found)
@@ -84,9 +80,10 @@ class _RandomAccessSampler(Sampler):
                 f"{hint}Received: batch_size={batch_size} for {self._population} units"
             )
         self._divisor = float(batch_size)
-        self.steps_per_epoch = int(
-            steps_per_epoch or calibration.steps_per_epoch(self.population, batch_size)
+        steps = steps_per_epoch or calibration.steps_per_epoch(
+            self.population, batch_size
         )
+        self.steps_per_epoch = int(steps)
 
     # Read-only: `fit` asks once what a step costs, and every batch is drawn by them.
 
@@ -111,14 +108,22 @@ class _RandomAccessSampler(Sampler):
         return self.source.arrays()
 
     def preprocess_by(self, rows: Any) -> None:
-        self.source = PreprocessedSource(self.source, rows)
+        self._rows = rows
+
+    def _take(self, indices):
+        """The examples at `indices`, as a dict of nested arrays."""
+        if self._rows is None:
+            return self.source.take(indices)
+        # No rows would leave the shape of one open.
+        some = self._rows(self.source.take(indices if len(indices) else np.array([0])))
+        return tf.nest.map_structure(lambda a: a[: len(indices)], some)
 
     @abc.abstractmethod
     def _draw(self, randomness):
         """One batch: dict of nested arrays."""
 
     def element_spec(self):
-        example = self.source.take(np.array([0]))
+        example = self._take(np.array([0]))
         return tf.nest.map_structure(
             lambda a: tf.TensorSpec(a.shape[1:], tf.as_dtype(a.dtype)), example
         )
@@ -159,21 +164,15 @@ class PoissonSampler(_RandomAccessSampler):
         max_examples_per_group: int | None = None,
         load: Callable[[Any], Any] | None = None,
     ) -> None:
-        self._members = None
-        if groups is None:
-            super().__init__(data, batch_size, steps_per_epoch, population, load)
-            return
-        if max_examples_per_group is None or max_examples_per_group < 1:
-            raise ValueError(
-                "With `groups`, say how many examples of one group are used at most. "
-                f"Received: max_examples_per_group={max_examples_per_group}"
-            )
-        self.source = as_source(data, load)
-        self._members = members_of_groups(groups, len(self.source))
-        warn_of_repeated_files(data, len(self.source), self._members)
-        self.groups_units = True
-        self.group_size = int(max_examples_per_group)
-        self._set_size(len(self._members), batch_size, steps_per_epoch, population)
+        if groups is not None:
+            if max_examples_per_group is None or max_examples_per_group < 1:
+                raise ValueError(
+                    "With `groups`, say how many examples of a group are used at most. "
+                    f"Received: max_examples_per_group={max_examples_per_group}"
+                )
+            self.groups_units = True
+            self.group_size = int(max_examples_per_group)
+        super().__init__(data, batch_size, steps_per_epoch, population, load, groups)
 
     @property
     def sampling_probability(self):
@@ -191,22 +190,19 @@ class PoissonSampler(_RandomAccessSampler):
     def _draw(self, randomness):
         drawn = randomness.bernoulli(self.sampling_probability, self.found)
         if self._members is None:
-            return self.source.take(drawn)
-        return self._take_groups(self._members, drawn, randomness)
-
-    def _take_groups(self, members_of, drawn, randomness):
-        """(groups, k, ...) with a mask `present` for groups smaller than k."""
+            return self._take(drawn)
+        # (groups, k, ...), with a mask for groups smaller than k.
         k = self.group_size
         index = np.zeros((len(drawn), k), dtype=np.int64)
         present = np.zeros((len(drawn), k), dtype=bool)
         for row, group in enumerate(drawn):
-            members = members_of[group]
+            members = self._members[group]
             size = min(k, len(members))
             index[row, :size] = members[randomness.subset(size, len(members))]
             present[row, :size] = True
-        flat = self.source.take(index.reshape(-1))
         batch = tf.nest.map_structure(
-            lambda a: a.reshape((len(drawn), k, *a.shape[1:])), flat
+            lambda a: a.reshape((len(drawn), k, *a.shape[1:])),
+            self._take(index.reshape(-1)),
         )
         return {**batch, "present": present}
 
@@ -240,8 +236,7 @@ class FixedSizeSampler(_RandomAccessSampler):
         )
 
     def _draw(self, randomness):
-        size = int(self.divisor)
-        return self.source.take(randomness.subset(size, self.population))
+        return self._take(randomness.subset(int(self.divisor), self.population))
 
 
 class Stream(Sampler):
@@ -278,13 +273,17 @@ class Stream(Sampler):
                 "appear in one batch: `Stream(dataset, max_occurrences=1)`. "
                 f"Received: max_occurrences={max_occurrences}"
             )
-        _check_dense(dataset)
         _check_batched(dataset)
-        self.dataset = dataset
-        self._max_occurrences = max_occurrences
+        self.dataset, self._max_occurrences = dataset, max_occurrences
         self.steps_per_epoch = steps_per_epoch
         if steps_per_epoch is None:
-            self.steps_per_epoch = _finite_length(dataset)
+            length = self.steps_per_epoch = int(dataset.cardinality())
+            if length < 1:
+                raise ValueError(
+                    "Expected at least one batch, and a known number of them, or "
+                    "`Stream(dataset, ..., steps_per_epoch=...)`. Received: "
+                    f"cardinality {length} (negative: unknown or infinite)"
+                )
 
     @property
     def max_occurrences(self):
@@ -305,16 +304,21 @@ class Stream(Sampler):
             yield ticket, tf.nest.map_structure(lambda t: t.numpy(), batch)
 
     def element_spec(self):
+        parts = name_parts(self.dataset.element_spec)
         return tf.nest.map_structure(
-            lambda s: tf.TensorSpec(s.shape[1:], s.dtype),
-            name_parts(self.dataset.element_spec),
+            lambda s: tf.TensorSpec(s.shape[1:], s.dtype), parts
         )
 
     def preprocess_by(self, rows: Any) -> None:
         self.dataset = rows.over(self.dataset)
 
 
-def _check_dense(dataset):
+def _check_batched(dataset):
+    """Raises `ValueError` unless tensors are dense, and each first axis a batch's.
+
+    One of unknown length is taken for it; one of a fixed length may as well be an
+    example's, unless the data set was seen to be batched.
+    """
     leaves = tf.nest.flatten(name_parts(dataset.element_spec))
     kinds = {type(leaf).__name__ for leaf in leaves}
     if kinds - {"TensorSpec"}:
@@ -323,15 +327,6 @@ def _check_dense(dataset):
             "map(lambda x, y: (x.to_tensor(shape=...), y))`, or `tf.sparse.to_dense`. "
             f"Received: elements of {sorted(kinds)}"
         )
-
-
-def _check_batched(dataset):
-    """Raises `ValueError` unless every first axis is that of a batch.
-
-    One of unknown length is taken for it; one of a fixed length may as well be an
-    example's, unless the data set was seen to be batched.
-    """
-    leaves = tf.nest.flatten(name_parts(dataset.element_spec))
     lengths = {s.shape[0] if s.shape.rank else "no axis" for s in leaves}
     fixed = lengths - {None}
     if len(fixed) > 1 or "no axis" in fixed:
@@ -342,20 +337,7 @@ def _check_batched(dataset):
         return
     raise ValueError(
         "`Stream` takes batches, whose first axis is the batch's. Batch the examples: "
-        "`dataset.batch(n)`. If the elements are batches already, of a fixed size, "
-        "`dataset.unbatch().batch(n)` says so, or an `output_signature` with `None` "
-        f"as the first axis. Received: a data set of {problem}"
+        "`dataset.batch(n)`; batches that are made already, of a fixed size: "
+        "`dataset.unbatch().batch(n)`, or an `output_signature` with `None` as first "
+        f"axis. Received: a data set of {problem}"
     )
-
-
-def _finite_length(dataset):
-    length = int(dataset.cardinality())
-    if length == 0:
-        raise ValueError("Expected at least one batch. Received: an empty data set")
-    if length < 0:
-        raise ValueError(
-            "The length of the data set is unknown or infinite. "
-            "Say `Stream(dataset, ..., steps_per_epoch=...)`. "
-            f"Received: cardinality {length}"
-        )
-    return length

@@ -59,16 +59,12 @@ def name_parts(data):
             f"Received: {tuple(type(part).__name__ for part in data[:4])}"
         )
     named = zip(("x", "y", "sample_weight"), data, strict=False)
-    return {name: part for name, part in named if not _is_absent(part)}
-
-
-def _is_absent(part):
-    """Whether a part is `None`, or what stands for it in an `element_spec`."""
-    return part is None or type(part).__name__ == "NoneTensorSpec"
+    absent = "NoneType", "NoneTensorSpec"  # the latter in an `element_spec`
+    return {name: part for name, part in named if type(part).__name__ not in absent}
 
 
 def as_arrays(data):
-    """Makes NumPy arrays of the leaves of nested data.
+    """Makes NumPy arrays of the leaves of nested data; of dtype object for strings.
 
     Lists of arrays become tuples, as in Keras' own `fit`: `tf.data` would make one
     tensor of a list. A list of numbers or of strings becomes one array.
@@ -76,10 +72,6 @@ def as_arrays(data):
     Args:
         data: Array, tensor, pandas `DataFrame` or `Series`, list of numbers or
             strings, or nested dicts, tuples and lists of these.
-
-    Returns:
-        The same structure of arrays, with tuples for lists. Arrays of dtype object
-        hold strings.
 
     Raises:
         ValueError: For what has no rows of one shape, or is not numbers or strings.
@@ -111,7 +103,8 @@ def _array_or_none(part):
 
 def is_column(data):
     """Whether data is a list of numbers or strings, one for each example."""
-    return isinstance(data, list) and bool(data) and _all(data, _SCALARS)
+    filled = isinstance(data, list) and bool(data)
+    return filled and all(isinstance(element, _SCALARS) for element in data)
 
 
 def _as_array(leaf):
@@ -135,23 +128,19 @@ def _as_array(leaf):
 def check_dense(leaf):
     """Raises `ValueError` for a ragged or sparse tensor."""
     kind = type(leaf)
-    dense = {
-        tf.RaggedTensor: "`.to_tensor()`, or `.to_tensor(shape=...)`,",
-        tf.SparseTensor: "`tf.sparse.to_dense`",
-    }.get(kind)
-    if kind.__module__.startswith("scipy.sparse"):
-        dense = "`.toarray()`"
-    if dense:
+    of_scipy = kind.__module__.startswith("scipy.sparse")
+    if of_scipy or isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
         raise ValueError(
             "Examples must be dense and of one shape, so that each can be drawn and "
-            f"differentiated alone: {dense} makes them so. Received: {kind.__name__}"
+            "differentiated alone. Use `.to_tensor(shape=...)`, `tf.sparse.to_dense` "
+            f"or `.toarray()`. Received: {kind.__name__}"
         )
 
 
 def _of_objects(array):
     """The numbers in an array of dtype object; one of strings is returned as it is."""
     elements = array.ravel().tolist()
-    if _all(elements, (str, bytes)):
+    if all(isinstance(element, (str, bytes)) for element in elements):
         return array
     try:
         numbers = np.array(array.tolist())
@@ -165,10 +154,6 @@ def _of_objects(array):
         kinds = _some(type(element).__name__ for element in elements)
         raise ValueError(f"{_ROWS}elements of types {kinds}")
     return numbers
-
-
-def _all(elements, kinds):
-    return all(isinstance(element, kinds) for element in elements)
 
 
 def _some(values):
@@ -214,9 +199,7 @@ class ItemSource:
     """
 
     def __init__(self, items, load=None):
-        self._items = items
-        self._load = load
-        self._empty = None
+        self._items, self._load, self._empty = items, load, None
 
     def __len__(self):
         return len(self._items)
@@ -256,14 +239,13 @@ def _stack(*rows):
 def _check_items(data):
     """Raises `ValueError` for the arrays `(x, y)` where a list of items is expected."""
     columns = isinstance(data, tuple) and len(data) <= 3
-    columns = columns and all(
-        isinstance(part, list) or getattr(part, "ndim", 0) for part in data
-    )
-    if columns or isinstance(data, dict):
+    if isinstance(data, dict) or (
+        columns and all(isinstance(p, list) or getattr(p, "ndim", 0) for p in data)
+    ):
         raise ValueError(
             "`load` is given one item of the data: expected a list of items. Pass "
-            "`list(zip(x, y))` for pairs; `load` then gets a pair, such as a path and "
-            f"its label. Received: a {type(data).__name__} of {len(data)} with `load`"
+            "`list(zip(x, y))` for pairs, such as a path and its label. "
+            f"Received: a {type(data).__name__} of {len(data)} with `load`"
         )
 
 

@@ -50,45 +50,46 @@ def check_layers(model):
     mode, where it is a fixed function of one example.
     """
     for layer in keras_internals.flatten_layers(model):
-        if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+        if problem := _problem_of(layer):
             raise ValueError(
-                "BatchNormalization mixes the examples of a batch and stores their "
-                "statistics, so that no bound per example holds. Take a copy with "
-                "GroupNormalization there, `model = dp.replace_batchnorm(model)`, and "
-                "make that one private; or freeze it with `layer.trainable = False`. "
-                f"Received: layer '{layer.name}' in model '{model.name}'"
+                f"{problem} Received: layer '{layer.name}' in model '{model.name}'"
             )
-        if isinstance(layer, keras.layers.SpectralNormalization):
-            raise ValueError(
-                "SpectralNormalization updates a weight in every forward pass. "
-                "Remove the wrapper; per-example clipping already bounds the update. "
-                f"Received: layer '{layer.name}' in model '{model.name}'"
-            )
-        if isinstance(layer, (keras.layers.MixUp, keras.layers.CutMix)):
-            raise ValueError(
-                f"{type(layer).__name__} mixes each example with another of its batch, "
-                "but in private training every example goes through the model alone: "
-                "the layer would do nothing. Remove it. Mixed in the data pipeline, "
-                "each unit is in two examples of a batch, and without it both are "
-                "other examples: `dp.Stream(dataset, max_occurrences=4)`; see "
-                "docs/dp.md. "
-                f"Received: layer '{layer.name}' in model '{model.name}'"
-            )
-        if getattr(layer, "stateful", False) is True:
-            raise ValueError(
-                "A stateful recurrent layer carries one example's state into the "
-                "next. Build it with `stateful=False`. "
-                f"Received: layer '{layer.name}' in model '{model.name}'"
-            )
+
+
+def _problem_of(layer):
+    """Why a layer cannot be trained privately, and the fix; `None` for most."""
+    if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable:
+        return (
+            "BatchNormalization mixes the examples of a batch and stores their "
+            "statistics, so that no bound per example holds. Make a copy private that "
+            "has GroupNormalization there, `model = dp.replace_batchnorm(model)`; or "
+            "freeze it with `layer.trainable = False`."
+        )
+    if isinstance(layer, keras.layers.SpectralNormalization):
+        return (
+            "SpectralNormalization updates a weight in every forward pass. "
+            "Remove the wrapper; per-example clipping already bounds the update."
+        )
+    if isinstance(layer, (keras.layers.MixUp, keras.layers.CutMix)):
+        return (
+            f"{type(layer).__name__} mixes each example with another of its batch, "
+            "and would do nothing here, where each goes through the model alone. "
+            "Remove it. Mixed in the data pipeline, a unit occurs more than once: "
+            "`dp.Stream(dataset, max_occurrences=4)`; see docs/dp.md."
+        )
+    if getattr(layer, "stateful", False) is True:
+        return (
+            "A stateful recurrent layer carries one example's state into the "
+            "next. Build it with `stateful=False`."
+        )
+    return None
 
 
 def layers_with_statistics(model):
     """Names of the layers that hold what `adapt` took from data, or may have."""
-    return [
-        layer.name
-        for layer in keras_internals.flatten_layers(model)
-        if hasattr(layer, "adapt") and keras_internals.may_be_adapted(layer)
-    ]
+    layers = keras_internals.flatten_layers(model)
+    adaptable = [layer for layer in layers if hasattr(layer, "adapt")]
+    return [one.name for one in adaptable if keras_internals.may_be_adapted(one)]
 
 
 def warn_of_statistics(model):
@@ -105,11 +106,7 @@ def warn_of_statistics(model):
 
 
 def check_numbers(spec):
-    """Raises `ValueError` for inputs, labels or weights that are strings.
-
-    Args:
-        spec: Dict of nested `tf.TensorSpec` of one example.
-    """
+    """Raises `ValueError` for inputs, labels or weights that are strings."""
     for name, part in spec.items():
         if any(s.dtype == tf.string for s in tf.nest.flatten(part)):
             advice = _LABELS if name == "y" else _TEXTS
@@ -122,34 +119,35 @@ _TEXTS = (
     "of the model; a KerasHub task does so by its `preprocessor`."
 )
 _LABELS = (
-    "Labels must be numbers. Give each class the number of its name in a public list: "
-    "`keras.layers.StringLookup(vocabulary=class_names, num_oov_indices=0)(y)`. Where "
-    "it is public which classes occur, `class_names, y = np.unique(y, "
-    "return_inverse=True)` finds the names in the data."
+    "Labels must be numbers: `keras.layers.StringLookup(vocabulary=class_names, "
+    "num_oov_indices=0)(y)`, with public names. Where it is public which occur, "
+    "`class_names, y = np.unique(y, return_inverse=True)` finds them."
 )
 
 
 def check_no_state_updates(model, graph):
     """Raises `ValueError` if an example may leave a trace, or draws beside others.
 
-    Every operation is looked at that the forward pass, the loss and their gradients
-    run, in nested functions and in the bodies of loops and conditions too.
-
-    Args:
-        model: Keras model.
-        graph: The `FuncGraph` of its private step.
+    Every operation is looked at of the graph of the private step: what the forward
+    pass, the loss and their gradients run, in functions, loops and conditions too.
     """
     definition = graph.as_graph_def()
     nodes = [node for f in definition.library.function for node in f.node_def]
     for node in [*definition.node, *nodes]:
         if _draws(node):
-            raise ValueError(_draw_message(model, node.op))
+            raise ValueError(
+                "The model or its loss draws random numbers from a generator that all "
+                "examples share. Draw by `keras.random.normal(shape)` and its like, "
+                "without a seed or with a `keras.random.SeedGenerator` that is an "
+                "attribute of the layer; or by a layer such as `Dropout`. "
+                f"Received: model '{model.name}' runs the operation {node.op}"
+            )
     for operation in graph.get_operations():
         if _keeps_state(operation.node_def):
-            raise ValueError(_state_message(model, operation.type, graph, operation))
+            raise _state_error(model, operation.type, graph, operation)
     for node in nodes:
         if _keeps_state(node):
-            raise ValueError(_state_message(model, node.op))
+            raise _state_error(model, node.op)
 
 
 def _draws(node):
@@ -180,29 +178,14 @@ def _keeps_state(node):
     return definition.is_stateful or node.op == "PyFuncStateless"
 
 
-def _draw_message(model, op_type):
-    return (
-        "The model or its loss draws random numbers from a generator that all examples "
-        "share: it follows `set_random_seed`, and one example more changes what the "
-        "others draw. Draw by `keras.random`, for instance "
-        "`keras.random.normal(shape)`, without a seed or with "
-        "`seed=self.seed_generator`, a `keras.random.SeedGenerator` that is an "
-        "attribute of the layer; or use a layer such as `keras.layers.Dropout` or "
-        "`keras.layers.GaussianNoise`. "
-        f"Received: model '{model.name}' runs the operation {op_type}"
-    )
-
-
-def _state_message(model, op_type, graph=None, operation=None):
+def _state_error(model, op_type, graph=None, operation=None):
     written = _variable_of(model, graph, operation) if operation is not None else None
     did = f"assigns to {written}" if written else f"runs the operation {op_type}"
-    return (
-        "The model updates state from the data it sees, or may do so (moving "
-        "statistics, counters or metrics inside `call` or the loss, tables that are "
-        "written to, Python code in `tf.py_function`, a `keras.random.SeedGenerator` "
-        "that is not an attribute of a layer); such state is released without noise. "
-        "Remove the update, or freeze the layer with `trainable = False`; draw random "
-        "numbers by `keras.random`, without a seed or with a generator of the layer. "
+    return ValueError(
+        "The model updates state from the data it sees, or may do so; such state is "
+        "released without noise. Remove the update (statistics, counters, metrics, "
+        "tables, `tf.py_function`), or freeze the layer; make a "
+        "`keras.random.SeedGenerator` an attribute of a layer. "
         f"Received: model '{model.name}' {did}"
     )
 
@@ -211,11 +194,8 @@ def _variable_of(model, graph, operation):
     """The path of the variable that an operation works on, or `None`."""
     outside = {id(inner): outer for outer, inner in graph.captures}
     paths = {id(v.handle): v.name for v in graph.variables}
-    paths |= {
-        id(v.value.handle): v.path
-        for v in model.variables
-        if hasattr(v.value, "handle")
-    }
+    known = [v for v in model.variables if hasattr(v.value, "handle")]
+    paths |= {id(v.value.handle): v.path for v in known}
     handles = (paths.get(id(outside.get(id(t)))) for t in operation.inputs)
     return next(filter(None, handles), None)
 
@@ -225,43 +205,55 @@ def check_loss(problem, spec, y_pred):
 
     That would be no breach of privacy: every example's loss is computed alone. But it
     is then another loss than the one that Keras would minimise. The compiled loss is
-    tried on made-up outputs: moving one row must change it by as much, whatever the
-    other rows are.
-
-    Args:
-        problem: `Problem`.
-        spec: Dict of `tf.TensorSpec` for one example.
-        y_pred: The model's outputs, nested tensors of which only shapes are looked at.
+    tried on made-up outputs, of the shapes of `y_pred`: moving one row must change it
+    by as much, whatever the other rows are.
     """
     if problem.compile_loss is None:
         return
     rng = np.random.default_rng(0)
-    few = tf.nest.map_structure(lambda s: _made_up(s, rng), spec)
-    outputs = tf.nest.map_structure(
-        lambda t: _outputs(t.shape[1:], t.dtype, rng), y_pred
+    few = tf.nest.map_structure(
+        lambda s: made_up([LOSS_EXAMPLES, *s.shape], s.dtype, rng), spec
     )
-    loss = _loss_of(problem, few)
+    generators = problem.seed_generators
+    seeds = [tf.zeros([2], tf.int32)] * (len(generators) + 1)
+
+    @tf.function(autograph=False)
+    def loss(outputs):
+        with keras_internals.seeds_of_example(generators, seeds):  # the same each time
+            return tf.reduce_sum(
+                problem.compile_loss(few.get("y"), outputs, few.get("sample_weight"))
+            )
+
     try:
-        compares = any(_compares(loss, outputs, rng) for _ in range(LOSS_TRIALS))
+        compares = any(_compares(loss, y_pred, rng) for _ in range(LOSS_TRIALS))
     except tf.errors.OpError:  # these outputs are none that the loss is meant for
         return
     if compares:
-        raise ValueError(_loss_message(problem, y_pred))
+        axis = tuple(range(1, max(t.shape.rank for t in tf.nest.flatten(y_pred))))
+        raise ValueError(
+            "The loss compares the examples of a batch, but private training computes "
+            "that of each alone. Expected a sum or a mean of one loss per example, "
+            f"reduced over `axis={axis}`, as `keras.losses.Dice` can. "
+            f"Received: loss {problem.model.loss!r} of model '{problem.model.name}'"
+        )
 
 
-def _compares(loss, outputs, rng):
+def _compares(loss, y_pred, rng):
     """Whether moving the first row has another effect beside other rows."""
-    moved = tf.nest.map_structure(
-        lambda t: _outputs(t.shape[1:], t.dtype, rng), outputs
-    )
+
+    def outputs(t):
+        shape = [LOSS_EXAMPLES, *(4 if d is None else d for d in t.shape[1:])]
+        # Not of the same sum, which would hide what a loss makes of sums; logits, too.
+        return tf.cast(rng.uniform(0.05, rng.uniform(0.3, 0.95), shape), t.dtype)
+
+    still, moved = (tf.nest.map_structure(outputs, y_pred) for _ in range(2))
 
     def beside(first, rest):
         def choose(old, new):
-            return tf.concat(
-                [(new if first else old)[:1], (new if rest else old)[1:]], 0
-            )
+            parts = (new if first else old)[:1], (new if rest else old)[1:]
+            return tf.concat(parts, 0)
 
-        return float(loss(tf.nest.map_structure(choose, outputs, moved)))
+        return float(loss(tf.nest.map_structure(choose, still, moved)))
 
     whole = beside(False, False)
     old, new = beside(True, False) - whole, beside(True, True) - beside(False, True)
@@ -269,43 +261,8 @@ def _compares(loss, outputs, rng):
     return abs(old - new) > 2e-2 * scale + 1e-5 * abs(whole)
 
 
-def _loss_of(problem, few):
-    """The compiled loss as a function of the outputs, with the same draws each time."""
-    generators = problem.seed_generators
-    seeds = [tf.zeros([2], tf.int32)] * (len(generators) + 1)
-
-    @tf.function(autograph=False)
-    def loss(y_pred):
-        with keras_internals.seeds_of_example(generators, seeds):
-            return tf.reduce_sum(
-                problem.compile_loss(few.get("y"), y_pred, few.get("sample_weight"))
-            )
-
-    return loss
-
-
-def _made_up(spec, rng):
-    """Synthetic examples: normal floats, zeros and ones for integers."""
-    shape = [LOSS_EXAMPLES] + [4 if d is None else d for d in spec.shape]
-    if spec.dtype.is_floating:
-        return tf.cast(rng.normal(size=shape), spec.dtype)
-    return tf.cast(rng.integers(0, 2, shape), spec.dtype)
-
-
-def _outputs(shape, dtype, rng):
-    """Synthetic outputs between 0 and 1, which may be logits as well."""
-    shape = [LOSS_EXAMPLES] + [4 if d is None else d for d in shape]
-    # Not of the same sum, which would hide what a loss makes of sums.
-    return tf.cast(rng.uniform(0.05, rng.uniform(0.3, 0.95), shape), dtype)
-
-
-def _loss_message(problem, y_pred):
-    axis = tuple(range(1, max(t.shape.rank for t in tf.nest.flatten(y_pred))))
-    return (
-        "The loss compares the examples of a batch: that of one example changes with "
-        "the others beside it. Private training computes every example's loss alone, "
-        "and would train something else. Expected a sum or a mean of one loss for each "
-        "example: give `keras.losses.Dice` or `keras.losses.Tversky` the axes of one "
-        f"example, `axis={axis}`, and reduce over these axes in a function of yours. "
-        f"Received: loss {problem.model.loss!r} of model '{problem.model.name}'"
-    )
+def made_up(shape, dtype, rng):
+    """Normal floats, zeros and ones for integers; unknown sizes are 4."""
+    shape = [4 if d is None else d for d in shape]
+    values = rng.normal(size=shape) if dtype.is_floating else rng.integers(0, 2, shape)
+    return tf.cast(values, dtype)

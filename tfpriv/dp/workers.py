@@ -49,8 +49,7 @@ def fit_on_workers(
 
     Raises:
         ValueError: If strategy, sampler or model do not fit, the workers disagree on
-            settings or weights, or the shards are not together the
-            population.
+            settings or weights, or the shards are not together the population.
         RuntimeError: If another worker could not begin a step.
         tf.errors.OpError: If a worker was lost. The step under way is counted.
         tfpriv.accounting.LedgerError: If the budget is spent.
@@ -62,11 +61,18 @@ def fit_on_workers(
     strategy = model.distribute_strategy
     _check(model, strategy, sampler, steps)
     sampler = preprocessing.sampler_for(model, sampler)
-    fitting.check_units(model, sampler)
-    mechanism = _mechanism(model, sampler)
+    mechanism = fitting.mechanism_of(model, sampler)
+    # Shards are held against the population.
+    notes = dict.fromkeys((*mechanism.notes, SIZE_FROM_DATA))
+    mechanism = dataclasses.replace(mechanism, notes=tuple(notes))
     model.privacy.check(mechanism)
     model._prepare(sampler.element_spec(), sampler.group_size)
     is_chief = strategy.extended.should_checkpoint
+
+    @tf.function(input_signature=[feeding.signature(sampler)], autograph=False)
+    def step(data):
+        strategy.run(model.train_step, args=(data,))
+
     with contextlib.ExitStack() as stack:
         stack.enter_context(fitting.clean_after_failure(model))
         stack.enter_context(model.privacy.training(journal if is_chief else None))
@@ -75,7 +81,6 @@ def fit_on_workers(
         if is_chief:  # it speaks for all
             fitting.warn_of_small_batches(model.optimizer.planned_batches, sampler)
         steps = _affordable(model, mechanism, steps)
-        step = _make_step(model, strategy, sampler)
         pay = _make_pay(model, strategy, mechanism)
         batches = sampler.batches(pay, model.privacy.randomness)
         for _ in range(steps):
@@ -91,17 +96,15 @@ def _check(model, strategy, sampler, steps):
             "of a `tf.distribute.MultiWorkerMirroredStrategy`; on one machine use "
             f"`fit`. Received: a model under {type(strategy).__name__}"
         )
-    if strategy.extended.worker_devices[1:]:
+    if (devices := len(strategy.extended.worker_devices)) > 1:
         raise ValueError(
             "Expected one device for each worker: start a process for each GPU, with "
-            "one in its CUDA_VISIBLE_DEVICES. "
-            f"Received: {len(strategy.extended.worker_devices)} devices in this one"
+            f"one in its CUDA_VISIBLE_DEVICES. Received: {devices} devices in this one"
         )
     if not isinstance(sampler, PoissonSampler):
         raise ValueError(
             "Only Poisson batches can be drawn shard by shard. Expected a "
-            "`dp.PoissonSampler` of this worker's units. "
-            f"Received: {type(sampler).__name__}"
+            f"`dp.PoissonSampler` of own units. Received: {type(sampler).__name__}"
         )
     if model._private_options["private_metrics"]:
         raise ValueError(
@@ -110,13 +113,6 @@ def _check(model, strategy, sampler, steps):
         )
     if steps < 1:
         raise ValueError(f"`steps` must be at least 1. Received: steps={steps}")
-
-
-def _mechanism(model, sampler):
-    """A step's cost, with the note that shards are held against the population."""
-    mechanism = fitting.mechanism_of(model, sampler)
-    notes = dict.fromkeys((*mechanism.notes, SIZE_FROM_DATA))
-    return dataclasses.replace(mechanism, notes=tuple(notes))
 
 
 def _affordable(model, mechanism, steps):
@@ -158,18 +154,15 @@ def _agree(model, strategy, sampler, steps, mechanism):
                 f"Workers disagree on {name}. Expected the same on each. Received, "
                 f"worker by worker: {values}"
             )
-    _check_shards([found for _, found in everyone], sampler.population)
-    _share_ledgers(model.privacy, strategy)
-
-
-def _check_shards(found, population):
-    if sum(found) != population:
+    found = [found for _, found in everyone]
+    if sum(found) != sampler.population:
         raise ValueError(
             "The workers' shards must be the population's parts, each unit on one "
             "worker. Expected `PoissonSampler(shard, batch_size, "
             f"population={sum(found)})` on each, or shards that do not overlap. "
-            f"Received: population={population}, and shards of {found} units"
+            f"Received: population={sampler.population}, and shards of {found} units"
         )
+    _share_ledgers(model.privacy, strategy)
 
 
 def _share_ledgers(privacy, strategy):
@@ -212,12 +205,11 @@ def _make_pay(model, strategy, mechanism):
         return strategy.run(added_up)
 
     def pay():
-        paid = False
+        ticket = None
         try:
             ticket = model.privacy.pay(mechanism, noise_multiplier)
-            paid = True
         finally:
-            ready = int(total(float(paid)))
+            ready = int(total(float(ticket is not None)))
         if ready < workers:
             raise RuntimeError(
                 "Another worker could not write the step down; its error says why. "
@@ -227,11 +219,3 @@ def _make_pay(model, strategy, mechanism):
         return ticket
 
     return pay
-
-
-def _make_step(model, strategy, sampler):
-    @tf.function(input_signature=[feeding.signature(sampler)], autograph=False)
-    def step(data):
-        strategy.run(model.train_step, args=(data,))
-
-    return step

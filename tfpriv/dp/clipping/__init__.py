@@ -82,7 +82,13 @@ def clipped_gradients(
         Abadi et al., "Deep Learning with Differential Privacy", CCS 2016.
     """
     check_l2_norm_clip(l2_norm_clip)
-    style = _fixed_style(clipping)
+    style = styles.get(clipping)
+    if style.name not in styles.STYLES:
+        raise ValueError(
+            "Adaptive clipping also releases how many units were clipped, in the step "
+            "of the gradients, which `clipped_gradients` returns alone. Train with "
+            f"`make_private`, or use a fixed bound. Received: clipping={clipping!r}"
+        )
     batch = as_batch(x, y, sample_weight)
     if loss is None:
         loss = keras_internals.compiled_loss(model)
@@ -95,18 +101,6 @@ def clipped_gradients(
     return gradients, norms
 
 
-def _fixed_style(clipping):
-    style = styles.get(clipping)
-    if style.name not in styles.STYLES:
-        raise ValueError(
-            "Adaptive clipping also releases how many units were clipped, in the same "
-            "step as the gradients; `clipped_gradients` returns the gradients alone. "
-            "Train with `make_private`, or use a fixed bound. "
-            f"Received: clipping={clipping!r}"
-        )
-    return style
-
-
 def as_batch(x, y=None, sample_weight=None):
     """The dict of tensors that engines take, without the absent entries."""
     parts = {"x": x, "y": y, "sample_weight": sample_weight}
@@ -115,13 +109,7 @@ def as_batch(x, y=None, sample_weight=None):
 
 def spec_of(batch):
     """The `tf.TensorSpec` of one example of a batch."""
-    return {
-        name: tf.nest.map_structure(
-            lambda t: tf.TensorSpec(t.shape[1:], t.dtype), batch[name]
-        )
-        for name in ("x", "y", "sample_weight")
-        if name in batch
-    }
+    return tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape[1:], t.dtype), batch)
 
 
 def check_l2_norm_clip(l2_norm_clip):
@@ -147,18 +135,17 @@ def _prepare(model, loss, batch, options):
             prepared.pop(next(iter(prepared)))
         key = _key_of(model, loss, batch, options)  # now it is built
         prepared[key] = made, loss  # the loss lives as long as its id is in the key
-    run, _ = prepared[key]
-    return run
+    return prepared[key][0]
 
 
 def _key_of(model, loss, batch, options):
     losses = keras.tree.map_structure(
         lambda one: one if isinstance(one, str) else id(one), loss
     )
-    trainable = tuple(id(v) for v in model.trainable_variables)
+    trainable = [id(v) for v in model.trainable_variables]
     engine, style, microbatch_size = options
-    data = repr(losses), repr(spec_of(batch))
-    return *data, trainable, engine, style.name, microbatch_size
+    data = losses, spec_of(batch), trainable, engine, style.name, microbatch_size
+    return repr(data)
 
 
 def _make_run(model, loss, batch, engine, style, microbatch_size):
@@ -177,10 +164,7 @@ def _make_run(model, loss, batch, engine, style, microbatch_size):
     any_size = tf.nest.map_structure(
         lambda s: tf.TensorSpec([None, *s.shape], s.dtype), spec_of(batch)
     )
-    compiled = tf.function(
-        run,
-        input_signature=[any_size, tf.TensorSpec([], tf.float64)],
-        autograph=False,
-    )
+    signature = [any_size, tf.TensorSpec([], tf.float64)]
+    compiled = tf.function(run, input_signature=signature, autograph=False)
     # Inside a user's own `tf.function` there is nothing to gain from another one.
     return lambda *args: compiled(*args) if tf.executing_eagerly() else run(*args)

@@ -52,13 +52,12 @@ class AdaptiveClipping(styles.Flat):
         *,
         indicator_stddev: float,
     ) -> None:
-        _check("target_quantile", target_quantile, 0 <= float(target_quantile) <= 1)
-        _check("learning_rate", learning_rate, 0 < float(learning_rate) < float("inf"))
-        finite = 0 <= float(indicator_stddev) < float("inf")
-        _check("indicator_stddev", indicator_stddev, finite)
-        self._target_quantile = float(target_quantile)
-        self._learning_rate = float(learning_rate)
-        self._indicator_stddev = float(indicator_stddev)
+        quantile, rate, stddev = target_quantile, learning_rate, indicator_stddev
+        _check("target_quantile", quantile, 0 <= float(quantile) <= 1)
+        _check("learning_rate", rate, 0 < float(rate) < float("inf"))
+        _check("indicator_stddev", stddev, 0 <= float(stddev) < float("inf"))
+        self._target_quantile, self._learning_rate = float(quantile), float(rate)
+        self._indicator_stddev = float(stddev)
 
     # Read-only: a compiled step has them inside, and the ledger counts on them.
 
@@ -98,20 +97,18 @@ class AdaptiveClipping(styles.Flat):
             l2_norm_clip: Scalar, the bound that this step clips to.
         """
         unclipped = tf.cast(norms, tf.float64) <= l2_norm_clip
-        within = tf.constant(INDICATOR, tf.float64)
+        within, absent = (tf.constant(v, tf.float64) for v in (INDICATOR, 0.0))
         each = tf.where(unclipped, within, -within)
-        return tf.reduce_sum(tf.where(present, each, tf.zeros_like(each)))
+        return tf.reduce_sum(tf.where(present, each, absent))
 
     def next_bound(
         self, bound: Any, noised_indicators: Any, divisor: Any, start: float
     ) -> Any:
-        """The bound of the next step.
+        """The bound, float64, of the step after one with this; the first had `start`.
 
         Args:
-            bound: Float64 scalar, the bound of this step.
             noised_indicators: Float64 scalar, summed over all replicas.
             divisor: Scalar, the public number of units expected in a batch.
-            start: Float, the bound of the first step.
         """
         fraction = noised_indicators / tf.cast(divisor, tf.float64) + 0.5
         step = -self.learning_rate * (fraction - self.target_quantile)

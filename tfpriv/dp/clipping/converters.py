@@ -32,6 +32,7 @@ the axis of examples where a chunk holds just one. Here only the example's own a
 """
 
 import contextlib
+import functools
 import threading
 
 import tensorflow as tf
@@ -51,8 +52,11 @@ def _squeeze(pfor_input):
             raise NotImplementedError("tf.squeeze of a shape that is not known")
         axes = [i for i, size in enumerate(shape) if size == 1]
     axes = [1 + axis % shape.rank for axis in axes]
-    squeezed = tf.squeeze(t, axes) if axes else tf.identity(t)
-    return internals.wrap(squeezed, True)
+    return _stacked(tf.squeeze(t, axes) if axes else tf.identity(t))
+
+
+def _stacked(tensor):
+    return internals.wrap(tensor, True)
 
 
 def _batch_matmul(pfor_input):
@@ -65,7 +69,7 @@ def _batch_matmul(pfor_input):
         pfor_input.expanddim_inputs_for_broadcast()
         x, y = pfor_input.input(0)[0], pfor_input.input(1)[0]
         product = _times_batch(x, y, adjoint_x, adjoint_y)
-    return internals.wrap(product, True)
+    return _stacked(product)
 
 
 def _times_matrix(x, y, adjoint_x, adjoint_y):
@@ -79,14 +83,14 @@ def _times_batch(x, y, adjoint_x, adjoint_y):
     """Batched product with equal leading axes on both sides."""
     leading = tf.broadcast_dynamic_shape(tf.shape(x)[:-2], tf.shape(y)[:-2])
     static = tf.broadcast_static_shape(x.shape[:-2], y.shape[:-2])
-    both = []
-    for side in (x, y):
-        written_out = tf.broadcast_to(
-            side, tf.concat([leading, tf.shape(side)[-2:]], axis=0)
-        )
-        written_out.set_shape(static.concatenate(side.shape[-2:]))
-        both.append(written_out)
-    return tf.matmul(*both, adjoint_a=adjoint_x, adjoint_b=adjoint_y)
+
+    def written_out(side):
+        whole = tf.broadcast_to(side, tf.concat([leading, tf.shape(side)[-2:]], 0))
+        whole.set_shape(static.concatenate(side.shape[-2:]))
+        return whole
+
+    x, y = written_out(x), written_out(y)
+    return tf.matmul(x, y, adjoint_a=adjoint_x, adjoint_b=adjoint_y)
 
 
 def _gather(pfor_input):
@@ -102,22 +106,14 @@ def _gather(pfor_input):
     )
     # Only what is mapped over has a first axis of unknown size and is indexed so.
     if takes_each_row_in_turn and param.shape[0] is None:
-        return internals.wrap(param, True)
+        return _stacked(param)
     return internals.gather(pfor_input)
 
 
-def _softmax(pfor_input):
-    return internals.wrap(_over_rows(tf.nn.softmax, pfor_input.stacked_input(0)), True)
-
-
-def _log_softmax(pfor_input):
-    t = pfor_input.stacked_input(0)
-    return internals.wrap(_over_rows(tf.nn.log_softmax, t), True)
-
-
-def _over_rows(function, t):
+def _over_rows(pfor_input, function):
     """A function of the last axis, computed on a matrix."""
-    return reshape(function(merge_axes(t, t.shape.rank - 1)), sizes(t))
+    t = pfor_input.stacked_input(0)
+    return _stacked(reshape(function(merge_axes(t, t.shape.rank - 1)), sizes(t)))
 
 
 # Their outputs have as many entries as the values say.
@@ -159,25 +155,21 @@ def _conv2d_backprop_input(pfor_input):
     kernel, kernel_stacked, _ = pfor_input.input(1)
     channels = pfor_input.op.outputs[0].shape[-1]
     is_grouped = channels not in (None, kernel.shape[2])
-    channels_last = _attribute(pfor_input, "data_format") == "NHWC"
+    channels_last = _options(pfor_input)["data_format"] == "NHWC"
     if kernel_stacked or not is_grouped or not channels_last:
         return known_shapes.conv2d_backprop_input(pfor_input)
-    size = pfor_input.unstacked_input(0)[1:3]
-    return _in_rows(
-        pfor_input.stacked_input(2),
-        lambda g: _at_grouped_input(pfor_input, kernel, g, size, channels),
-    )
+    at_input = functools.partial(_at_grouped_input, pfor_input, kernel, channels)
+    return _in_rows(pfor_input.stacked_input(2), at_input)
 
 
 def _depthwise_conv2d(pfor_input):
     kernel, kernel_stacked, _ = pfor_input.input(1)
     if kernel_stacked or not pfor_input.input(0)[1]:
         return _loop(pfor_input)
-    options = _options(pfor_input)
-    return _in_rows(
-        pfor_input.stacked_input(0),
-        lambda x: tf.raw_ops.DepthwiseConv2dNative(input=x, filter=kernel, **options),
+    convolve = functools.partial(
+        tf.raw_ops.DepthwiseConv2dNative, filter=kernel, **_options(pfor_input)
     )
+    return _in_rows(pfor_input.stacked_input(0), lambda x: convolve(input=x))
 
 
 def _depthwise_conv2d_backprop_input(pfor_input):
@@ -200,18 +192,19 @@ def _depthwise_conv2d_backprop_input(pfor_input):
 def _in_rows(t, function):
     """A function of a batch, with examples and their batches as one axis."""
     found = function(merge_axes(t, 2))
-    result = reshape(found, [*sizes(t)[:2], *sizes_from(found, 1)])
-    return internals.wrap(result, True)
+    return _stacked(reshape(found, [*sizes(t)[:2], *sizes_from(found, 1)]))
 
 
 def _options(pfor_input):
     names = ("strides", "padding", "explicit_paddings", "data_format", "dilations")
-    return {name: _attribute(pfor_input, name) for name in names}
+    values = map(pfor_input.get_attr, names)
+    decoded = [v.decode() if isinstance(v, bytes) else v for v in values]
+    return dict(zip(names, decoded, strict=True))
 
 
-def _at_grouped_input(pfor_input, kernel, rows, size, channels):
+def _at_grouped_input(pfor_input, kernel, channels, rows):
     """The loss's gradient at the input, `(batch, height, width, channels)`."""
-    groups = channels // kernel.shape[2]
+    groups, size = channels // kernel.shape[2], pfor_input.unstacked_input(0)[1:3]
     options = _options(pfor_input)
 
     def shape(depth):
@@ -237,41 +230,34 @@ def _at_grouped_input(pfor_input, kernel, rows, size, channels):
 
 def _random_keys(pfor_input):
     found = ops.philox_keys(pfor_input.stacked_input(0))
-    if found is None:
-        return _loop(pfor_input)
-    return [internals.wrap(t, True) for t in found]
+    return _loop(pfor_input) if found is None else [_stacked(t) for t in found]
 
 
 _PHILOX = (1, 3)  # by its name, or as what TensorFlow selects on a CPU
 
 
 def _random_uniform(pfor_input):
-    shape = pfor_input.op.outputs[0].shape
-    (_, shape_stacked, _), *seed = [pfor_input.input(i) for i in range(3)]
+    (output,), shape = pfor_input.op.outputs, pfor_input.op.outputs[0].shape
+    size, key, counter = [pfor_input.input(i) for i in range(3)]
     is_philox = tf.get_static_value(pfor_input.op.inputs[3]) in _PHILOX
-    is_float = pfor_input.op.outputs[0].dtype == tf.float32
-    each_its_own = all(stacked for _, stacked, _ in seed)
-    known = shape.is_fully_defined() and not shape_stacked
+    each_its_own = key.is_stacked and counter.is_stacked
+    known = shape.is_fully_defined() and not size.is_stacked
     values = None
-    if is_philox and is_float and each_its_own and known:
-        (keys, _, _), (counters, _, _) = seed
-        values = ops.philox_uniform(keys, counters, shape.num_elements())
+    if is_philox and output.dtype == tf.float32 and each_its_own and known:
+        values = ops.philox_uniform(key.t, counter.t, shape.num_elements())
     if values is None:
         return _loop(pfor_input)
-    return internals.wrap(tf.reshape(values, [-1, *shape]), True)
+    return _stacked(tf.reshape(values, [-1, *shape]))
 
 
 def at_once(function, rows, others):
-    """Calls a function that `tf.vectorized_map` calls once for all examples.
+    """`function(rows, others)`, which `tf.vectorized_map` calls once for all examples.
 
     Args:
-        function: Function of `rows` and `others` that returns tensors with rows as
-            their first axis, each row computed from that row alone.
+        function: Returns tensors with rows as their first axis, each row computed from
+            that row alone.
         rows: Nested tensors with rows as their first axis.
         others: List of tensors that belong to no example, such as weights.
-
-    Returns:
-        What the function returns.
     """
     flat, forms = tf.nest.flatten(rows), []
 
@@ -303,44 +289,35 @@ def _call(pfor_input):
     rows = [pfor_input.stacked_input(i) for i in range(count)]
     others = range(count, pfor_input.num_inputs)
     results = tf.raw_ops.PartitionedCall(
-        args=[_merged(t) for t in rows]
-        + [pfor_input.unstacked_input(i) for i in others],
+        args=[
+            *(merge_axes(t, 2) for t in rows),
+            *(pfor_input.unstacked_input(i) for i in others),
+        ],
         Tout=[output.dtype for output in pfor_input.op.outputs],
         f=function,
     )
     examples = pfor_input.pfor.loop_len_vector[0]
-    for i, output in enumerate(pfor_input.op.outputs):
-        shape = [examples, -1, *output.shape[1:]]
-        results[i] = internals.wrap(tf.reshape(results[i], shape), True)
-    return results
-
-
-def _merged(tensor):
-    """(examples, rows, ...) -> (examples * rows, ...)."""
-    return tf.reshape(tensor, [-1, *tensor.shape[2:]])
-
-
-def _attribute(pfor_input, name):
-    value = pfor_input.get_attr(name)
-    return value.decode() if isinstance(value, bytes) else value
+    return [
+        _stacked(tf.reshape(result, [examples, -1, *output.shape[1:]]))
+        for result, output in zip(results, pfor_input.op.outputs, strict=True)
+    ]
 
 
 _ONE_AT_A_TIME = threading.RLock()
 _ORIGINAL_LOOP = internals.vectorizer._fallback_converter
-_OURS = {
+_OURS = known_shapes.CONVERTERS | {
     "BatchMatMulV2": _batch_matmul,
     "Conv2DBackpropInput": _conv2d_backprop_input,
     "DepthwiseConv2dNative": _depthwise_conv2d,
     "DepthwiseConv2dNativeBackpropInput": _depthwise_conv2d_backprop_input,
     "GatherV2": _gather,
-    "LogSoftmax": _log_softmax,
+    "LogSoftmax": functools.partial(_over_rows, function=tf.nn.log_softmax),
     "PartitionedCall": _call,
-    "Softmax": _softmax,
+    "Softmax": functools.partial(_over_rows, function=tf.nn.softmax),
     "StatelessRandomGetKeyCounter": _random_keys,
     "StatelessRandomUniformV2": _random_uniform,
     "Squeeze": _squeeze,
 }
-_OURS = {**known_shapes.CONVERTERS, **_OURS}
 
 
 @contextlib.contextmanager

@@ -8,11 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpriv import ops
-from tfpriv.dp.clipping.per_example import (
-    Products,
-    Whole,
-    product_lengths,
-)
+from tfpriv.dp.clipping.per_example import Products, Whole, product_lengths
 
 # A gradient is kept whole where it is no larger than so many times what it is made of.
 _LARGEST_KEPT = 2
@@ -20,17 +16,12 @@ _LARGEST_KEPT = 2
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """Where a kernel meets its input: one entry per space axis in each tuple.
-
-    Args:
-        kernel_size, strides, dilation_rate: Tuples of ints.
-        padding: Tuple of (zeros before, zeros after).
-    """
+    """Where a kernel meets its input: one entry per space axis in each tuple."""
 
     kernel_size: tuple
     strides: tuple
     dilation_rate: tuple
-    padding: tuple
+    padding: tuple  # of (zeros before, zeros after)
 
     @property
     def arguments(self):
@@ -40,32 +31,17 @@ class Geometry:
 
 @dataclasses.dataclass
 class Convolved(Products):
-    """Gradients of a kernel that slid over inputs (see `per_example`).
+    """Gradients of a kernel that slid over inputs (see `per_example`)."""
 
-    Args:
-        inputs: `(examples, *space, channels)`.
-        right: Gradient at the output, `(examples, *output_space, filters)`.
-        geometry: `Geometry`.
-    """
-
-    inputs: Any
-    right: Any
+    inputs: Any  # (examples, *space, channels)
+    right: Any  # gradient at the output, (examples, *output_space, filters)
     geometry: Geometry
     cancelling = True  # the op sees to that itself
 
-    @property
-    def tensors(self):
-        return [self.inputs, self.right]
-
-    def rebuilt(self, tensors):
-        inputs, right = tensors
-        return Convolved(inputs, right, self.geometry)
+    floats = ("inputs", "right")
 
     def square_norms(self):
         return ops.conv_square_norms(*self.tensors, **self.geometry.arguments)
-
-    def precise(self):
-        return self.rebuilt([tf.cast(t, tf.float64) for t in self.tensors])
 
     @functools.cached_property
     def terms(self):
@@ -111,26 +87,17 @@ class Convolved(Products):
 def _filter_gradient(inputs, right, geometry):
     """TensorFlow's gradient of a kernel for a whole batch, without padding."""
     sizes = [*geometry.kernel_size, inputs.shape[-1], right.shape[-1]]
-    strides = list(geometry.strides)
-    if len(strides) == 3:
-        return tf.raw_ops.Conv3DBackpropFilterV2(
-            input=inputs,
-            filter_sizes=sizes,
-            out_backprop=right,
-            strides=[1, *strides, 1],
-            padding="VALID",
-        )
-    if len(strides) == 1:  # as a picture one pixel high
+    strides, flat = list(geometry.strides), sizes
+    if len(strides) == 1:  # as an image one pixel high
         inputs, right = inputs[:, tf.newaxis], right[:, tf.newaxis]
-        strides, flat = [1, *strides], sizes
-        sizes = [1, *sizes]
-    else:
-        flat = sizes
-    found = tf.raw_ops.Conv2DBackpropFilter(
+        strides, sizes = [1, *strides], [1, *sizes]
+    of_images = tf.raw_ops.Conv2DBackpropFilter
+    operation = tf.raw_ops.Conv3DBackpropFilterV2 if len(strides) == 3 else of_images
+    found = operation(
         input=inputs,
         filter_sizes=sizes,
         out_backprop=right,
         strides=[1, *strides, 1],
         padding="VALID",
     )
-    return tf.reshape(found, flat)
+    return found if len(flat) == len(sizes) else tf.reshape(found, flat)

@@ -4,6 +4,7 @@ No weight whose layer has a rule may reach the loss except through tensors at wh
 rule answers for it; one that does is differentiated as it is.
 """
 
+import itertools
 import math
 
 import tensorflow as tf
@@ -11,6 +12,7 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import per_example
 from tfpriv.dp.clipping.rules import NotCoveredError, rule_of
+from tfpriv.dp.keras_internals import own_variables
 
 
 def layers_without_rule(model):
@@ -19,34 +21,29 @@ def layers_without_rule(model):
     Whole gradients of vectors, such as the scale and offset of a normalization, cost
     an example no more than its feature maps do.
     """
-    return [
-        layer
-        for layer in keras_internals.flatten_layers(model)
-        if rule_of(layer) is None
-        and any(
-            v.trainable and math.prod(v.shape) > max(v.shape, default=1)
-            for v in keras_internals.own_variables(layer)
-        )
-    ]
+
+    def is_large(v):
+        return v.trainable and math.prod(v.shape) > max(v.shape, default=1)
+
+    layers = keras_internals.flatten_layers(model)
+    large = [one for one in layers if any(map(is_large, own_variables(one)))]
+    return [layer for layer in large if rule_of(layer) is None]
 
 
 def tensors_of(seen):
     """What an example leaves for the others' turn (`ghost.Alone`): list of tensors."""
-    return [
-        tensor
-        for of_weight in seen.parts
-        for part in of_weight
-        for tensor in per_example.taken_apart(part)[0]
-    ]
+    parts = itertools.chain.from_iterable(seen.parts)
+    return [tensor for part in parts for tensor in per_example.taken_apart(part)[0]]
 
 
 def refuse_sizes_of_its_own(seen, spec):
     """What is laid side by side must be as large for every example."""
-    if all(s.shape.is_fully_defined() for s in tf.nest.flatten(spec)):
-        whole = all(t.shape.is_fully_defined() for t in tensors_of(seen))
-    else:  # all examples of a batch are as long
-        whole = all(t.shape[0] is not None for t in tensors_of(seen))
-    if not whole:
+    known = all(s.shape.is_fully_defined() for s in tf.nest.flatten(spec))
+    # Where they are not known, all examples of a batch are as long.
+    if not all(
+        t.shape.is_fully_defined() if known else t.shape[0] is not None
+        for t in tensors_of(seen)
+    ):
         raise NotCoveredError(
             "a layer is called on tensors whose size may change from example to example"
         )
@@ -60,7 +57,11 @@ def used_elsewhere(problem, seen):
         for.
     """
     graph = seen.loss.graph
-    weights = _weights_by_handle(problem)
+    weights = {  # identity of each resource handle -> that of its Keras variable
+        id(part.handle): id(v)
+        for v in problem.keras_variables
+        for part in getattr(v.value, "values", [v.value])  # one for each replica
+    }
     reached = {
         id(inner): {weights[id(outer)]}
         for outer, inner in graph.captures
@@ -83,13 +84,3 @@ def used_elsewhere(problem, seen):
             if left:
                 reached[id(output)] = left
     return reached.get(id(seen.loss), set()) - seen.directly
-
-
-def _weights_by_handle(problem):
-    """Identity of each resource handle -> identity of its Keras variable."""
-    handles = {}
-    for variable in problem.keras_variables:
-        value = variable.value
-        for part in getattr(value, "values", [value]):  # one for each replica
-            handles[id(part.handle)] = id(variable)
-    return handles

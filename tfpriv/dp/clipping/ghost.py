@@ -38,39 +38,24 @@ from tfpriv.dp.clipping.taps import tapped
 
 def clipped_sum(problem, chunk, clip):
     """Sum of the clipped gradients of the units in one chunk; see `vectorized`."""
-    if tf.executing_eagerly():
-        simply = dataclasses.replace(problem, map_examples=vectorized.map_examples)
-        return vectorized.clipped_sum(simply, chunk, clip)
     seen = every_example(problem, chunk)
     gradients = per_variable(problem, chunk, seen)
     norms, rounding = norms_of(gradients)
 
-    def clip_with_rounding(norms):
-        """What is added up may be longer than the gradient by its rounding."""
-        return clip(norms + rounding)
-
-    factors, used, norms = scaling.scale(norms, chunk, clip_with_rounding)
+    # What is added up may be longer than the gradient by its rounding.
+    factors, used, norms = scaling.scale(norms, chunk, lambda n: clip(n + rounding))
     sums = weighted_sums(gradients, factors, used)
     return sums, norms, tf.cast(seen.losses + seen.penalty, tf.float32), seen.y_pred
 
 
 @dataclasses.dataclass
 class Pass:
-    """What every example left behind, after it went through model and loss.
+    """What every example left behind, after it went through model and loss."""
 
-    Args:
-        parts: For each variable of the problem a list of gradients (`per_example`),
-            and how many rows of each belong to one example.
-        losses: `(examples,)`, without weight regularisers.
-        penalty: The sum of these, which is part of every example's loss.
-        penalised: Pairs of a Keras variable and the penalty's gradient.
-        y_pred: Predictions.
-    """
-
-    parts: list
-    losses: Any
-    penalty: Any
-    penalised: list
+    parts: list  # of each variable: gradients (`per_example`), and rows of an example
+    losses: Any  # (examples,), without weight regularisers
+    penalty: Any  # the sum of these, which is part of every example's loss
+    penalised: list  # pairs of a Keras variable and the penalty's gradient
     y_pred: Any
 
 
@@ -96,9 +81,7 @@ def every_example(problem, chunk):
         for form, found in zip(forms["found"], tensors, strict=True)
     ]
     outputs = [
-        dataclasses.replace(
-            output, **{name: tf.squeeze(t, 1) for name, t in rows.items()}
-        ).attach()
+        output.replaced({name: tf.squeeze(t, 1) for name, t in rows.items()})
         for output, rows in zip(forms["outputs"], outputs, strict=True)
     ]
     y_pred = tf.nest.pack_sequence_as(forms["y_pred"], outputs)
@@ -111,36 +94,23 @@ def every_example(problem, chunk):
 def _joined_rows(form, tensors):
     """One gradient of all examples' rows, and how many of them each example has."""
     of_one, rebuilt = form
-    rows = of_one[0].shape[0]
-    joined = []
-    for one, stacked in zip(of_one, tensors, strict=True):
-        flat = merge_axes(stacked, 2)
-        if flat.shape[1:] != one.shape[1:]:
-            flat = tf.ensure_shape(flat, [None, *one.shape[1:]])
-        joined.append(flat)
-    return rebuilt(joined), rows
+    joined = [merge_axes(stacked, 2) for stacked in tensors]
+    for i, one in enumerate(of_one):
+        if joined[i].shape[1:] != one.shape[1:]:
+            joined[i] = tf.ensure_shape(joined[i], [None, *one.shape[1:]])
+    return rebuilt(joined), of_one[0].shape[0]
 
 
 @dataclasses.dataclass
 class Alone:
-    """What one example left behind.
-
-    Args:
-        taps: List of `Tap`.
-        gradients: For each tap the list of the loss's gradients at its tensors, or
-            `None` if the loss does not depend on them.
-        parts: For each variable of the problem a list of gradients.
-        directly: Identities of the weights that no rule answered for.
-        loss: Scalar, without weight regularisers.
-        y_pred: Predictions, a batch of one.
-    """
+    """What one example left behind."""
 
     taps: list
-    gradients: list
-    parts: list
-    directly: set
-    loss: Any
-    y_pred: Any
+    gradients: list  # of each tap the loss's gradients at its tensors; `None` for none
+    parts: list  # of each variable a list of gradients
+    directly: set  # identities of the weights that no rule answered for
+    loss: Any  # scalar, without weight regularisers
+    y_pred: Any  # a batch of one
 
 
 def alone(problem, example):
@@ -153,49 +123,34 @@ def alone(problem, example):
             y_pred = keras_internals.call_model(
                 problem.model, batch["x"], training=True
             )
-        with keras_internals.without_weight_regularisation(problem.model):
-            loss = problem.loss(batch, y_pred)
+        loss = problem.loss(batch, y_pred, regularised=False)
         scaled = loss * tf.cast(problem.loss_scale, loss.dtype)
     left = taps.directly | problem.directly
     directly = [v for v in problem.keras_variables if id(v) in left]
     sources = [tap.tensors for tap in taps], [v.value for v in directly]
     of_taps, of_weights = tape.gradient(scaled, sources)
-    gradients = [
-        _unscaled(problem, found, tap) for tap, found in zip(taps, of_taps, strict=True)
-    ]
-    parts = _by_rules(problem, taps, gradients)
+    gradients: list = []
+    for tap, found in zip(taps, of_taps, strict=True):
+        pairs = zip(found, tap.tensors, strict=True)
+        reached = any(g is not None for g in found)
+        unscaled = [_unscaled(problem, *pair) for pair in pairs] if reached else None
+        gradients.append(unscaled)
+    parts: dict = {id(v): [] for v in problem.keras_variables}
+    for tap, found in zip(taps, gradients, strict=True):
+        for variable, gradient in tap.gradients(found) if found else ():
+            if id(variable) in parts:  # not if it is frozen
+                parts[id(variable)].append(gradient)
     for variable, g in zip(directly, of_weights, strict=True):
-        parts[id(variable)] = [] if g is None else [_alone_and_whole(problem, g)]
+        parts[id(variable)] = []
+        if g is not None:
+            whole = tf.expand_dims(_unscaled(problem, g), 0)
+            parts[id(variable)].append(Whole(whole))
     return Alone(taps, gradients, list(parts.values()), left, loss, y_pred)
 
 
-def _by_rules(problem, taps, gradients):
-    """What the rules make of the gradients at their tensors, by weight."""
-    parts: dict = {id(v): [] for v in problem.keras_variables}
-    for tap, found in zip(taps, gradients, strict=True):
-        if found is not None:
-            for variable, gradient in tap.gradients(found):
-                if id(variable) in parts:  # not if it is frozen
-                    parts[id(variable)].append(gradient)
-    return parts
-
-
-def _alone_and_whole(problem, g):
-    return Whole(tf.expand_dims(_unscaled_one(problem, vectorized.dense(g)), 0))
-
-
-def _unscaled(problem, gradients, tap):
-    if all(g is None for g in gradients):
-        return None
-    return [
-        _unscaled_one(
-            problem, tf.zeros_like(tensor) if g is None else vectorized.dense(g)
-        )
-        for g, tensor in zip(gradients, tap.tensors, strict=True)
-    ]
-
-
-def _unscaled_one(problem, g):
+def _unscaled(problem, g, like=None):
+    """The loss's own gradient, without the loss scale; zeros where there is none."""
+    g = tf.zeros_like(like) if g is None else vectorized.dense(g)
     g = tf.cast(g, sum_dtype(g.dtype))
     # A division is a pass over all of it.
     return g if problem.loss_scale == 1.0 else g / tf.cast(problem.loss_scale, g.dtype)
@@ -203,13 +158,11 @@ def _unscaled_one(problem, g):
 
 def _penalties(problem, dtype, seeds):
     """Weight regularisers: their sum, and pairs of variable and gradient."""
-    total = tf.zeros([], dtype)
-    found: list = []
-    penalised = [v for v in problem.keras_variables if v.regularizer is not None]
-    if not penalised:
-        return total, found
+    total, found = tf.zeros([], dtype), []
     with keras_internals.seeds_of_example(problem.seed_generators, seeds):
-        for variable in penalised:
+        for variable in problem.keras_variables:
+            if variable.regularizer is None:
+                continue
             value = variable.value
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(value)
@@ -229,9 +182,8 @@ def per_variable(problem, chunk, seen):
     for variable, gradient in seen.penalised:
         same = tf.cast(gradient, sum_dtype(gradient.dtype))
         same = tf.broadcast_to(same, tf.concat([examples, tf.shape(same)], axis=0))
-        found[id(variable)].append(
-            Whole(tf.ensure_shape(same, [None, *gradient.shape]))
-        )
+        same = tf.ensure_shape(same, [None, *gradient.shape])
+        found[id(variable)].append(Whole(same))
     problem.refuse_unreached([p or None for p in found.values()])
     return [by_unit(combine(p), chunk) for p in found.values()]
 
@@ -239,10 +191,8 @@ def per_variable(problem, chunk, seen):
 def norms_of(gradients):
     """Norms of gradients, and what rounding may add to each in a weighted sum.
 
-    Returns:
-        Two float64 tensors `(variables, units)`. Units whose terms cancel, or leave
-        the range of single precision, are computed once more in double precision; the
-        others keep the very same norm.
+    Both are float64 `(variables, units)`. Units whose terms cancel, or leave the range
+    of single precision, are computed once more in double; the others keep their norm.
     """
     squares, rounding, precise = square_norms(gradients)
 
@@ -279,21 +229,17 @@ def weighted_sums(gradients, factors, used):
         used: Boolean `(units,)`.
     """
     flat = [t for g in gradients for t in g.tensors]
+
+    def of_used(tensor):
+        mask = tf.reshape(used, [-1] + [1] * (tensor.shape.rank - 1))
+        return tf.where(mask, tensor, tf.zeros([], tensor.dtype))
+
     # A factor of zero would keep a nan or an infinity: such units are cut out.
-    flat = tf.cond(
-        tf.reduce_all(used),
-        lambda: flat,
-        lambda: [_rows_where(used, t) for t in flat],
-    )
+    everyone = tf.reduce_all(used)
+    flat = iter(tf.cond(everyone, lambda: flat, lambda: list(map(of_used, flat))))
     shared = factors.shape[0] == 1
     factors = tf.unstack(factors) * (len(gradients) if shared else 1)
-    flat, sums = iter(flat), []
-    for gradient, factor in zip(gradients, factors, strict=True):
-        kept = gradient.rebuilt([next(flat) for _ in gradient.tensors])
-        sums.append(kept.weighted_sum(factor))
-    return sums
-
-
-def _rows_where(used, tensor):
-    mask = tf.reshape(used, [-1] + [1] * (tensor.shape.rank - 1))
-    return tf.where(mask, tensor, tf.zeros([], tensor.dtype))
+    return [
+        gradient.rebuilt([next(flat) for _ in gradient.tensors]).weighted_sum(factor)
+        for gradient, factor in zip(gradients, factors, strict=True)
+    ]

@@ -7,6 +7,7 @@ is used.
 """
 
 import functools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -23,17 +24,11 @@ def conv2d_backprop_input(pfor_input):
         return internals.conv2d_backprop_input(pfor_input)
     rows = merge_axes(pfor_input.stacked_input(2), 2)
     sizes = tf.concat([tf.shape(rows)[:1], shape.as_list()[1:]], axis=0)
-    inputs = [sizes, kernel, rows]
-    return _apart(pfor_input, _same(pfor_input, inputs))
+    return _on_rows(pfor_input, [sizes, kernel, rows])
 
 
 def _with_merged_batches(pfor_input, merged):
-    """For operations on a batch: examples and their batches become one axis.
-
-    Args:
-        pfor_input: What is converted.
-        merged: Positions of the inputs that are batches.
-    """
+    """For operations on batches, `merged`: examples and batches become one axis."""
     pfor_input.stack_inputs(merged)
     inputs = [
         merge_axes(pfor_input.stacked_input(i), 2)
@@ -41,25 +36,21 @@ def _with_merged_batches(pfor_input, merged):
         else pfor_input.unstacked_input(i)
         for i in range(pfor_input.num_inputs)
     ]
-    return _apart(pfor_input, _same(pfor_input, inputs))
+    return _on_rows(pfor_input, inputs)
 
 
-def _same(pfor_input, inputs):
-    """The operation that is converted, on other inputs: its outputs."""
-    operation = pfor_input.op
-    dtypes, attributes = [t.dtype for t in operation.outputs], operation.node_def.attr
-    return internals.same_operation(operation.type, inputs, dtypes, attributes).outputs
-
-
-def _apart(pfor_input, outputs):
-    """Makes two axes, examples and their batches, of the first one."""
-    pairs = zip(outputs, pfor_input.op.outputs, strict=True)
-    return [_wrapped(tf.reshape(t, [-1, *one.shape])) for t, one in pairs]
+def _on_rows(pfor_input, inputs):
+    """The operation that is converted, on inputs whose first axis is all rows'."""
+    one = pfor_input.op
+    dtypes, attributes = [t.dtype for t in one.outputs], one.node_def.attr
+    found = internals.same_operation(one.type, inputs, dtypes, attributes).outputs
+    pairs = zip(found, one.outputs, strict=True)
+    return [internals.wrap(tf.reshape(t, [-1, *out.shape]), True) for t, out in pairs]
 
 
 def _reshape(pfor_input):
     shape = pfor_input.op.outputs[0].shape
-    return _wrapped(tf.reshape(pfor_input.stacked_input(0), [-1, *shape]))
+    return internals.wrap(tf.reshape(pfor_input.stacked_input(0), [-1, *shape]), True)
 
 
 def _shape(pfor_input):
@@ -68,47 +59,21 @@ def _shape(pfor_input):
     return [internals.wrap(tf.constant(s.as_list(), dtype), False) for s in shapes]
 
 
-def _expand_dims(pfor_input):
-    axis = _constant(pfor_input, 1)
-    t = pfor_input.stacked_input(0)
-    return _wrapped(tf.expand_dims(t, int(axis) + int(axis >= 0)))
+def _reduce(t, axes, pfor_input, function):
+    keepdims = pfor_input.get_attr("keep_dims")
+    return function(t, axes + (axes >= 0), keepdims=keepdims)
 
 
-def _reduce(pfor_input, function):
-    axes = _constant(pfor_input, 1)
-    t, keepdims = pfor_input.stacked_input(0), pfor_input.get_attr("keep_dims")
-    return _wrapped(function(t, axes + (axes >= 0), keepdims=keepdims))
-
-
-def _tile(pfor_input):
-    multiples = _constant(pfor_input, 1)
-    return _wrapped(tf.tile(pfor_input.stacked_input(0), [1, *multiples]))
-
-
-def _transpose(pfor_input):
-    order = _constant(pfor_input, 1)
-    return _wrapped(tf.transpose(pfor_input.stacked_input(0), [0, *(order + 1)]))
-
-
-def _wrapped(tensor):
-    return internals.wrap(tensor, True)
-
-
-def _constant(pfor_input, position):
-    return tf.get_static_value(pfor_input.op.inputs[position])
+def _with_constant(pfor_input, function):
+    """For a function of all examples' input and one example's constant second one."""
+    constant = tf.get_static_value(pfor_input.op.inputs[1])
+    found = function(pfor_input.stacked_input(0), constant, pfor_input)
+    return internals.wrap(found, True)
 
 
 def _known(tensors):
     # A size of zero would leave that of -1 open.
     return all(t.shape.is_fully_defined() and 0 not in t.shape for t in tensors)
-
-
-def _outputs_known(operation):
-    return _known(operation.outputs)
-
-
-def _inputs_known(operation):
-    return _known(operation.inputs)
 
 
 def _second_input_constant(operation):
@@ -134,26 +99,24 @@ _BATCHES = {  # positions of the inputs that are batches
     "SoftmaxCrossEntropyWithLogits": [0, 1],
     "SparseSoftmaxCrossEntropyWithLogits": [0, 1],
 }
-_REDUCTIONS = {
-    "Max": tf.reduce_max,
-    "Mean": tf.reduce_mean,
-    "Min": tf.reduce_min,
-    "Prod": tf.reduce_prod,
-    "Sum": tf.reduce_sum,
+_WITH_CONSTANT: dict[str, Any] = {
+    "ExpandDims": lambda t, axis, _: tf.expand_dims(t, int(axis) + int(axis >= 0)),
+    "Tile": lambda t, multiples, _: tf.tile(t, [1, *multiples]),
+    "Transpose": lambda t, order, _: tf.transpose(t, [0, *(order + 1)]),
 }
-_WITH_CONSTANT = {"ExpandDims": _expand_dims, "Tile": _tile, "Transpose": _transpose}
-_WITH_CONSTANT |= {
-    name: functools.partial(_reduce, function=function)
-    for name, function in _REDUCTIONS.items()
-}
+for _name in ("Max", "Mean", "Min", "Prod", "Sum"):
+    _function = getattr(tf, f"reduce_{_name.lower()}")
+    _WITH_CONSTANT[_name] = functools.partial(_reduce, function=_function)
 
 CONVERTERS = {
-    "Reshape": _where(_outputs_known, _reshape, "Reshape"),
-    "Shape": _where(_inputs_known, _shape, "Shape"),
-    "ShapeN": _where(_inputs_known, _shape, "ShapeN"),
+    "Reshape": _where(lambda one: _known(one.outputs), _reshape, "Reshape"),
+    "Shape": _where(lambda one: _known(one.inputs), _shape, "Shape"),
+    "ShapeN": _where(lambda one: _known(one.inputs), _shape, "ShapeN"),
 }
+_converter: Any
 for _name, _positions in _BATCHES.items():
     _converter = functools.partial(_with_merged_batches, merged=_positions)
-    CONVERTERS[_name] = _where(_outputs_known, _converter, _name)
-for _name, _converter in _WITH_CONSTANT.items():
+    CONVERTERS[_name] = _where(lambda one: _known(one.outputs), _converter, _name)
+for _name, _function in _WITH_CONSTANT.items():
+    _converter = functools.partial(_with_constant, function=_function)
     CONVERTERS[_name] = _where(_second_input_constant, _converter, _name)

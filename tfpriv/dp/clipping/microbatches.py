@@ -2,13 +2,9 @@
 
 import tensorflow as tf
 
-from tfpriv.dp.clipping.problem import (
-    Chunk,
-    draw_words,
-    example_seeds,
-    sum_dtype,
-)
+from tfpriv.dp.clipping.problem import Chunk, draw_words, example_seeds, sum_dtype
 from tfpriv.dp.clipping.rounding import MOST_IN_FLOAT32
+from tfpriv.dp.clipping.shapes import merge_axes
 
 
 def sum_over_chunks(plan, batch, l2_norm_clip, on_chunk=None, microbatch_size=None):
@@ -17,13 +13,11 @@ def sum_over_chunks(plan, batch, l2_norm_clip, on_chunk=None, microbatch_size=No
     Args:
         plan: `Plan`.
         batch: Dict with `x`, and where given `y`, `sample_weight`, `present`.
-            Leading axis: units; for groups `present` is `(units, k)` and the other
-            entries have leading axes `(units, k)`.
+            Leading axis: units; for groups all entries have leading axes `(units, k)`.
         l2_norm_clip: Positive float or float64 scalar tensor, the bound.
         on_chunk: `None` or a function `(chunk, y_pred)` called for each.
         microbatch_size: Int, examples that are differentiated together, or `None` for
-            the plan's; at most 256 of them, since an engine may add them up in float32
-            (see `rounding`).
+            the plan's; at most 256, since an engine may add them up in float32.
 
     Returns:
         `(sums, norms, losses)`: float64 sums of the gradients, shaped like the
@@ -31,7 +25,10 @@ def sum_over_chunks(plan, batch, l2_norm_clip, on_chunk=None, microbatch_size=No
         `(examples,)`.
     """
     units = tf.shape(tf.nest.flatten(batch["x"])[0])[0]
-    group_size, variables = _group_size(batch), plan.problem.variables
+    variables, present = plan.problem.variables, batch.get("present")
+    group_size = (
+        None if present is None or present.shape.rank == 1 else present.shape[1]
+    )
     examples = min(microbatch_size or plan.microbatch_size, MOST_IN_FLOAT32)
     step = max(1, examples // (group_size or 1))
     chunks = -(-units // step)
@@ -54,11 +51,10 @@ def sum_over_chunks(plan, batch, l2_norm_clip, on_chunk=None, microbatch_size=No
         lambda i, *_: i < chunks,
         body,
         (tf.constant(0), zeros, tf.zeros([0], dtype), tf.zeros([0], tf.float32)),
-        shape_invariants=(
+        (
             tf.TensorShape([]),
             [v.shape for v in variables],
-            tf.TensorShape([None]),
-            tf.TensorShape([None]),
+            *[tf.TensorShape([None])] * 2,
         ),
         parallel_iterations=1,
     )
@@ -73,30 +69,14 @@ def units_present(batch):
     return present if present.shape.rank == 1 else tf.reduce_any(present, axis=1)
 
 
-def _group_size(batch):
-    present = batch.get("present")
-    if present is None or present.shape.rank == 1:
-        return None
-    return present.shape[1]
-
-
 def _slice(batch, words, start, step, group_size):
     part = tf.nest.map_structure(lambda t: t[start : start + step], batch)
     unit_present = units_present(part)
-    units = tf.shape(unit_present)[0]
-    present = part.pop("present", None)
-    if group_size is not None:
-        part = tf.nest.map_structure(_merge_first_axes, part)
-    rows = group_size or 1
-    seeds = example_seeds(words, units * rows, start * rows)
-    return Chunk(
-        data={**part, "seeds": seeds},
-        unit_present=unit_present,
-        group_size=group_size,
-        example_present=present if group_size is not None else None,
-    )
-
-
-def _merge_first_axes(tensor):
-    """(units, k, ...) -> (units * k, ...)."""
-    return tf.reshape(tensor, tf.concat([[-1], tf.shape(tensor)[2:]], axis=0))
+    present, rows = part.pop("present", None), group_size or 1
+    if group_size is None:
+        present = None
+    else:
+        part = tf.nest.map_structure(lambda t: merge_axes(t, 2), part)
+    count = tf.shape(unit_present)[0] * rows
+    part["seeds"] = example_seeds(words, count, start * rows)
+    return Chunk(part, unit_present, group_size, present)

@@ -47,24 +47,41 @@ _LEAST_SQUARE = {tf.float32: 1e-30, tf.float64: 0.0}
 _GRAM, _SPLIT, _KEEP = 0.05, 0.03, 1.5
 
 
-@dataclasses.dataclass
-class Whole:
-    """Gradients as they are.
+class Gradients:
+    """What the classes below have in common."""
 
-    Args:
-        gradient: `(units, *weight.shape)`.
-        squares: `(units,)` float64, their square norms where these are known.
-    """
+    floats: tuple[str, ...] = ()  # names of the fields that hold floats
+    cancelling = True
 
-    gradient: Any
-    squares: Any = None
+    @property
+    def terms(self) -> Any:
+        return None
 
     @property
     def tensors(self):
-        return [self.gradient]
+        return [getattr(self, name) for name in self.floats]
+
+    def rebuilt(self: Any, tensors: Any) -> Any:
+        return dataclasses.replace(self, **dict(zip(self.floats, tensors, strict=True)))
+
+    def precise(self):
+        return self.rebuilt([tf.cast(t, tf.float64) for t in self.tensors])
+
+    def is_cheaper_whole(self):
+        return False
+
+
+@dataclasses.dataclass
+class Whole(Gradients):
+    """Gradients as they are."""
+
+    gradient: Any  # (units, *weight.shape)
+    squares: Any = None  # (units,) float64, their square norms where these are known
+
+    floats = ("gradient",)
 
     def rebuilt(self, tensors):
-        return Whole(*tensors)
+        return Whole(*tensors)  # the squares are of other tensors
 
     def square_norms(self):
         if self.squares is not None:
@@ -72,64 +89,47 @@ class Whole:
         flat = _flat(self.gradient)
         return tf.cast(tf.einsum("un,un->u", flat, flat), tf.float64)
 
-    def precise(self):
-        return Whole(tf.cast(self.gradient, tf.float64))
-
-    terms, cancelling = None, True
-
     def weighted_sum(self, weights):
         flat = _flat(self.gradient)
         total = tf.linalg.matvec(flat, tf.cast(weights, flat.dtype), transpose_a=True)
         return tf.reshape(total, self.gradient.shape[1:])
 
+    def whole(self):
+        return self
 
-class Products:
-    """What gradients have in common that are sums of products over steps."""
+
+class Products(Gradients):
+    """Sums of products over steps: of `grams`, each factor's products with itself."""
 
     cancelling = False
-
-    @property
-    def terms(self):
-        """Length of each step's product."""
-        raise NotImplementedError
-
-
-@dataclasses.dataclass
-class Outer(Products):
-    """Sums of outer products: gradient_i = sum_t left[i, t] x right[i, t].
-
-    Args:
-        left: `(units, t, m)`.
-        right: `(units, t, n)`.
-        shape: Shape of the weight, with m * n entries in this order.
-    """
-
-    left: Any
-    right: Any
-    shape: tuple
-
-    @property
-    def tensors(self):
-        return [self.left, self.right]
-
-    def rebuilt(self, tensors):
-        left, right = tensors
-        return Outer(left, right, self.shape)
-
-    @functools.cached_property
-    def grams(self):
-        """Products of each step's `left`, and `right`, with every other's."""
-        return ops.row_products(self.left), ops.row_products(self.right)
+    grams: Any
 
     def square_norms(self):
         return _sum_of_products(*self.grams)
 
     @property
     def terms(self):
+        """Length of each step's product."""
         return product_lengths(*map(tf.linalg.diag_part, self.grams))
 
-    def precise(self):
-        return self.rebuilt([tf.cast(t, tf.float64) for t in self.tensors])
+
+@dataclasses.dataclass
+class Outer(Products):
+    """Sums of outer products: gradient_i = sum_t left[i, t] x right[i, t]."""
+
+    left: Any  # (units, t, m)
+    right: Any  # (units, t, n)
+    shape: tuple  # of the weight, with m * n entries in this order
+
+    floats = ("left", "right")
+
+    @property
+    def sides(self):
+        return self.left, self.right
+
+    @functools.cached_property
+    def grams(self):
+        return ops.row_products(self.left), ops.row_products(self.right)
 
     def weighted_sum(self, weights):
         left, right = self.left, self.right
@@ -154,40 +154,22 @@ class Outer(Products):
 
 @dataclasses.dataclass
 class Lookup(Products):
-    """Gradients of a table: gradient_i[ids[i, t]] += right[i, t].
+    """Gradients of a table: gradient_i[ids[i, t]] += right[i, t]."""
 
-    Args:
-        ids: Integers `(units, t)`.
-        right: `(units, t, n)`.
-        shape: `(rows, n)`.
-    """
+    ids: Any  # integers (units, t)
+    right: Any  # (units, t, n)
+    shape: tuple  # (rows, n)
 
-    ids: Any
-    right: Any
-    shape: tuple
+    floats = ("right",)
 
     @property
-    def tensors(self):
-        return [self.right]
-
-    def rebuilt(self, tensors):
-        (right,) = tensors
-        return Lookup(self.ids, right, self.shape)
+    def sides(self):
+        return self.ids, self.right
 
     @functools.cached_property
     def grams(self):
         """As for `Outer`, whose `left` would be one-hot."""
         return self.left_gram(self), ops.row_products(self.right)
-
-    def square_norms(self):
-        return _sum_of_products(*self.grams)
-
-    @property
-    def terms(self):
-        return product_lengths(*map(tf.linalg.diag_part, self.grams))
-
-    def precise(self):
-        return self.rebuilt([tf.cast(self.right, tf.float64)])
 
     def weighted_sum(self, weights):
         weights = tf.cast(weights, self.right.dtype)[:, tf.newaxis, tf.newaxis]
@@ -239,9 +221,6 @@ class Sum(Products):
     def terms(self):
         return tf.concat([self.outer.terms, self.lookup.terms], axis=1)
 
-    def precise(self):
-        return Sum(self.outer.precise(), self.lookup.precise())
-
     def weighted_sum(self, weights):
         return self.outer.weighted_sum(weights) + self.lookup.weighted_sum(weights)
 
@@ -251,15 +230,10 @@ class Sum(Products):
 
 @dataclasses.dataclass
 class Later:
-    """Gradients that are cheaper to compute for all examples at once.
+    """Gradients that are cheaper to compute for all examples at once."""
 
-    Args:
-        compute: Function from `tensors` to one of the gradients above.
-        tensors: List of tensors, leading axis: examples.
-    """
-
-    compute: Callable
-    tensors: list
+    compute: Callable  # from `tensors` to one of the gradients above
+    tensors: list  # leading axis: examples
 
 
 def computed(gradient):
@@ -331,31 +305,20 @@ def combine(parts):
     outers = [p for p in parts if isinstance(p, Outer)]
     lookups = [p for p in parts if isinstance(p, Lookup)]
     if len(outers) + len(lookups) == len(parts):
-        return _combine_products(outers, lookups)
-    if len(parts) == 1 and not _is_cheaper_whole(parts[0]):
+        kinds = [_side_by_side(kind) for kind in (outers, lookups) if kind]
+        parts = kinds if len(kinds) == 1 else [Sum(*kinds)]
+    if len(parts) > 1:
+        return Whole(tf.add_n([part.whole().gradient for part in parts]))
+    return parts[0].whole() if parts[0].is_cheaper_whole() else parts[0]
+
+
+def _side_by_side(parts):
+    """One of several `Outer`, or of several `Lookup`."""
+    if len(parts) == 1:
         return parts[0]
-    wholes = [p if isinstance(p, Whole) else p.whole() for p in parts]
-    if len(wholes) == 1:
-        return wholes[0]
-    return Whole(tf.add_n([w.gradient for w in wholes]))
-
-
-def _is_cheaper_whole(part):
-    return not isinstance(part, Whole) and part.is_cheaper_whole()
-
-
-def _combine_products(outers, lookups):
-    if not lookups:
-        outer = _one_outer(outers)
-        return outer.whole() if outer.is_cheaper_whole() else outer
-    ids = _joined([e.ids for e in lookups])
-    lookup = Lookup(ids, _joined([e.right for e in lookups]), lookups[0].shape)
-    return Sum(_one_outer(outers), lookup) if outers else lookup
-
-
-def _one_outer(outers):
-    left = _joined([o.left for o in outers])
-    return Outer(left, _joined([o.right for o in outers]), outers[0].shape)
+    sides = zip(*(part.sides for part in parts), strict=True)
+    joined = [tf.concat(side, axis=1) for side in sides]
+    return type(parts[0])(*joined, parts[0].shape)
 
 
 def by_unit(gradient, chunk):
@@ -363,11 +326,13 @@ def by_unit(gradient, chunk):
     if chunk.group_size is None:
         return gradient
     if not isinstance(gradient, (Outer, Lookup, Sum)):
-        whole = gradient if isinstance(gradient, Whole) else gradient.whole()
-        return Whole(average_over_groups(whole.gradient, chunk))
+        return Whole(average_over_groups(gradient.whole().gradient, chunk))
     if isinstance(gradient, Sum):
         return Sum(by_unit(gradient.outer, chunk), by_unit(gradient.lookup, chunk))
-    share = _share_of_unit(chunk, gradient.right.dtype)
+    # (examples, 1, 1): 1 / present examples of the unit, 0 for an absent example.
+    present = tf.cast(chunk.example_present, gradient.right.dtype)
+    count = tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1)
+    share = tf.reshape(present / count, [-1, 1, 1])
     right = tf.where(share > 0, gradient.right * share, tf.zeros_like(gradient.right))
     if isinstance(gradient, Lookup):
         return of_examples(gradient.rebuilt([right]), chunk.group_size)
@@ -379,33 +344,17 @@ def of_examples(gradient, fold):
     """Of rows, `fold` in a row for each example, the same for examples: their sum."""
     if fold == 1:
         return gradient
-    if isinstance(gradient, Lookup):
-        ids, right = (_side_by_side(t, fold) for t in (gradient.ids, gradient.right))
-        return Lookup(ids, right, gradient.shape)
-    if isinstance(gradient, Outer):
-        left, right = (_side_by_side(t, fold) for t in gradient.tensors)
-        return Outer(left, right, gradient.shape)
-    whole = gradient if isinstance(gradient, Whole) else gradient.whole()
-    shape = whole.gradient.shape[1:]
-    folded = tf.reshape(whole.gradient, [-1, fold, *shape])
-    return Whole(tf.reduce_sum(folded, axis=1))
+    if isinstance(gradient, (Outer, Lookup)):
+        left, right = (_in_one_row(t, fold) for t in gradient.sides)
+        return type(gradient)(left, right, gradient.shape)
+    each = gradient.whole().gradient
+    return Whole(tf.reduce_sum(tf.reshape(each, [-1, fold, *each.shape[1:]]), axis=1))
 
 
-def _share_of_unit(chunk, dtype):
-    """(examples, 1, 1): 1 / present examples of the unit, 0 for an absent example."""
-    present = tf.cast(chunk.example_present, dtype)
-    count = tf.maximum(tf.reduce_sum(present, axis=1, keepdims=True), 1)
-    return tf.reshape(present / count, [-1, 1, 1])
-
-
-def _side_by_side(tensor, k):
+def _in_one_row(tensor, k):
     """(units * k, t, ...) -> (units, k * t, ...)."""
     units, t, *rest = sizes(tensor)
     return reshape(tensor, [units // k, k * t, *rest])
-
-
-def _joined(tensors):
-    return tensors[0] if len(tensors) == 1 else tf.concat(tensors, axis=1)
 
 
 def _flat(tensor):

@@ -6,8 +6,6 @@ very graph, which then trains; no model is run on made-up data.
 """
 
 import concurrent.futures
-import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -24,42 +22,6 @@ LARGEST_CHUNK = 256
 LARGEST_LOOP = 64  # examples, where each is computed by itself
 
 ENGINES = {"ghost": ghost, "vectorized": vectorized}
-MAPPERS = (vectorized.vectorized, vectorized.one_by_one)
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """How to compute clipped sums for one model on data of one shape.
-
-    Args:
-        problem: `Problem`.
-        engine: Function `(problem, chunk, clip) -> (sums, norms, losses, y_pred)`.
-        factors: Function from norms and a bound to factors (see `styles`).
-        microbatch_size: Examples that are differentiated together.
-        group_size: As in `Chunk`.
-        traced: Function `(chunk, l2_norm_clip)` around the traced engine.
-    """
-
-    problem: Problem
-    engine: Callable
-    factors: Callable
-    microbatch_size: int
-    group_size: int | None
-    traced: Callable
-
-    def clipped_sum(self, chunk, l2_norm_clip):
-        """Sum of a chunk's clipped gradients; see `vectorized.clipped_sum`.
-
-        Args:
-            chunk: `Chunk`.
-            l2_norm_clip: Float64 scalar tensor or float, the bound.
-        """
-        replicas = tf.distribute.get_strategy().num_replicas_in_sync
-        # A traced function reads the weights of the replica that it was traced in.
-        if replicas == 1 and chunk.group_size == self.group_size:
-            return self.traced(chunk, l2_norm_clip)
-        clip = _clip(self.factors, l2_norm_clip)
-        return self.engine(self.problem, chunk, clip)
 
 
 def make_plan(
@@ -70,7 +32,7 @@ def make_plan(
     microbatch_size: int | None = None,
     group_size: int | None = None,
     strategy: tf.distribute.Strategy | None = None,
-) -> Plan:
+) -> "Plan":
     """Traces the step of a model and checks the graph.
 
     Args:
@@ -93,23 +55,17 @@ def make_plan(
     with concurrent.futures.ThreadPoolExecutor(1) as outside:
         strategy = strategy or tf.distribute.get_strategy()
         options = problem, spec, style, engine, group_size, strategy
-        attempt, said = outside.submit(_choose, *options).result()
+        plan, said = outside.submit(_choose, *options).result()
     for sentence in said:
         warn(sentence)
     validate.warn_of_statistics(problem.model)
     if microbatch_size is None:
-        fitting = MEMORY_LIMIT // max(1, attempt.bytes_per_example)
+        fitting = MEMORY_LIMIT // max(1, plan.bytes_per_example)
         microbatch_size = int(min(max(1, fitting), LARGEST_CHUNK))
-    if attempt.mapper is vectorized.one_by_one:
+    if plan.mapper is vectorized.one_by_one:
         microbatch_size = min(microbatch_size, LARGEST_LOOP)
-    return Plan(
-        problem,
-        attempt.engine,
-        attempt.factors,
-        microbatch_size,
-        group_size,
-        attempt.traced,
-    )
+    plan.microbatch_size = microbatch_size
+    return plan
 
 
 def _choose(problem, spec, style, engine, group_size, strategy):
@@ -118,26 +74,30 @@ def _choose(problem, spec, style, engine, group_size, strategy):
         validate.check_layers(problem.model)
         keras_internals.build(problem.model, spec)
         validate.check_layers(problem.model)  # some make their layers when called
-    said = []
     factors = style.bind(problem)
 
     def attempt(name):
         options = problem, spec, factors, ENGINES[name].clipped_sum, group_size
-        for mapper in MAPPERS:
-            try:
-                found = _Attempt(*options, mapper)
-            except vectorized.NOT_VECTORIZABLE:
-                if mapper is vectorized.one_by_one:
-                    raise
-            else:
-                found.check()
-                if mapper is vectorized.one_by_one:
-                    said.append(_not_vectorizable(problem.model))
-                return found
+        try:
+            plan = Plan(*options, vectorized.vectorized)
+        except vectorized.NOT_VECTORIZABLE:
+            plan = Plan(*options, vectorized.one_by_one)
+        plan.check()
+        return plan
 
+    plan, said = None, []
     if engine != "vectorized":
         try:
-            found = attempt("ghost")
+            plan = attempt("ghost")
+            if found := coverage.layers_without_rule(problem.model):
+                names = ", ".join(
+                    f"'{one.name}' ({type(one).__name__})" for one in found
+                )
+                said.append(
+                    f"No clipping rule for {names}: exact, but slower, since gradients "
+                    "of these layers' own weights are computed whole for each example. "
+                    "`tfpriv.dp.register_clipping_rule` teaches the engine a layer."
+                )
         except NotCoveredError as error:
             if engine == "ghost":
                 raise ValueError(
@@ -145,32 +105,47 @@ def _choose(problem, spec, style, engine, group_size, strategy):
                     f"{error.reason}. Use engine='auto' or 'vectorized'. Received: "
                     "engine='ghost'"
                 ) from None
-            said = [_not_covered(problem.model, error.reason)]
-        else:
-            unknown = coverage.layers_without_rule(problem.model)
-            return found, said + [_without_rule(unknown)] * bool(unknown)
-    return attempt("vectorized"), said
+            said.append(
+                f"The fast engine is not exact for '{problem.model.name}': "
+                f"{error.reason}. Every example goes through the model by itself "
+                "instead: exact, but slower."
+            )
+    plan = plan or attempt("vectorized")
+    if plan.mapper is vectorized.one_by_one:
+        said.append(
+            f"TensorFlow cannot vectorise '{problem.model.name}' over examples; its "
+            "gradients are computed one example at a time: exact, but slower."
+        )
+    return plan, said
 
 
 def _clip(factors, l2_norm_clip):
     return lambda norms: factors(norms, inner_bound(l2_norm_clip))
 
 
-class _Attempt:
-    """A step, traced with one engine and one way to map over examples.
+class Plan:
+    """How to compute clipped sums for one model on data of one shape: a traced step.
+
+    Args:
+        problem, spec, group_size: As for `make_plan`.
+        factors: Function from norms and a bound to factors (see `styles`).
+        engine: Function `(problem, chunk, clip) -> (sums, norms, losses, y_pred)`.
+        mapper: Function that maps over examples.
 
     Attributes:
-        bytes_per_example: What one example's forward and backward pass keeps, as an
-            upper estimate.
-        traced: See `Plan`.
+        microbatch_size: Examples that are differentiated together.
+        bytes_per_example: What one example's forward and backward pass keeps, at most.
 
     Raises:
         NotCoveredError: If the ghost engine is not exact for the model.
     """
 
+    microbatch_size: int
+
     def __init__(self, problem, spec, factors, engine, group_size, mapper):
-        self.engine, self.mapper, self.factors = engine, mapper, factors
-        self._problem, self._spec, self._group_size = problem, spec, group_size
+        self.problem, self.mapper = problem, mapper
+        self._engine, self._factors = engine, factors
+        self._spec, self._group_size = spec, group_size
         problem.map_examples = mapper
         while not self._trace():
             pass
@@ -179,10 +154,10 @@ class _Attempt:
 
     def check(self):
         """Raises for wrong rules, for losses over the batch, for what keeps state."""
-        validate.check_no_state_updates(self._problem.model, self._function.graph)
+        validate.check_no_state_updates(self.problem.model, self._function.graph)
         y_pred = [output.value for output in self._outputs]
         y_pred = tf.nest.pack_sequence_as(self._form, y_pred)
-        validate.check_loss(self._problem, self._spec, y_pred)
+        validate.check_loss(self.problem, self._spec, y_pred)
         for call in self._unproven.values():
             trial.check(*call)
 
@@ -193,54 +168,54 @@ class _Attempt:
         any_size = tf.nest.map_structure(
             lambda s: tf.TensorSpec([None, *s.shape], s.dtype), self._spec
         )
-        any_size["seeds"] = self._problem.seeds_spec(None)
-        size = self._group_size
-        self._problem.watch = self
+        any_size["seeds"] = self.problem.seeds_spec(None)
+        step = tf.function(self._step, autograph=False)
+        self.problem.watch = self
         try:
-            self._function = tf.function(
-                self._step, autograph=False
-            ).get_concrete_function(
+            self._function = step.get_concrete_function(
                 any_size,
                 tf.TensorSpec([None], tf.bool),
-                tf.TensorSpec([None, 0 if size is None else size], tf.bool),
+                tf.TensorSpec([None, self._group_size or 0], tf.bool),
                 tf.TensorSpec([], tf.float64),
             )
         except _AgainError:
             return False
         finally:
-            self._problem.watch = None
+            self.problem.watch = None
         return True
 
     def _step(self, data, unit_present, example_present, l2_norm_clip):
         size = self._group_size
-        chunk = Chunk(
-            data, unit_present, size, None if size is None else example_present
-        )
-        clip = _clip(self.factors, l2_norm_clip)
-        sums, norms, losses, y_pred = self.engine(self._problem, chunk, clip)
+        present = None if size is None else example_present
+        chunk = Chunk(data, unit_present, size, present)
+        clip = _clip(self._factors, l2_norm_clip)
+        sums, norms, losses, y_pred = self._engine(self.problem, chunk, clip)
         if self._mapped is not None:
-            after = _graph().get_operations()[self._mapped :]
+            after = tf.compat.v1.get_default_graph().get_operations()[self._mapped :]
             self.bytes_per_example += _bytes(after, batched=True)
         outputs = [keras_internals.Output.of(t) for t in tf.nest.flatten(y_pred)]
         self._outputs, self._form = outputs, tf.nest.map_structure(lambda t: 0, y_pred)
         return sums, norms, losses, [output.tensors for output in outputs]
 
-    def traced(self, chunk, l2_norm_clip):
+    def clipped_sum(self, chunk, l2_norm_clip):
+        """Sum of a chunk's gradients, clipped to a bound; see `vectorized`."""
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        # A traced function reads the weights of the replica that it was traced in.
+        if replicas > 1 or chunk.group_size != self._group_size:
+            clip = _clip(self._factors, l2_norm_clip)
+            return self._engine(self.problem, chunk, clip)
         present = chunk.example_present
         if present is None:
             present = tf.zeros([tf.shape(chunk.unit_present)[0], 0], tf.bool)
+        bound = tf.convert_to_tensor(l2_norm_clip, tf.float64)
         sums, norms, losses, tensors = self._function(
-            chunk.data,
-            chunk.unit_present,
-            present,
-            tf.convert_to_tensor(l2_norm_clip, tf.float64),
+            chunk.data, chunk.unit_present, present, bound
         )
         outputs = [
-            dataclasses.replace(output, **found).attach()
+            output.replaced(found)
             for output, found in zip(self._outputs, tensors, strict=True)
         ]
-        y_pred = tf.nest.pack_sequence_as(self._form, outputs)
-        return sums, norms, losses, y_pred
+        return sums, norms, losses, tf.nest.pack_sequence_as(self._form, outputs)
 
     # What engines call while they are traced.
 
@@ -254,43 +229,31 @@ class _Attempt:
         """After the ghost engine's pass of one example."""
         self._unproven = seen.taps.unproven
         coverage.refuse_sizes_of_its_own(seen, self._spec)
-        used = coverage.used_elsewhere(self._problem, seen)
-        if used:
-            self._problem.directly |= used
+        if used := coverage.used_elsewhere(self.problem, seen):
+            self.problem.directly |= used
             raise _AgainError
         self.example(example, [seen.loss, coverage.tensors_of(seen)])
 
     def mapped(self):
         """After all examples were mapped over."""
-        self._mapped = len(_graph().get_operations())
+        self._mapped = len(tf.compat.v1.get_default_graph().get_operations())
 
     def _run_empty(self):
         """Runs the step on one example that is absent: is there a kernel for it all?"""
         size = self._group_size
-        data = tf.nest.map_structure(_nothing(size or 1), self._spec)
-        data["seeds"] = tf.nest.map_structure(
-            _nothing(size or 1), self._problem.seeds_spec()
-        )
+
+        def zeros(spec):
+            shape = [size or 1] + [4 if d is None else d for d in spec.shape]
+            return tf.zeros(shape, spec.dtype)
+
+        spec = {**self._spec, "seeds": self.problem.seeds_spec()}
         present = None if size is None else tf.fill([1, size], False)
-        self.traced(Chunk(data, tf.constant([False]), size, present), 1.0)
+        data = tf.nest.map_structure(zeros, spec)
+        self.clipped_sum(Chunk(data, tf.constant([False]), size, present), 1.0)
 
 
 class _AgainError(Exception):
     """More weights must be differentiated as they are than this trace did."""
-
-
-def _graph():
-    return tf.compat.v1.get_default_graph()
-
-
-def _nothing(examples):
-    """Function from the spec of one example to data."""
-
-    def of(spec):
-        shape = [examples] + [4 if d is None else d for d in spec.shape]
-        return tf.zeros(shape, spec.dtype)
-
-    return of
 
 
 # Axes of one example's tensors up to which TensorFlow has a CPU kernel when an axis
@@ -339,12 +302,9 @@ def _between(starts, ends):
 
 
 def _bytes(operations, batched=False):
-    """Size of the outputs of operations, where it is known.
+    """Size of the outputs of operations, where it is known, of one example.
 
-    Args:
-        operations: Of a graph for one example or, if `batched`, for any number of
-            them, which is then the first axis of what belongs to examples.
-        batched: Boolean.
+    If `batched`, any number of examples is the first axis of what belongs to them.
     """
     total = 0
     for output in (t for operation in operations for t in operation.outputs):
@@ -359,26 +319,3 @@ def _bytes(operations, batched=False):
 
 
 _WITHOUT_SIZE = (tf.resource, tf.variant, tf.string)
-
-
-def _without_rule(layers):
-    names = ", ".join(f"'{layer.name}' ({type(layer).__name__})" for layer in layers)
-    return (
-        f"No clipping rule for {names}: exact, but slower, since the gradients of "
-        "these layers' own weights are computed whole for each example. "
-        "`tfpriv.dp.register_clipping_rule` teaches the engine a layer."
-    )
-
-
-def _not_covered(model, reason):
-    return (
-        f"The fast engine is not exact for '{model.name}': {reason}. Every example "
-        "goes through the model by itself instead: exact, but slower."
-    )
-
-
-def _not_vectorizable(model):
-    return (
-        f"TensorFlow cannot vectorise '{model.name}' over examples; its gradients are "
-        "computed one example at a time: exact, but slower."
-    )

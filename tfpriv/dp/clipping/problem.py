@@ -13,27 +13,18 @@ from tfpriv.support.randomness import Randomness
 
 @dataclasses.dataclass
 class Problem:
-    """A model and the loss of one example, ready to be differentiated.
-
-    Args:
-        model: Keras model.
-        compile_loss: Keras' compiled loss, without trackers.
-        loss_scale: Float by which the loss is multiplied before differentiation and
-            the gradients divided after it (mixed precision).
-        map_examples: Function that maps over examples (`plan`).
-        directly: Identities of weights that the ghost engine differentiates itself,
-            since they are used outside of their layers' calls (`plan`).
-        randomness: Where the seeds of dropout and its like come from.
-        watch: What an engine tells about a pass while it is traced (`plan`), or `None`.
-    """
+    """A model and the loss of one example, ready to be differentiated."""
 
     model: Any
-    compile_loss: Any
+    compile_loss: Any  # without trackers
+    # Before differentiation the loss is multiplied by it, the gradients divided after.
     loss_scale: float = 1.0
-    map_examples: Callable | None = None
+    map_examples: Callable | None = None  # set by `plan`
+    # Identities of weights that the ghost engine differentiates itself, since they are
+    # used outside of their layers' calls (`plan`).
     directly: frozenset = frozenset()
-    randomness: Randomness = dataclasses.field(default_factory=Randomness)
-    watch: Any = None
+    randomness: Randomness = dataclasses.field(default_factory=Randomness)  # of dropout
+    watch: Any = None  # the `Plan` that is told about a pass while it is traced
 
     @property
     def keras_variables(self):
@@ -52,19 +43,16 @@ class Problem:
         count = len(self.seed_generators) + 1
         return [tf.TensorSpec([*leading, 2], tf.int64)] * count
 
-    def loss(self, batch, y_pred):
+    def loss(self, batch, y_pred, regularised=True):
         """The scalar that Keras would minimise for this batch (a dict)."""
-        with keras_internals.compiled_with(self.model, self.compile_loss):
-            return keras_internals.total_loss(self.model, batch, y_pred)
+        return keras_internals.total_loss(
+            self.model, self.compile_loss, batch, y_pred, regularised
+        )
 
     def refuse_unreached(self, gradients):
         """Raises `ValueError` naming trainable weights that the loss ignores."""
-        unreached = [
-            v.path
-            for v, g in zip(self.keras_variables, gradients, strict=True)
-            if g is None
-        ]
-        if unreached:
+        pairs = zip(self.keras_variables, gradients, strict=True)
+        if unreached := [v.path for v, g in pairs if g is None]:
             raise ValueError(
                 "The loss does not depend on some trainable weights; they would be "
                 "trained on noise alone. Set `trainable = False` on their layers, or "
@@ -74,20 +62,14 @@ class Problem:
 
 @dataclasses.dataclass
 class Chunk:
-    """Units of one batch; leading axis of every tensor: examples.
+    """Units of one batch; leading axis of every tensor: examples."""
 
-    Args:
-        data: Dict of nested tensors: `x`, where given `y` and `sample_weight`, and
-            `seeds`, a list of `(examples, 2)` tensors (`example_seeds`).
-        unit_present: Boolean `(units,)`; an absent unit contributes exactly zero.
-        group_size: `None` when a unit is one example; else k, with k rows per unit.
-        example_present: Boolean `(units, k)` for groups, else `None`.
-    """
-
+    # Nested tensors: `x`, where given `y` and `sample_weight`, and `seeds`, a list of
+    # `(examples, 2)` tensors (`example_seeds`).
     data: dict
-    unit_present: tf.Tensor
-    group_size: int | None = None
-    example_present: tf.Tensor | None = None
+    unit_present: tf.Tensor  # Boolean (units,); an absent one contributes exactly zero
+    group_size: int | None = None  # k, with k rows per unit; `None` for examples
+    example_present: tf.Tensor | None = None  # Boolean (units, k) for groups
 
     @property
     def example_mask(self):
@@ -109,19 +91,13 @@ def draw_words(problem):
     generators = len(problem.seed_generators) + 1
     draw = problem.randomness.words
     words = tf.numpy_function(
-        lambda: draw(2 * generators, "seeds").view(np.int64),
-        [],
-        tf.int64,
-        stateful=True,
+        lambda: draw(2 * generators, "seeds").view(np.int64), [], tf.int64
     )
     return tf.reshape(tf.ensure_shape(words, [2 * generators]), [generators, 2])
 
 
 def example_seeds(words, count, start=0):
-    """Seeds for `count` examples of a batch, of which `start` come before these.
-
-    Args:
-        words: As `draw_words` returns them.
+    """Seeds, of `draw_words`, for `count` examples after the first `start` of a batch.
 
     Returns:
         List of int64 tensors `(count, 2)`: one for each seed generator of the model

@@ -21,6 +21,7 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping.converters import at_once
 from tfpriv.dp.clipping.rules import NotCoveredError, is_proven, rule_of
+from tfpriv.dp.clipping.shapes import merge_axes
 
 _DROPOUT_MASKS = ("_dropout_mask", "_recurrent_dropout_mask")
 _ACTIVATIONS = ("activation", "recurrent_activation")
@@ -50,13 +51,8 @@ def inner_loop(
         layer: Recurrent layer that `is_covered`.
         tape: `tf.GradientTape` that records the model.
         record: Function from input tensors to a `Recorder` of the layer's cell.
-        sequences: `(rows, time, features)`, the time known.
-        initial_state: Tensor, or list of tensors `(rows, units)`.
-        mask: Booleans `(rows, time)`, a list of them, or `None`.
-        training: As in Keras.
-
-    Returns:
-        `(last_output, outputs, states)`, as in Keras.
+        sequences, initial_state, mask, training: As in Keras, and so is what it
+            returns. Sequences are `(rows, time, features)`, the time known.
 
     Raises:
         NotCoveredError: If the number of time steps is not known.
@@ -88,19 +84,13 @@ def inner_loop(
 
     outputs, *final = recurrence(sequences, *states, *stand_ins)
     # Weights meet the example inside of the loop: its results are answered for.
-    recorder.all(
-        [*stand_ins, outputs, *final],
-        lambda g: recorded.gradients(g[: len(stand_ins)]),
-    )
+    tensors = [*stand_ins, outputs, *final]
+    recorder.all(tensors, lambda g: recorded.gradients(g[: len(stand_ins)]))
     return outputs[:, -1], outputs, final
 
 
 class _CellRecorder:
-    """What the rule of a cell records in one call.
-
-    Args:
-        tape: `tf.GradientTape` that watches the recorded tensors, or `None`.
-    """
+    """What a rule of a cell records in one call, watched by a tape if one is given."""
 
     def __init__(self, tape=None):
         self._tape = tape
@@ -139,16 +129,15 @@ class _Steps:
         gradients = {"of_outputs": of_outputs, "of_final": list(of_final)}
         rows = {**self._rows, "before": before, **gradients}
         of_x, of_states, recorded = at_once(self._back, rows, self._weights)
-        recorded = [tf.reshape(g, [-1, g.shape[-1]]) for g in recorded]
-        return [of_x, *of_states, *recorded]
+        return [of_x, *of_states, *(merge_axes(g, 2) for g in recorded)]
 
     def record_all(self, before):
         """What the rule records of all steps, each a row."""
         recorder = _CellRecorder()
-        rows = [tf.reshape(t, [-1, t.shape[-1]]) for t in (self._rows["x"], *before)]
+        rows = [merge_axes(t, 2) for t in (self._rows["x"], *before)]
         masks = self._rows["dropout"]
         masks = {name: tf.repeat(m, self._time, axis=0) for name, m in masks.items()}
-        with self._instead_of_masks(masks):
+        with keras_internals.instead_of(self._cell, **masks):
             self._ruled(recorder, rows[0], rows[1:])
         return recorder
 
@@ -227,27 +216,17 @@ class _Steps:
 
     def _ruled(self, recorder, x, states):
         """Calls the cell by its rule."""
-        rule = functools.partial(rule_of(self._cell), self._cell, self._cell.call)
-        ruled = functools.partial(rule, recorder)
-        with keras_internals.instead_of(self._cell, "call", ruled):
+        cell = self._cell
+        ruled = functools.partial(rule_of(cell), cell, cell.call, recorder)
+        with keras_internals.instead_of(cell, call=ruled):
             return self._cell_call(x, states)
 
     @contextlib.contextmanager
     def _given(self, rows, weights):
         """Inside, the cell has these values of its weights and dropout masks."""
-        values = zip(self._cell.weights, weights, strict=True)
-        with (
-            keras.StatelessScope(list(values)),
-            self._instead_of_masks(rows["dropout"]),
-        ):
-            yield
-
-    @contextlib.contextmanager
-    def _instead_of_masks(self, masks):
-        with contextlib.ExitStack() as stack:
-            for name, mask in masks.items():
-                given = keras_internals.instead_of(self._cell, name, mask)
-                stack.enter_context(given)
+        values = list(zip(self._cell.weights, weights, strict=True))
+        masks = keras_internals.instead_of(self._cell, **rows["dropout"])
+        with keras.StatelessScope(values), masks:
             yield
 
 

@@ -30,9 +30,5 @@ MOST_IN_FLOAT32 = 256
 
 
 def inner_bound(l2_norm_clip: Any) -> Any:
-    """The L2 norm that gradients are scaled to, so that C holds with rounding.
-
-    Args:
-        l2_norm_clip: Positive float or float64 scalar tensor, the bound C.
-    """
+    """The L2 norm that gradients are scaled to, so that C holds with rounding."""
     return l2_norm_clip * (1.0 - MARGIN)

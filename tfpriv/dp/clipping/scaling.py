@@ -7,11 +7,8 @@ def scale(norms, chunk, clip):
     """How much of each unit's gradient goes into the clipped sum.
 
     Args:
-        norms: float64 `(variables, units)`: L2 norm of each unit's gradient for each
-            trainable variable. Not finite where the gradient is not.
-        chunk: `Chunk` that the units come from.
-        clip: Function that takes finite norms and returns the factors, both float64
-            `(variables, units)` and at least 0 (see `styles`).
+        norms: float64 `(variables, units)`, not finite where the gradient is not.
+        clip: Function from finite norms to factors (see `styles`).
 
     Returns:
         `(factors, used, norms)`: float64 `(variables, units)`, exactly zero for a unit

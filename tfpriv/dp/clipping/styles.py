@@ -37,12 +37,7 @@ class Style:
     def mechanism(
         self, sampler: Callable[[float], Mechanism], noise_multiplier: float
     ) -> Mechanism:
-        """What one step costs.
-
-        Args:
-            sampler: Function from a noise multiplier to the `Mechanism` of a step.
-            noise_multiplier: Float, that of the gradients.
-        """
+        """What one step costs, of a sampler's `Mechanism` for a noise multiplier."""
         return sampler(noise_multiplier)
 
     def indicators(self, norms: Any, present: Any, l2_norm_clip: Any) -> Any:
@@ -65,11 +60,7 @@ class Flat(Style):
 
     def bind(self, problem: Any) -> Callable[..., Any]:
         del problem
-        return _shrink_together
-
-
-def _shrink_together(norms, l2_norm_clip):
-    return _shrink(norms, l2_norm_clip)[tf.newaxis]
+        return lambda norms, l2_norm_clip: _shrink(norms, l2_norm_clip)[tf.newaxis]
 
 
 def _shrink(norms, l2_norm_clip):
@@ -92,13 +83,14 @@ class PerLayer(Style):
     name = "per_layer"
 
     def bind(self, problem: Any) -> Callable[..., Any]:
-        layers = _layers_of_variables(problem)
-        groups = [
-            [i for i, one in enumerate(layers) if one == layer]
-            for layer in dict.fromkeys(layers)
-        ]
-        order = {layer: row for row, layer in enumerate(dict.fromkeys(layers))}
-        rows = [order[layer] for layer in layers]
+        owners: dict = {}  # the number of its layer, for each variable
+        for number, layer in enumerate(keras_internals.flatten_layers(problem.model)):
+            for variable in keras_internals.own_variables(layer):
+                owners.setdefault(id(variable), number)
+        layers = [owners[id(v)] for v in problem.keras_variables]
+        order = list(dict.fromkeys(layers))
+        rows = [order.index(layer) for layer in layers]
+        groups = [[i for i, row in enumerate(rows) if row == r] for r in set(rows)]
 
         def factors(norms, l2_norm_clip):
             share = l2_norm_clip / math.sqrt(len(groups))
@@ -106,15 +98,6 @@ class PerLayer(Style):
             return tf.gather(tf.stack(of_groups), rows)
 
         return factors
-
-
-def _layers_of_variables(problem):
-    """The number of the layer that owns it, for each trainable variable."""
-    owners: dict = {}
-    for number, layer in enumerate(keras_internals.flatten_layers(problem.model)):
-        for variable in keras_internals.own_variables(layer):
-            owners.setdefault(id(variable), number)
-    return [owners[id(v)] for v in problem.keras_variables]
 
 
 class Automatic(Style):
@@ -132,12 +115,12 @@ class Automatic(Style):
 
     def bind(self, problem: Any) -> Callable[..., Any]:
         del problem
-        return _normalise
 
+        def factors(norms, l2_norm_clip):
+            factor = l2_norm_clip / (total_norm(norms) + STABILITY)
+            return tf.minimum(factor, LARGEST_FACTOR)[tf.newaxis]
 
-def _normalise(norms, l2_norm_clip):
-    factor = l2_norm_clip / (total_norm(norms) + STABILITY)
-    return tf.minimum(factor, LARGEST_FACTOR)[tf.newaxis]
+        return factors
 
 
 STYLES = {style.name: style for style in (Flat, PerLayer, Automatic)}

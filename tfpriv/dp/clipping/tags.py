@@ -9,32 +9,21 @@ import dataclasses
 from typing import Any
 
 _ATTRIBUTE = "_tfpriv_clipped"
-_OWNER = "_tfpriv_bound_of"
+OWNER = "_tfpriv_bound_of"  # of a bound: the optimizer that it was read from
 
 
 @dataclasses.dataclass(frozen=True)
 class ClippedSum:
-    """How a sum of per-example gradients was bounded.
+    """How a sum of per-example gradients was bounded."""
 
-    Args:
-        l2_norm_clip: Float. No unit's contribution exceeds this L2 norm, taken over
-            all gradients together. For adaptive clipping the optimizer's bound as it
-            was read for this step, a tensor with its mark.
-        divisor: Float or scalar tensor, a public constant: the sum is divided by it
-            after noise was added. Without a ticket the size of this replica's part of
-            the batch, of which that of the others, and so the whole, is not known.
-        ticket: Scalar int64 tensor that names the ledger event paid for this batch,
-            or `None` when nothing was paid yet.
-        clipping: Name of the clipping style.
-        indicators: For adaptive clipping, the sum of the centred indicators: this
-            replica's part, without noise.
-    """
-
+    # No unit's contribution exceeds this L2 norm, taken over all gradients together.
+    # Adaptive: the optimizer's bound as it was read for this step, with its mark.
     l2_norm_clip: Any
+    # Public: the noisy sum is divided by it. Without a ticket this replica's size.
     divisor: Any
-    ticket: Any = None
-    clipping: str = "flat"
-    indicators: Any = None
+    ticket: Any = None  # int64 tensor that names the ledger event; `None`: not yet paid
+    clipping: str = "flat"  # name of the style
+    indicators: Any = None  # adaptive: this replica's sum of them, without noise
 
 
 def mark(tensors, clipped_sum):
@@ -44,17 +33,6 @@ def mark(tensors, clipped_sum):
     return tensors
 
 
-def mark_bound(bound, owner):
-    """Marks a tensor as the bound of one optimizer, read for one step."""
-    setattr(bound, _OWNER, owner)
-    return bound
-
-
-def owner_of_bound(bound):
-    """The optimizer that a bound was read from, or `None`."""
-    return getattr(bound, _OWNER, None)
-
-
 def read(tensors):
     """The `ClippedSum` that all tensors carry.
 
@@ -62,14 +40,13 @@ def read(tensors):
         ValueError: If a tensor carries none, or two carry different ones.
     """
     marks = [getattr(tensor, _ATTRIBUTE, None) for tensor in tensors]
-    if not marks or any(m is None for m in marks):
+    if None in marks or not marks:
+        first = tensors[marks.index(None)] if marks else "an empty list"
         raise ValueError(
-            "A DP optimizer only takes gradients that were clipped per example. Call "
-            "`model = tfpriv.dp.make_private(model)` before `compile`, and `fit` does "
-            "that; in a loop of your own, use the list that `tfpriv.dp."
+            "A DP optimizer only takes gradients that were clipped per example: by "
+            "`fit` of `tfpriv.dp.make_private(model)`, or the list that `tfpriv.dp."
             "clipped_gradients(...)` returns, as it is and in the same `tf.function`. "
-            "Received: "
-            f"gradients without that mark (first: {_first_unmarked(tensors, marks)})"
+            f"Received: gradients without that mark (first: {first})"
         )
     if any(m is not marks[0] for m in marks):
         raise ValueError(
@@ -82,10 +59,3 @@ def read(tensors):
             "count more than once. Received: the same gradient twice in one list."
         )
     return marks[0]
-
-
-def _first_unmarked(tensors, marks):
-    for tensor, found in zip(tensors, marks, strict=True):
-        if found is None:
-            return tensor
-    return "an empty list"

@@ -24,35 +24,20 @@ LONGEST_UNROLLED = 256  # time steps of a recurrent layer
 
 @dataclasses.dataclass
 class Tap:
-    """Tensors through which weights of one layer reach the loss.
-
-    Args:
-        layer: The layer that recorded them.
-        tensors: List of tensors, leading axis: rows, all of them of one example.
-        gradients: Function of the loss's gradients at `tensors`, that returns pairs
-            of a Keras variable and its per-example gradient.
-        inputs: The tensors that the layer was called on.
-    """
+    """Tensors through which weights of one layer reach the loss."""
 
     layer: Any
-    tensors: list
+    tensors: list  # leading axis: rows, all of them of one example
+    # Of the loss's gradients at `tensors`: pairs of a Keras variable and its gradient.
     gradients: Callable
-    inputs: list
+    inputs: list  # the tensors that the layer was called on
 
 
 class Recorder:
-    """What a rule is given to record the tensors of one call.
-
-    Args:
-        layer: The layer that is called.
-        inputs: The tensors that it is called on.
-        tape: `tf.GradientTape` that watches.
-        taps: List to which taps are appended.
-    """
+    """What a rule is given to record the tensors of one call on `inputs`."""
 
     def __init__(self, layer, inputs, tape, taps):
         self._layer, self._inputs, self._tape, self._taps = layer, inputs, tape, taps
-        self._home = taps.home
 
     def __call__(self, tensor, gradients):
         """Watches a tensor, in which weights first meet an example; returns it."""
@@ -62,7 +47,7 @@ class Recorder:
 
     def watch(self, tensor):
         """Watches a tensor that a later `all` names; returns it."""
-        if _graph() is not self._home:
+        if _graph() is not self._taps.home:
             raise NotCoveredError(
                 f"layer '{self._layer.name}' is called inside a loop, a condition or "
                 "another function of TensorFlow's own"
@@ -80,18 +65,13 @@ class Recorder:
 
 
 class Taps(list):
-    """The taps of one pass, and the graph in which it was traced.
-
-    Attributes:
-        directly: Identities of weights for which no rule answers.
-        unproven: For layers whose rule the tests do not prove, by identity: the layer,
-            and the arguments of one of its calls.
-    """
+    """The taps of one pass, and the graph in which it was traced."""
 
     def __init__(self):
         super().__init__()
         self.home = _graph()
-        self.directly = set()
+        self.directly = set()  # identities of weights for which no rule answers
+        # Layers whose rule the tests do not prove, with arguments, by identity.
         self.unproven = {}
 
     def leave(self, layer):
@@ -106,23 +86,24 @@ def tapped(model, tape):
     layers = keras_internals.flatten_layers(model)
     in_loops = {id(one.cell) for one in layers if recurrence.is_covered(one)}
     with contextlib.ExitStack() as stack:
+
+        def replace(layer, **values):
+            stack.enter_context(keras_internals.instead_of(layer, **values))
+
         for layer in layers:
             if recurrence.is_covered(layer):
                 loop = functools.partial(_run_loop, layer, tape, taps)
-                stack.enter_context(
-                    keras_internals.instead_of(layer, "inner_loop", loop)
-                )
+                replace(layer, inner_loop=loop)
             elif id(layer) in in_loops:
                 continue
             elif isinstance(layer, keras.layers.RNN):
                 unrolled = functools.partial(_run_unrolled, layer, layer.call)
-                stack.enter_context(keras_internals.instead_of(layer, "unroll", True))
-                stack.enter_context(keras_internals.instead_of(layer, "call", unrolled))
+                replace(layer, unroll=True, call=unrolled)
             elif rule_of(layer) is None:
                 taps.leave(layer)
             elif any(v.trainable for v in keras_internals.own_variables(layer)):
                 ruled = functools.partial(_run, layer, layer.call, tape, taps)
-                stack.enter_context(keras_internals.instead_of(layer, "call", ruled))
+                replace(layer, call=ruled)
         yield taps
 
 
@@ -136,10 +117,7 @@ def _run(layer, call, tape, taps, *args, **kwargs):
 
 def _run_loop(layer, tape, taps, *args, **kwargs):
     """The time steps of a recurrent layer."""
-
-    def record(inputs):
-        return Recorder(layer.cell, inputs, tape, taps)
-
+    record = functools.partial(Recorder, layer.cell, tape=tape, taps=taps)
     return recurrence.inner_loop(layer, tape, record, *args, **kwargs)
 
 
@@ -157,13 +135,11 @@ def _run_unrolled(
             f"recurrent layer '{layer.name}' has {steps or 'an unknown number of'} "
             f"time steps (at most {LONGEST_UNROLLED} can be unrolled)"
         )
-    with contextlib.ExitStack() as stack:
-        if layer.go_backwards:
-            forwards = keras_internals.instead_of(layer, "go_backwards", False)
-            stack.enter_context(forwards)
-            sequences, mask = tf.nest.map_structure(
-                lambda t: t if t is None else tf.reverse(t, [1]), (sequences, mask)
-            )
+    if layer.go_backwards:
+        sequences, mask = tf.nest.map_structure(
+            lambda t: t if t is None else tf.reverse(t, [1]), (sequences, mask)
+        )
+    with keras_internals.instead_of(layer, go_backwards=False):
         return call(sequences, initial_state, mask=mask, training=training)
 
 

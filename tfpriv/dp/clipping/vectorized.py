@@ -32,12 +32,9 @@ NOT_VECTORIZABLE = (
 
 
 def clipped_sum(problem, chunk, clip):
-    """Sum of the clipped gradients of the units in one chunk.
+    """Sum of the clipped gradients of the units in one `Chunk`.
 
-    Args:
-        problem: `Problem`: model, variables, loss and how to map over examples.
-        chunk: `Chunk` of examples that fit in memory together.
-        clip: Function from the units' norms to their factors (see `styles`).
+    `clip` is a function from the units' norms to their factors (see `styles`).
 
     Returns:
         `(sums, norms, losses, y_pred)`: a list of tensors shaped like the variables;
@@ -55,11 +52,7 @@ def clipped_sum(problem, chunk, clip):
 
 @contextlib.contextmanager
 def batch_of_one(problem, example):
-    """Inside, random layers draw by the example's seeds.
-
-    Args:
-        problem: `Problem`.
-        example: Dict of nested tensors of one example, with `seeds`.
+    """Inside, random layers draw by the `seeds` of an example, a dict of tensors.
 
     Yields:
         `(batch, tape)`: the dict without `seeds`, with a leading axis of one; and a
@@ -111,14 +104,6 @@ def vectorized(function, elements):
         return internals.for_each(of_row, count)
 
 
-def map_examples(function, elements):
-    """Maps by `tf.vectorized_map` or, where TensorFlow cannot, by `tf.map_fn`."""
-    try:
-        return vectorized(function, elements)
-    except NOT_VECTORIZABLE:
-        return one_by_one(function, elements)
-
-
 def one_by_one(function, elements):
     """Maps by `tf.map_fn`: for models that TensorFlow cannot vectorise."""
     spec = tf.nest.map_structure(
@@ -157,41 +142,32 @@ def gradient_norms(gradients):
     near has its gradient divided by its largest entry first; the others keep the
     very same norm.
     """
-    norms = [_root_of_squares(g) for g in gradients]
-    in_range = [
-        tf.logical_and(tf.math.is_finite(n), n > _smallest_norm(g))
-        for n, g in zip(norms, gradients, strict=True)
+    norms = tf.stack([tf.cast(_root_of_squares(g), tf.float64) for g in gradients])
+    # Above it, squares that vanish are lost in the rounding of the others.
+    smallest = [
+        [math.sqrt(g.shape[1:].num_elements() * float(info.tiny) / float(info.eps))]
+        for g in gradients
+        for info in [np.finfo(g.dtype.as_numpy_dtype)]
     ]
+    in_range = tf.math.is_finite(norms) & (norms > smallest)
 
     def rescaled():
-        triples = zip(norms, in_range, gradients, strict=True)
-        return [tf.where(ok, n, _scaled_norm(g)) for n, ok, g in triples]
+        scaled = [tf.cast(_scaled_norm(g), tf.float64) for g in gradients]
+        return tf.where(in_range, norms, tf.stack(scaled))
 
-    def stacked(norms):
-        return tf.stack([tf.cast(n, tf.float64) for n in norms])
-
-    everything = tf.reduce_all(tf.stack(in_range))
-    return tf.cond(everything, lambda: stacked(norms), lambda: stacked(rescaled()))
-
-
-def _smallest_norm(gradient):
-    """Above it, squares that vanish are lost in the rounding of the others."""
-    info = np.finfo(gradient.dtype.as_numpy_dtype)
-    size = gradient.shape[1:].num_elements()
-    return math.sqrt(size * float(info.tiny) / float(info.eps))
+    return tf.cond(tf.reduce_all(in_range), lambda: norms, rescaled)
 
 
 def _scaled_norm(gradient):
-    axes = list(range(1, gradient.shape.rank))
-    largest = tf.reduce_max(tf.abs(gradient), axis=axes)
+    largest = tf.reduce_max(tf.abs(gradient), axis=list(range(1, gradient.shape.rank)))
     usable = tf.logical_and(tf.math.is_finite(largest), largest > 0)
     scale = tf.where(usable, largest, tf.ones_like(largest))
     return scale * _root_of_squares(gradient / expand_like(scale, gradient))
 
 
 def _root_of_squares(gradient):
-    axes = list(range(1, gradient.shape.rank))
-    return tf.sqrt(tf.reduce_sum(tf.square(gradient), axis=axes))
+    squares = tf.square(gradient)
+    return tf.sqrt(tf.reduce_sum(squares, axis=list(range(1, gradient.shape.rank))))
 
 
 def weighted_sum(gradient, factors, used):

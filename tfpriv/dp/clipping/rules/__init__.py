@@ -72,12 +72,11 @@ def rule_of(layer):
     """The rule for a layer, its class's; or `None`."""
     _import_built_in()
     ancestry: tuple[Any, ...] = type(layer).__mro__
-    for layer_class in ancestry:
-        if layer_class in _RULES:
-            if type(layer).call is layer_class.call and not _is_quantized(layer):
-                return _RULES[layer_class]
-            break
-    return None
+    known = next((one for one in ancestry if one in _RULES), None)
+    is_quantized = getattr(layer, "quantization_mode", None) is not None
+    if known is None or is_quantized or type(layer).call is not known.call:
+        return None
+    return _RULES[known]
 
 
 def is_proven(layer):
@@ -87,10 +86,6 @@ def is_proven(layer):
     """
     known = _RULES.get(type(layer))
     return str(getattr(known, "__module__", None)).startswith(_BUILT_IN)
-
-
-def _is_quantized(layer):
-    return getattr(layer, "quantization_mode", None) is not None
 
 
 @functools.cache

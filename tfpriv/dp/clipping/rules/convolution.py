@@ -4,24 +4,22 @@ import functools
 
 import keras
 import tensorflow as tf
+from keras import layers
 
 from tfpriv import ops
 from tfpriv.dp.clipping.convolved import Convolved, Geometry
 from tfpriv.dp.clipping.per_example import Later, Outer, Whole
 from tfpriv.dp.clipping.rules import register_clipping_rule
-from tfpriv.dp.clipping.rules.parts import rows, summed_to, tap_before_activation
-
-_PLAIN = keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D
-_TRANSPOSED = (
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
+from tfpriv.dp.clipping.rules.parts import (
+    low_rank_factors,
+    rows,
+    summed_to,
+    tap_before_activation,
 )
-_DEPTHWISE = keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D
-_SEPARABLE = keras.layers.SeparableConv1D, keras.layers.SeparableConv2D
+from tfpriv.dp.clipping.shapes import sizes
 
 
-def _register(layer_classes):
+def _register(*layer_classes):
     def register(rule):
         for layer_class in layer_classes:
             register_clipping_rule(layer_class)(rule)
@@ -30,62 +28,57 @@ def _register(layer_classes):
     return register
 
 
-@_register(_PLAIN)
+@_register(layers.Conv1D, layers.Conv2D, layers.Conv3D)
 def convolution(layer, call, record, inputs):
-    geometry = _geometry(layer, _channels_last(layer, inputs))
-    if geometry is None:
+    def of_kernel(geometry, x, g):
+        if layer.lora_enabled:
+            return _low_rank(layer, geometry, x, g)
+        return [(layer.kernel, _of_kernel(geometry, x, g, layer.groups))]
+
+    if layer.lora_enabled and layer.groups > 1:
         record.nothing()
         return call(inputs)
-
-    def gradients(g):
-        x, g = (_channels_last(layer, tf.cast(t, g.dtype)) for t in (inputs, g))
-        if layer.lora_enabled:
-            found = _low_rank(layer, geometry, x, g)
-        else:
-            found = [(layer.kernel, _of_kernel(geometry, x, g, layer.groups))]
-        return found + _of_bias(layer, g)
-
-    with tap_before_activation(layer, lambda z: record(z, gradients)):
-        return call(inputs)
+    return _before_activation(layer, call, record, inputs, of_kernel, inputs.shape)
 
 
-@_register(_TRANSPOSED)
+@_register(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 def transposed(layer, call, record, inputs):
     """The gradient of a convolution: input and output gradient change places."""
-    out = layer.compute_output_shape(inputs.shape)
-    space = out[1:-1] if layer.data_format == "channels_last" else out[2:]
-    geometry = _geometry_of(layer, space)
-    if geometry is None:
-        record.nothing()
-        return call(inputs)
 
-    def gradients(g):
-        x, g = (_channels_last(layer, tf.cast(t, g.dtype)) for t in (inputs, g))
-        return [(layer.kernel, Convolved(g, x, geometry)), *_of_bias(layer, g)]
+    def of_kernel(geometry, x, g):
+        return [(layer.kernel, Convolved(g, x, geometry))]
 
-    with tap_before_activation(layer, lambda z: record(z, gradients)):
-        return call(inputs)
+    shape = layer.compute_output_shape(inputs.shape)
+    return _before_activation(layer, call, record, inputs, of_kernel, shape)
 
 
-@_register(_DEPTHWISE)
+@_register(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 def depthwise(layer, call, record, inputs):
-    geometry = _geometry(layer, _channels_last(layer, inputs))
+    def of_kernel(geometry, x, g):
+        return [(layer.kernel, _by_channel(geometry, x, g))]
+
+    return _before_activation(layer, call, record, inputs, of_kernel, inputs.shape)
+
+
+def _before_activation(layer, call, record, inputs, of_kernel, shape):
+    """The rule of one convolution over a shape: `of_kernel(geometry, inputs, g)`."""
+    geometry = _geometry(layer, shape)
     if geometry is None:
         record.nothing()
         return call(inputs)
 
     def gradients(g):
         x, g = (_channels_last(layer, tf.cast(t, g.dtype)) for t in (inputs, g))
-        return [(layer.kernel, _by_channel(geometry, x, g)), *_of_bias(layer, g)]
+        return [*of_kernel(geometry, x, g), *_of_bias(layer, g)]
 
     with tap_before_activation(layer, lambda z: record(z, gradients)):
         return call(inputs)
 
 
-@_register(_SEPARABLE)
+@_register(layers.SeparableConv1D, layers.SeparableConv2D)
 def separable(layer, call, record, inputs):
     """Keras runs both convolutions as one; here what lies between them is seen."""
-    geometry = _geometry(layer, _channels_last(layer, inputs))
+    geometry = _geometry(layer, inputs.shape)
     if geometry is None:
         record.nothing()
         return call(inputs)
@@ -132,10 +125,9 @@ def _of_kernel(geometry, x, g, groups):
 
 
 def _of_groups(geometry, groups, x, g):
-    parts = zip(tf.split(x, groups, -1), tf.split(g, groups, -1), strict=True)
-    return Whole(
-        tf.concat([Convolved(*p, geometry).whole().gradient for p in parts], -1)
-    )
+    pairs = zip(tf.split(x, groups, -1), tf.split(g, groups, -1), strict=True)
+    wholes = [Convolved(*pair, geometry).whole().gradient for pair in pairs]
+    return Whole(tf.concat(wholes, -1))
 
 
 def _by_channel(geometry, x, g):
@@ -147,8 +139,8 @@ def _of_channels(geometry, x, g):
     channels, examples = x.shape[-1], tf.shape(x)[0]
     multiplier = g.shape[-1] // channels
     rank = len(geometry.kernel_size)
-    x = tf.reshape(_channel_second(x), [-1, *_sizes(x)[1:-1], 1])
-    space = _sizes(g)[1:-1]
+    x = tf.reshape(_channel_second(x), [-1, *sizes(x)[1:-1], 1])
+    space = sizes(g)[1:-1]
     g = tf.reshape(g, [-1, *space, channels, multiplier])
     to_front = [0, rank + 1, *range(1, rank + 1), rank + 2]
     g = tf.reshape(tf.transpose(g, to_front), [-1, *space, multiplier])
@@ -160,18 +152,7 @@ def _of_channels(geometry, x, g):
 
 def _low_rank(layer, geometry, x, g):
     """The two factors of kernel + (alpha / rank) * a @ b, over the filters."""
-    scaled = g * (layer.lora_alpha / layer.lora_rank)
-    if layer.groups > 1:
-        return [
-            (
-                v,
-                Later(
-                    functools.partial(_low_rank_of_groups, layer, geometry, v), [x, g]
-                ),
-            )
-            for v in (layer.lora_kernel_a, layer.lora_kernel_b)
-        ]
-    a, b = _factors(layer, g.dtype)
+    a, b, scaled = low_rank_factors(layer, g)
     before_b = tf.nn.convolution(
         tf.pad(x, [(0, 0), *geometry.padding, (0, 0)]),
         a,
@@ -185,45 +166,21 @@ def _low_rank(layer, geometry, x, g):
     ]
 
 
-def _low_rank_of_groups(layer, geometry, factor, x, g):
-    """Of one of the two factors, from the kernel's own gradient."""
-    scaled = g * (layer.lora_alpha / layer.lora_rank)
-    whole = _of_groups(geometry, layer.groups, x, scaled).gradient
-    a, b = _factors(layer, g.dtype)
-    if factor is layer.lora_kernel_a:
-        return Whole(tf.tensordot(whole, b, [[-1], [1]]))
-    flat = tf.reshape(a, [-1, a.shape[-1]])
-    return Whole(tf.einsum("rz,urf->uzf", flat, rows(whole)))
-
-
-def _factors(layer, dtype):
-    return [tf.cast(v.value, dtype) for v in (layer.lora_kernel_a, layer.lora_kernel_b)]
-
-
 def _of_bias(layer, g):
-    return (
-        [] if layer.bias is None else [(layer.bias, summed_to(g, [g.shape.rank - 1]))]
-    )
+    if layer.bias is None:
+        return []
+    return [(layer.bias, summed_to(g, [g.shape.rank - 1]))]
 
 
-def _geometry(layer, inputs):
-    return _geometry_of(layer, inputs.shape[1:-1])
-
-
-def _geometry_of(layer, space):
-    """`Geometry` on inputs of these sizes, or `None` where these must be known."""
-    sliding = [
-        tuple(value)
-        for value in (layer.kernel_size, layer.strides, layer.dilation_rate)
-    ]
-    padding = tuple(
-        _padding(layer.padding, size, *axis)
-        for size, axis in zip(space, zip(*sliding, strict=True), strict=True)
-    )
-    if None in padding:
-        return None
-    kernel_size, strides, dilation_rate = sliding
-    return Geometry(kernel_size, strides, dilation_rate, padding)
+def _geometry(layer, shape):
+    """`Geometry` on inputs of this shape, or `None` where sizes must be known."""
+    space = shape[1:-1] if layer.data_format == "channels_last" else shape[2:]
+    sliding = layer.kernel_size, layer.strides, layer.dilation_rate
+    axes = zip(space, *sliding, strict=True)
+    padding = tuple(_padding(layer.padding, *axis) for axis in axes)
+    kernel_size, strides, dilation_rate = map(tuple, sliding)
+    known = None not in padding
+    return Geometry(kernel_size, strides, dilation_rate, padding) if known else None
 
 
 def _padding(kind, size, kernel_size, stride, dilation_rate):
@@ -247,9 +204,3 @@ def _channels_last(layer, tensor):
 def _channel_second(tensor):
     rank = tensor.shape.rank
     return tf.transpose(tensor, [0, rank - 1, *range(1, rank - 1)])
-
-
-def _sizes(tensor):
-    """Static sizes where they are known."""
-    dynamic = tf.shape(tensor)
-    return [dynamic[i] if n is None else n for i, n in enumerate(tensor.shape)]

@@ -5,7 +5,12 @@ import tensorflow as tf
 
 from tfpriv.dp.clipping.per_example import Outer
 from tfpriv.dp.clipping.rules import register_clipping_rule
-from tfpriv.dp.clipping.rules.parts import rows, summed_to, tap_before_activation
+from tfpriv.dp.clipping.rules.parts import (
+    low_rank_factors,
+    rows,
+    summed_to,
+    tap_before_activation,
+)
 
 
 @register_clipping_rule(keras.layers.Dense)
@@ -13,7 +18,7 @@ def dense(layer, call, record, inputs, *args, **kwargs):
     def gradients(g):
         x = tf.cast(inputs, g.dtype)
         if layer.lora_enabled:
-            found = low_rank(layer, x, g)
+            found = _low_rank(layer, x, g)
         else:
             found = [(layer.kernel, Outer(rows(x), rows(g), layer.kernel.shape))]
         if layer.bias is not None:
@@ -24,12 +29,9 @@ def dense(layer, call, record, inputs, *args, **kwargs):
         return call(inputs, *args, **kwargs)
 
 
-def low_rank(layer, x, g):
+def _low_rank(layer, x, g):
     """The two factors of kernel + (alpha / rank) * a @ b."""
-    a, b = (
-        tf.cast(v.value, g.dtype) for v in (layer.lora_kernel_a, layer.lora_kernel_b)
-    )
-    scaled = g * (layer.lora_alpha / layer.lora_rank)
+    a, b, scaled = low_rank_factors(layer, g)
     behind_b = tf.matmul(scaled, b, transpose_b=True)
     return [
         (layer.lora_kernel_a, Outer(rows(x), rows(behind_b), tuple(a.shape))),

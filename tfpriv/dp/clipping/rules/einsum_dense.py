@@ -8,13 +8,19 @@ import tensorflow as tf
 
 from tfpriv.dp.clipping.per_example import Outer, Whole
 from tfpriv.dp.clipping.rules import register_clipping_rule
-from tfpriv.dp.clipping.rules.parts import summed_to, tap_before_activation
+from tfpriv.dp.clipping.rules.parts import (
+    low_rank_factors,
+    summed_to,
+    tap_before_activation,
+)
+from tfpriv.dp.clipping.shapes import reshape, sizes
 
 
 @register_clipping_rule(keras.layers.EinsumDense)
 def einsum_dense(layer, call, record, inputs, *args, **kwargs):
     x_axes, kernel, out = _axes(layer.equation, inputs.shape.rank)
-    if not _is_ordinary(x_axes, kernel, out):
+    summed_over = layer.lora_enabled and kernel[-1] in x_axes
+    if summed_over or not _is_ordinary(x_axes, kernel, out):
         record.nothing()
         return call(inputs, *args, **kwargs)
 
@@ -51,8 +57,7 @@ def _product(x_axes, out, x, weight):
     kept = len([a for a in x_axes if a in out])
     m = math.prod(weight.shape[: len(x_axes) - kept])
     flat = tf.matmul(tf.reshape(x, [-1, m]), tf.reshape(weight, [m, -1]))
-    sizes = [tf.shape(x)[i] if n is None else n for i, n in enumerate(x.shape)]
-    return tf.reshape(flat, [*sizes[:kept], *weight.shape[len(x_axes) - kept :]])
+    return reshape(flat, [*sizes(x)[:kept], *weight.shape[len(x_axes) - kept :]])
 
 
 def _places(x_axes, kernel, out):
@@ -98,8 +103,8 @@ def _matrix(axes, between, over, tensor):
     wanted = axes[0] + between + over
     if wanted != axes:
         tensor = tf.einsum(f"{axes}->{wanted}", tensor)
-    sizes = dict(zip(wanted, tensor.shape, strict=True))
-    t, n = ([sizes[a] for a in group] for group in (between, over))
+    size_of = dict(zip(wanted, tensor.shape, strict=True))
+    t, n = ([size_of[a] for a in group] for group in (between, over))
     return tf.reshape(
         tensor,
         [tf.shape(tensor)[0], -1 if None in t else math.prod(t), math.prod(n)],
@@ -112,19 +117,9 @@ def _low_rank(layer, x_axes, kernel, out, x, g):
     With a letter of its own for the rank, x -> x @ a has the axes of the output, but
     for the kernel's last; the product with b is another such equation.
     """
-    a, b = (
-        tf.cast(v.value, g.dtype) for v in (layer.lora_kernel_a, layer.lora_kernel_b)
-    )
-    scaled = g * (layer.lora_alpha / layer.lora_rank)
+    a, b, scaled = low_rank_factors(layer, g)
     last, low = kernel[-1], _unused(x_axes + kernel + out)[0]
     kernel_a = kernel[:-1] + low
-    if last in x_axes:  # summed over: from the kernel's own gradient
-        whole = tf.einsum(f"{x_axes},{out}->{x_axes[0]}{kernel}", x, scaled)
-        rest = kernel[:-1]
-        head = x_axes[0] + rest
-        of_a = tf.einsum(f"{head}{last},{low}{last}->{head}{low}", whole, b)
-        of_b = tf.einsum(f"{head}{last},{rest}{low}->{x_axes[0]}{low}{last}", whole, a)
-        return [(layer.lora_kernel_a, Whole(of_a)), (layer.lora_kernel_b, Whole(of_b))]
     middle = out.replace(last, low)
     behind_b = tf.einsum(f"{out},{low}{last}->{middle}", scaled, b)
     before_b = tf.einsum(f"{x_axes},{kernel_a}->{middle}", x, a)

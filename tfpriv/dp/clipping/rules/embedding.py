@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfpriv.dp.clipping.per_example import Lookup, Outer, Whole
 from tfpriv.dp.clipping.rules import register_clipping_rule
-from tfpriv.dp.clipping.rules.parts import rows
+from tfpriv.dp.clipping.rules.parts import low_rank_factors, rows
 
 
 @register_clipping_rule(keras.layers.Embedding)
@@ -41,11 +41,7 @@ def _of_table(layer, inputs, g):
     if not layer.lora_enabled:
         table = layer.embeddings
         return [(table, Lookup(ids, rows(g), tuple(table.shape)))]
-    a, b = (
-        tf.cast(v.value, g.dtype)
-        for v in (layer.lora_embeddings_a, layer.lora_embeddings_b)
-    )
-    scaled = rows(g) * (layer.lora_alpha / layer.lora_rank)
+    a, b, scaled = low_rank_factors(layer, rows(g), "embeddings")
     behind_b = tf.matmul(scaled, b, transpose_b=True)
     return [
         (layer.lora_embeddings_a, Lookup(ids, behind_b, tuple(a.shape))),

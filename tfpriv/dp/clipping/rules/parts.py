@@ -17,7 +17,7 @@ def tap_before_activation(layer, tap):
         z = tap(z)
         return z if activation is None else activation(z)
 
-    return keras_internals.instead_of(layer, "activation", tapped)
+    return keras_internals.instead_of(layer, activation=tapped)
 
 
 def rows(tensor):
@@ -30,3 +30,13 @@ def summed_to(gradient, axes):
     """`Whole` of the sum over all axes but the first and those given, in order."""
     others = [a for a in range(1, gradient.shape.rank) if a not in axes]
     return Whole(tf.reduce_sum(gradient, axis=others) if others else gradient)
+
+
+def low_rank_factors(layer, g, weight="kernel"):
+    """LoRA's factors of weight + (alpha / rank) * a @ b, and `g * (alpha / rank)`.
+
+    Both factors are of the dtype of the gradient `g` at the product with the weight.
+    """
+    names = (f"lora_{weight}_a", f"lora_{weight}_b")
+    a, b = (tf.cast(getattr(layer, name).value, g.dtype) for name in names)
+    return a, b, g * (layer.lora_alpha / layer.lora_rank)

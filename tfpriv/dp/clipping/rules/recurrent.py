@@ -4,6 +4,7 @@ Each activation of a cell is watched: what goes into it is linear in the weights
 """
 
 import contextlib
+import functools
 
 import keras
 import tensorflow as tf
@@ -97,26 +98,19 @@ def _dropped(layer, inputs, states, training):
             f"recurrent layer '{layer.name}' drops out other inputs for each gate"
         )
     masks = (layer.get_dropout_mask(inputs), layer.get_recurrent_dropout_mask(h))
-    return tuple(
-        t if mask is None else t * mask
-        for t, mask in zip((inputs, h), masks, strict=True)
-    )
+    pairs = zip((inputs, h), masks, strict=True)
+    return tuple(t if mask is None else t * mask for t, mask in pairs)
 
 
 @contextlib.contextmanager
 def _watched(layer, record, *names):
     """Inside, what goes into these activations is watched, and listed in a dict."""
     seen: dict = {name: [] for name in names}
-    with contextlib.ExitStack() as stack:
-        for name in names:
-            watching = _watching(getattr(layer, name), seen[name], record)
-            stack.enter_context(keras_internals.instead_of(layer, name, watching))
-        yield seen
 
-
-def _watching(activation, seen, record):
-    def watched(z):
-        seen.append(record.watch(z))
+    def watched(name, activation, z):
+        seen[name].append(record.watch(z))
         return activation(z)
 
-    return watched
+    watching = {n: functools.partial(watched, n, getattr(layer, n)) for n in names}
+    with keras_internals.instead_of(layer, **watching):
+        yield seen

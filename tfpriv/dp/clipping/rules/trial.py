@@ -10,35 +10,28 @@ import tensorflow as tf
 
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import taps as recording
-from tfpriv.dp.clipping.per_example import (
-    combine,
-    computed,
-    of_examples,
-    taken_apart,
-)
+from tfpriv.dp.clipping.per_example import combine, computed, of_examples, taken_apart
 from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.clipping.rules import NotCoveredError, rule_of
+from tfpriv.dp.validate import made_up
 
 TRIALS = 3
 TOLERANCE = {2: 0.1, 4: 2e-3, 8: 1e-6}  # by bytes of the dtype, of a gradient's norm
-UNKNOWN_SIZE = 4
 
 
 def check(layer, args, kwargs):
     """Raises `NotCoveredError` if the rule's gradients are not those of TensorFlow.
 
-    Args:
-        layer: Layer whose rule is asked.
-        args: Arguments of a call on one example, which are replaced by made-up ones of
-            the same shape.
-        kwargs: The same, by name.
+    The arguments are of a call on one example, and replaced by made-up ones.
     """
     rng = np.random.default_rng(0)
+
+    def other(t):
+        return made_up(t.shape, t.dtype, rng) if tf.is_tensor(t) else t
+
     for _ in range(TRIALS):
-        made_up = tf.nest.map_structure(
-            lambda t: _made_up(t, rng) if tf.is_tensor(t) else t, (args, kwargs)
-        )
-        _compare(layer, made_up[0], made_up[1], rng)
+        given = tf.nest.map_structure(other, (args, kwargs))
+        _compare(layer, given[0], given[1], rng)
 
 
 def _compare(layer, args, kwargs, rng):
@@ -53,7 +46,7 @@ def _compare(layer, args, kwargs, rng):
         record = recording.Recorder(layer, inputs, tape, taps)
         ruled = functools.partial(rule_of(layer), layer, layer.call, record)
         with (
-            keras_internals.instead_of(layer, "call", ruled),
+            keras_internals.instead_of(layer, call=ruled),
             keras_internals.seeds_of_example(generators, seeds),
         ):
             outputs = tf.nest.flatten(layer(*args, **kwargs))
@@ -62,27 +55,19 @@ def _compare(layer, args, kwargs, rng):
             for t in outputs
             if t.dtype.is_floating
         )
-    found = _by_weight(taps, tape, loss)
+    found: dict = {}  # the rule's gradients of the example, by identity of the weight
+    for tap in taps:
+        of_tap = tape.gradient(loss, tap.tensors, unconnected_gradients="zero")
+        of_tap = [tf.cast(g, sum_dtype(g.dtype)) for g in of_tap]
+        for variable, gradient in tap.gradients(of_tap):
+            gradient = computed(gradient)
+            rows = taken_apart(gradient)[0][0].shape[0]
+            found.setdefault(id(variable), []).append(of_examples(gradient, rows))
     wanted = tape.gradient(loss, variables, unconnected_gradients="zero")
     for variable, g in zip(own, wanted, strict=True):
         parts = found.get(id(variable))
         if parts is not None and id(variable) not in taps.directly:
             _require_same(layer, variable, parts, tf.convert_to_tensor(g))
-
-
-def _by_weight(taps, tape, loss):
-    """Per-example gradients of the rule, lists by identity of the weight."""
-    parts: dict = {}
-    for tap in taps:
-        gradients = [
-            tf.cast(g, sum_dtype(g.dtype))
-            for g in tape.gradient(loss, tap.tensors, unconnected_gradients="zero")
-        ]
-        for variable, gradient in tap.gradients(gradients):
-            gradient = computed(gradient)
-            rows = taken_apart(gradient)[0][0].shape[0]
-            parts.setdefault(id(variable), []).append(of_examples(gradient, rows))
-    return parts
 
 
 def _require_same(layer, variable, parts, wanted):
@@ -97,11 +82,3 @@ def _require_same(layer, variable, parts, wanted):
         if off <= tolerance * scale + 1e-30:
             return
     raise NotCoveredError(f"the rule for weight '{variable.path}' is wrong")
-
-
-def _made_up(tensor, rng):
-    """Normal floats, zeros and ones for integers, one example."""
-    shape = [UNKNOWN_SIZE if d is None else d for d in tensor.shape]
-    if tensor.dtype.is_floating:
-        return tf.cast(rng.normal(size=shape), tensor.dtype)
-    return tf.cast(rng.integers(0, 2, shape), tensor.dtype)
