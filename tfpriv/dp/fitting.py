@@ -94,11 +94,11 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
             budget.check(ledger, mechanism)
         model.optimizer.warn_of_large_delta(ledger, mechanism)
         callback_checks.caution(model, choosing)
-        watch = dp_callbacks.PrivacyLogger(model, mechanism, choosing)
+        watch = dp_callbacks.PrivacyLogger(model, sampler, mechanism, choosing)
         epochs_left = epochs - kwargs.get("initial_epoch", 0)
         dataset = feeding.make_dataset(
             sampler,
-            lambda: model.privacy.pay(mechanism, own_noise),
+            lambda events=1: model.privacy.pay(mechanism, own_noise, count=events),
             model.privacy.randomness,
             steps=max(1, epochs_left * sampler.steps_per_epoch),
             strategy=strategy,
@@ -301,7 +301,11 @@ def _sampler_for(model, x, y, batch_size, kwargs):
 def _check_arrays(x):
     """Raises `ValueError` for data that `fit` cannot draw examples from."""
     if isinstance(x, tf.data.Dataset):
-        advice = "Pass `dp.Stream(dataset, max_occurrences=1)`, batched."
+        advice = (
+            "Pass `dp.PoissonSampler.from_dataset(dataset.unbatch(), batch_size)`, or, "
+            "without amplification, `dp.Stream(dataset, max_occurrences=1, "
+            "max_participations_per_pass=1)`."
+        )
     elif isinstance(x, keras.utils.PyDataset):
         advice = "One of single examples is sampled by `dp.PoissonSampler(dataset, n)`."
     elif keras.tree.is_nested(x) or hasattr(x, "shape") or hasattr(x, "__array__"):

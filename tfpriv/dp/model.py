@@ -45,6 +45,7 @@ def make_private(
     unit: str = "example",
     *,
     max_occurrences: int | None = None,
+    max_participations: int | None = None,
     private_metrics: bool = False,
     engine: str = "auto",
     microbatch_size: int | None = None,
@@ -62,6 +63,8 @@ def make_private(
             samplers that draw groups, what a group is (`"person"`).
         max_occurrences: For `train_on_batch` and batches of your own: how often one
             unit can be in one batch. Undeclared, such a step makes epsilon infinite.
+        max_participations: For the same: in how many batches, in all, one unit can be.
+            Undeclared, a unit is charged in every batch.
         private_metrics: If `True`, `fit` shows `private_loss`, a noised loss that
             epsilon covers, in place of the exact loss and metrics.
         engine: Clipping engine. `"auto"` takes the fastest that is exact for this
@@ -89,6 +92,7 @@ def make_private(
     options = {
         "unit": unit,
         "max_occurrences": max_occurrences,
+        "max_participations": max_participations,
         "private_metrics": bool(private_metrics),
         "engine": engine,
         "microbatch_size": microbatch_size,
@@ -111,7 +115,7 @@ def make_private(
         if was_trained:
             warn(_TRAINED_BEFORE)
             model.privacy.ledger.caution(STARTED_FROM)
-    model.privacy.declare(unit, max_occurrences, seed)
+    model.privacy.declare(unit, max_occurrences, seed, max_participations)
     model.__class__ = _private_class(model.plain_class, **options)
     model._forget_plan()
     return model
@@ -142,6 +146,7 @@ class PrivateModel(MixedIn):
             attributes["_privacy"] = Privacy(
                 self._private_options["unit"],
                 self._private_options["max_occurrences"],
+                max_participations=self._private_options["max_participations"],
                 model=self,
             )
         return attributes["_privacy"]

@@ -19,6 +19,12 @@ op_definition = op_def_registry.get  # (operation type) -> its `OpDef`, or None
 wrap = pfor.wrap  # (tensor, whether it has an example axis) -> what converters return
 
 
+def has_step(dataset, pattern):
+    """Whether a step of this kind is in a `tf.data.Dataset`, as far as is seen."""
+    found = re.search(pattern, type(dataset).__name__)
+    return bool(found) or any(has_step(d, pattern) for d in dataset._inputs())
+
+
 def is_batched(dataset):
     """Whether a step that makes batches is in a `tf.data.Dataset`, as far as is seen.
 
