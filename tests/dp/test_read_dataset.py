@@ -47,6 +47,13 @@ def test_structures_weights_and_texts_are_kept():
     np.testing.assert_array_equal(batch["sample_weight"], weights)
 
 
+def test_weights_without_targets_stay_weights():
+    weighted = SLICES((X, np.arange(12.0))).map(lambda x, w: (x, None, w))
+    batch = everything(dp.PoissonSampler.from_dataset(weighted, 12))
+    assert set(batch) == {"x", "sample_weight"}
+    np.testing.assert_array_equal(batch["sample_weight"], np.arange(12.0))
+
+
 def test_random_steps_are_drawn_once():
     noisy = SLICES(X).map(lambda x: x + tf.random.normal([3]))
     sampler = dp.PoissonSampler.from_dataset(noisy, 12)
@@ -95,7 +102,6 @@ def test_groups_say_whose_examples_are_repeated():
     [
         (SLICES((X, Y)).batch(4), "single examples"),
         (SLICES((X, Y)).repeat(2), "several examples of one unit"),
-        (SLICES((X, Y)).flat_map(lambda x, y: SLICES((X, Y))), "several examples"),
         (SLICES((X, Y)).take(0), "empty data set"),
         (SLICES([1, 2]).map(lambda n: tf.zeros([n]), deterministic=True), "one shape"),
         ((X, Y), "Expected a `tf.data.Dataset`"),
@@ -104,6 +110,19 @@ def test_groups_say_whose_examples_are_repeated():
 def test_data_sets_that_cannot_be_sampled_are_refused(dataset, message):
     with pytest.raises(ValueError, match=message):
         dp.PoissonSampler.from_dataset(dataset, 1)
+
+
+def test_flat_map_warns_that_units_may_be_repeated():
+    copies = SLICES(X[:1]).flat_map(lambda x: SLICES([x, x]))
+    with pytest.warns(UserWarning, match="several examples of one unit"):
+        dp.PoissonSampler.from_dataset(copies, 1)
+
+
+def test_generators_are_read_without_a_warning(recwarn):
+    spec = tf.TensorSpec([3], tf.float32)
+    rows = tf.data.Dataset.from_generator(lambda: iter(X), output_signature=spec)
+    dp.PoissonSampler.from_dataset(rows, 1)
+    assert not [w for w in recwarn if "several examples" in str(w.message)]
 
 
 def test_infinite_data_set_is_refused():

@@ -7,8 +7,7 @@ import tensorflow as tf
 
 from tfpriv.dp import tensorflow_internals
 from tfpriv.dp.sources import as_arrays, name_parts
-
-_COPIES = "Repeat|FlatMap|Interleave"
+from tfpriv.support.warning import warn
 
 
 def read_dataset(dataset: tf.data.Dataset, is_grouped: bool = False) -> tuple[Any, ...]:
@@ -18,14 +17,18 @@ def read_dataset(dataset: tf.data.Dataset, is_grouped: bool = False) -> tuple[An
         dataset: Finite `tf.data.Dataset` of single examples `x`, `(x, y)` or
             `(x, y, sample_weight)`, all of one shape.
         is_grouped: Whether the examples of a unit are named by `groups`. If not, a data
-            set that makes several examples of one is refused.
+            set that makes several examples of one, by `repeat`, is refused.
 
     Returns:
-        `(x, y, sample_weight)` or fewer: nested arrays with a leading axis of examples.
+        `(x, y, sample_weight)`: nested arrays with a leading axis of examples, or
+        `None`.
 
     Raises:
         ValueError: If the data set is batched, infinite, empty or ragged, or makes
             several examples of one unit.
+
+    Warns:
+        UserWarning: If `flat_map` may make several examples of one unit.
     """
     if not isinstance(dataset, tf.data.Dataset):
         raise ValueError(
@@ -36,11 +39,16 @@ def read_dataset(dataset: tf.data.Dataset, is_grouped: bool = False) -> tuple[An
             "Expected a data set of single examples: leave out `batch`, or append "
             "`dataset.unbatch()`. Received: a data set with batches"
         )
-    if not is_grouped and tensorflow_internals.has_step(dataset, _COPIES):
+    if not is_grouped and tensorflow_internals.has_step(dataset, "Repeat"):
         raise ValueError(
-            "The data set may make several examples of one unit (`repeat`, `flat_map`, "
-            "`interleave`). Expected each unit once, or `groups` that say which "
-            f"examples are one unit's. Received: a data set with one of {_COPIES}"
+            "The data set makes several examples of one unit. Expected each unit once, "
+            "or `groups` that say which examples are one unit's. Received: a data set "
+            "with a step `repeat`"
+        )
+    if not is_grouped and tensorflow_internals.has_flat_map(dataset):
+        warn(
+            "`flat_map` may make several examples of one unit. Each example is taken "
+            "as one unit; if several belong together, say so by `groups`."
         )
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("Expected a finite data set. Received: an infinite one")
@@ -49,10 +57,16 @@ def read_dataset(dataset: tf.data.Dataset, is_grouped: bool = False) -> tuple[An
         raise ValueError("Expected at least one example. Received: an empty data set")
     columns = [_column(list(values)) for values in zip(*elements, strict=True)]
     data = tf.nest.pack_sequence_as(dataset.element_spec, columns)
-    return tuple(as_arrays(part) for part in name_parts(data).values())
+    parts = name_parts(data)
+    return tuple(
+        as_arrays(parts[name]) if name in parts else None
+        for name in ("x", "y", "sample_weight")
+    )
 
 
 def _column(values):
+    if values[0] is None:
+        return None
     shapes = {np.shape(value) for value in values}
     if len(shapes) > 1:
         raise ValueError(

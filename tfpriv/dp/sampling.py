@@ -214,8 +214,8 @@ class PoissonSampler(_RandomAccessSampler):
             **options: As for the class, but for `load`.
 
         Raises:
-            ValueError: If the data set is batched, infinite, empty or ragged, or may
-                make several examples of one unit without `groups`.
+            ValueError: If the data set is batched, infinite, empty or ragged, or
+                repeats its examples without `groups`.
         """
         data = read_dataset(dataset, is_grouped=options.get("groups") is not None)
         return cls(data, batch_size, **options)
