@@ -142,17 +142,21 @@ def stream(
     noise_multiplier: float,
     *,
     max_occurrences: int | None = 1,
+    participations: str = "",
     notes: tuple[str, ...] = (),
 ) -> Mechanism:
     """One step on a batch that the user's own pipeline chose.
 
-    No amplification is claimed: a unit may be in every batch.
+    No amplification is claimed. Record it for each batch that a unit can be in: all of
+    them, unless a bound is declared.
 
     Args:
         noise_multiplier: standard deviation of the noise on the sum, divided by the
             clipping norm C. 0 makes epsilon infinite.
         max_occurrences: how often a unit can appear in one batch, declared by the
             user; None if nobody declared it, which makes epsilon infinite.
+        participations: what the user declared of the batches that a unit is in, for
+            the statement, for instance "in 1 batch of each pass".
         notes: further remarks for the statement.
 
     Returns:
@@ -170,6 +174,8 @@ def stream(
     k = checks.whole("max_occurrences", max_occurrences)
     times = "once" if k == 1 else f"{k} times"
     sampler = f"a stream, a unit at most {times} in a batch (declared)"
+    if participations:
+        sampler += f", {participations} (declared), which are charged"
     return Mechanism(_gaussian(z / k), Relation.REPLACE_SPECIAL, sampler, None, notes)
 
 

@@ -35,19 +35,26 @@ class PrivacyLogger(keras.callbacks.Callback):
     in their logs: at the end of an epoch the exact figure, within it the one to come.
 
     Args:
-        model: Private model, compiled; `mechanism` is the cost of a step.
+        model: Private model, compiled.
+        sampler: `Sampler`, which says what steps record an event.
+        mechanism: Cost of one event.
         choosing: Class names of callbacks that can choose by exact figures.
     """
 
     def __init__(
-        self, model: keras.Model, mechanism: Mechanism, choosing: Sequence[str] = ()
+        self,
+        model: keras.Model,
+        sampler: Any,
+        mechanism: Mechanism,
+        choosing: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self._exact, self._choosing = model._exact_figures, tuple(choosing)
         self._privacy, self._private_loss = model.privacy, model._private_loss
         self._mechanism, self._budget = mechanism, model.optimizer.budget
+        self._sampler, self._step = sampler, 0  # steps done in this call of `fit`
         self._shown, self._shown_for = 0.0, Ledger()
-        self._steps_left: int | None = None
+        self._events_left: int | None = None
         self._stops_early = False  # the budget does not allow all steps
         self._epoch = self._batch = 0
         self.not_covered: tuple[str, ...] = ()
@@ -56,25 +63,26 @@ class PrivacyLogger(keras.callbacks.Callback):
         if self._private_loss is not None:
             self._private_loss.reset_state()
         self._epoch, steps = epoch, self.params["steps"]
-        if self._budget is not None and self._steps_left is None:
+        if self._budget is not None and self._events_left is None:
             # Not before here: `BackupAndRestore` may have loaded a ledger.
             ledger, mechanism = self._privacy.ledger, self._mechanism
             self._budget.check(ledger, mechanism)
-            self._steps_left = self._budget.steps_left(ledger, mechanism)
+            self._events_left = self._budget.steps_left(ledger, mechanism)
             self._stops_early = self._budget.warn_of_early_stop(
                 ledger,
                 mechanism,
-                self._steps_left,
-                (self.params["epochs"] - epoch) * steps,
+                self._events_left,
+                self._sampler.events(0, (self.params["epochs"] - epoch) * steps),
                 private_metrics=self._private_loss is not None,
             )
         self._predict(steps)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self._steps_left is not None:
-            self._steps_left -= 1
-            self.model.stop_training |= self._steps_left < 1
-        self._batch = batch
+        if self._events_left is not None:
+            self._events_left -= self._sampler.events(self._step, 1)
+            next_one = self._sampler.events(self._step + 1, 1)
+            self.model.stop_training |= self._events_left < next_one
+        self._batch, self._step = batch, self._step + 1
         if not self._shown_for.covers(self._privacy.ledger):  # another one was added
             self._predict(self.params["steps"] - batch - 1)
         if logs is not None:
@@ -89,17 +97,17 @@ class PrivacyLogger(keras.callbacks.Callback):
 
     def _predict(self, steps):
         """Computes epsilon after so many further steps, which is shown until then."""
-        privacy = self._privacy
-        if self._steps_left is not None:
-            steps = min(steps, self._steps_left)
-        ledger = with_steps(privacy.ledger, self._mechanism, steps, privacy.unit)
+        privacy, events = self._privacy, self._sampler.events(self._step, steps)
+        if self._events_left is not None:
+            events = min(events, self._events_left)
+        ledger = with_steps(privacy.ledger, self._mechanism, events, privacy.unit)
         bound = bounds.epsilon(ledger.steps(), privacy.delta, privacy.accountant)
         self._shown, self._shown_for = bound.value, ledger
 
     def on_train_end(self, logs: Any = None) -> None:
         if not self.params.get("verbose"):
             return
-        if self._stops_early and self._steps_left == 0:
+        if self._stops_early and self._events_left == 0:
             done, steps = self._batch + 1, self.params["steps"]
             epoch = f"epoch {self._epoch + 1} of {self.params['epochs']}"
             within = f"in {epoch}, after {done} of {steps} steps"

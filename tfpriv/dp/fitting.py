@@ -83,11 +83,11 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
             budget.check(ledger, mechanism)
         model.optimizer.warn_of_large_delta(ledger, mechanism)
         callback_checks.caution(model, choosing)
-        watch = dp_callbacks.PrivacyLogger(model, mechanism, choosing)
+        watch = dp_callbacks.PrivacyLogger(model, sampler, mechanism, choosing)
         epochs_left = epochs - kwargs.get("initial_epoch", 0)
         dataset = feeding.make_dataset(
             sampler,
-            lambda: model.privacy.pay(mechanism, own_noise),
+            lambda events=1: model.privacy.pay(mechanism, own_noise, count=events),
             model.privacy.randomness,
             steps=max(1, epochs_left * sampler.steps_per_epoch),
             strategy=model.distribute_strategy,
@@ -306,8 +306,9 @@ def _check_arrays(x):
     """Raises `ValueError` for data that `fit` cannot draw examples from."""
     if isinstance(x, tf.data.Dataset):
         advice = (
-            "Pass `dp.Stream(dataset, max_occurrences=1)`; for single examples "
-            "with `dataset.batch(n)` there."
+            "Pass `dp.PoissonSampler.from_dataset(dataset.unbatch(), batch_size)`, or, "
+            "without amplification, `dp.Stream(dataset, max_occurrences=1, "
+            "max_participations_per_pass=1)`."
         )
     elif isinstance(x, keras.utils.PyDataset):
         advice = "One of single examples is sampled by `dp.PoissonSampler(dataset, n)`."

@@ -45,6 +45,7 @@ def make_private(
     unit: str = "example",
     *,
     max_occurrences: int | None = None,
+    max_participations: int | None = None,
     private_metrics: bool = False,
     engine: str = "auto",
     microbatch_size: int | None = None,
@@ -62,6 +63,8 @@ def make_private(
             samplers that draw groups, what a group is (`"person"`).
         max_occurrences: For `train_on_batch` and batches of your own: how often one
             unit can be in one batch. Undeclared, such a step makes epsilon infinite.
+        max_participations: For the same: in how many batches, in all, one unit can be.
+            Undeclared, a unit is charged in every batch.
         private_metrics: If `True`, `fit` shows `private_loss`, a noised loss that
             epsilon covers, in place of the exact loss and metrics.
         engine: Clipping engine. `"auto"` takes the fastest that is exact for this
@@ -89,6 +92,7 @@ def make_private(
     options = {
         "unit": unit,
         "max_occurrences": max_occurrences,
+        "max_participations": max_participations,
         "private_metrics": bool(private_metrics),
         "engine": engine,
         "microbatch_size": microbatch_size,
@@ -111,7 +115,7 @@ def make_private(
         if was_trained:
             warn(_TRAINED_BEFORE)
             model.privacy.ledger.caution(STARTED_FROM)
-    model.privacy.declare(unit, max_occurrences, seed)
+    model.privacy.declare(unit, max_occurrences, seed, max_participations)
     model.__class__ = _private_class(model.plain_class, **options)
     model._forget_plan()
     return model
@@ -139,8 +143,12 @@ class PrivateModel(MixedIn):
         """The `tfpriv.dp.Privacy` of this model: its ledger, epsilon and statement."""
         attributes, options = vars(self), self._private_options  # past Keras' tracking
         if "_privacy" not in attributes:
-            unit, most = options["unit"], options["max_occurrences"]
-            attributes["_privacy"] = Privacy(unit, most, model=self)
+            attributes["_privacy"] = Privacy(
+                options["unit"],
+                options["max_occurrences"],
+                max_participations=options["max_participations"],
+                model=self,
+            )
         return attributes["_privacy"]
 
     # Compiling: everything that can be refused is refused here, before any trace.

@@ -22,6 +22,7 @@ from tfpriv.dp.clipping.adaptive import INDICATOR, AdaptiveClipping
 from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.privacy import NO_TICKET, Privacy
 from tfpriv.dp.private_loss import joint_noise_multiplier
+from tfpriv.dp.sampling import Sampler
 
 
 class PrivateOptimizer(keras_internals.AlreadyReduced):
@@ -265,8 +266,9 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
         epsilon: float,
         delta: float,
         *,
-        population: int,
-        batch_size: int,
+        population: int | None = None,
+        batch_size: int | None = None,
+        sampler: Sampler | None = None,
         epochs: int | None = None,
         steps: int | None = None,
         l2_norm_clip: float = 1.0,
@@ -283,6 +285,8 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
             delta: The delta at which it is kept, a positive float.
             population: Int, number of units in the data set, treated as public.
             batch_size: Int, expected size of a Poisson batch.
+            sampler: What `fit` will be given, in place of `population` and
+                `batch_size`: for instance a `Stream` with declared participations.
             epochs: Int, epochs planned, as `fit` of arrays counts them: each has
                 `population / batch_size` steps, rounded up.
             steps: Int, training steps planned, in place of `epochs`.
@@ -297,33 +301,34 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
             **kwargs: For the Keras optimizer, `learning_rate` among them.
 
         Raises:
-            ValueError: If the budget cannot be met, or of `epochs` and `steps` not
-                just one is given.
+            ValueError: If the budget cannot be met, if not just one of `epochs` and
+                `steps` is given, or neither a sampler nor both sizes.
         """
         if (epochs is None) == (steps is None):
             raise ValueError(
                 "Say how long training will be, by one of `epochs` and `steps`. "
                 f"Received: epochs={epochs}, steps={steps}"
             )
-        if not 0 < batch_size <= population:
+        sizes = population, batch_size
+        if sampler is None:
+            mechanism, of_epoch = _of_poisson_batches(*sizes)
+        elif sizes != (None, None):
             raise ValueError(
-                "`batch_size` must be positive and at most the number of units. "
-                f"Received: batch_size={batch_size}, population={population}"
+                "A sampler brings `population` and `batch_size` itself. "
+                f"Received: sampler={sampler} and (population, batch_size)={sizes}"
             )
+        else:
+            mechanism, of_epoch = sampler.mechanism, sampler.steps_per_epoch
         if steps is None:
-            epochs = checks.whole("epochs", epochs)
-            steps = epochs * steps_per_epoch(population, batch_size)
-        if float(population).is_integer():
-            population = int(population)
+            steps = checks.whole("epochs", epochs) * of_epoch
+        if sampler is not None:
+            steps = sampler.events(0, checks.whole("steps", steps))
         style = styles.get(clipping)
-        sampler = functools.partial(
-            mechanisms.poisson, batch_size / population, population=population
-        )
 
         def step(noise_multiplier):
             if private_metrics:
                 noise_multiplier = joint_noise_multiplier(noise_multiplier)
-            return style.mechanism(sampler, noise_multiplier)
+            return style.mechanism(mechanism, noise_multiplier)
 
         z = calibrate_noise(
             epsilon,
@@ -340,8 +345,25 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
             budget=Budget(float(epsilon), float(delta), accountant),
             **kwargs,
         )
-        optimizer.planned_batches = batch_size, population
+        if sampler is None:
+            optimizer.planned_batches = batch_size, population
         return optimizer
+
+
+def _of_poisson_batches(population, batch_size):
+    """The mechanism of a step, by its noise multiplier, and the steps of an epoch."""
+    if None in (population, batch_size) or not 0 < batch_size <= population:
+        raise ValueError(
+            "Expected a `sampler`, or `population` and `batch_size`, positive and at "
+            "most the number of units. "
+            f"Received: batch_size={batch_size}, population={population}"
+        )
+    if float(population).is_integer():
+        population = int(population)
+    mechanism = functools.partial(
+        mechanisms.poisson, batch_size / population, population=population
+    )
+    return mechanism, steps_per_epoch(population, batch_size)
 
 
 def _divisor_of_all(clipped):

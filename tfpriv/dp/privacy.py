@@ -12,6 +12,7 @@ import numpy as np
 
 from tfpriv.accounting import Ledger, Mechanism, mechanisms
 from tfpriv.dp.budget import Budget
+from tfpriv.dp.participation import Participations
 from tfpriv.dp.provenance import Provenance
 from tfpriv.support.randomness import Randomness
 from tfpriv.support.warning import warn
@@ -36,11 +37,14 @@ class Privacy:
         max_occurrences: For user-provided batches (`train_on_batch`, custom training
             loops): how often one unit can be in one batch. With `None` such a step
             makes epsilon infinite.
+        max_participations: For user-provided batches: in how many of them, in all, one
+            unit can be. With `None` a unit is charged in every batch.
         seed: Integer for tests; marks the ledger as not for release.
         model: Keras model whose weights the ledger is about, or `None`.
 
     Raises:
-        ValueError: If `max_occurrences` is less than 1.
+        ValueError: If `max_occurrences` or `max_participations` is less than 1, or the
+            second is given without the first.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class Privacy:
         max_occurrences: int | None = None,
         seed: int | None = None,
         model: keras.Model | None = None,
+        *,
+        max_participations: int | None = None,
     ) -> None:
         self._ledger = Ledger()
         self.provenance = Provenance(self._ledger, model)
@@ -58,19 +64,29 @@ class Privacy:
         self._notes: list[str] = []  # for the statement
         self.in_training = False
         self.budget: Budget | None = None  # of the optimizer
-        self.declare(unit, max_occurrences, seed)
+        self.declare(unit, max_occurrences, seed, max_participations)
 
-    def declare(self, unit: str, max_occurrences: int | None, seed: int | None) -> None:
+    def declare(
+        self,
+        unit: str,
+        max_occurrences: int | None,
+        seed: int | None,
+        max_participations: int | None = None,
+    ) -> None:
         """Sets the arguments of the class; the ledger keeps its entries.
 
         Raises:
-            ValueError: If the ledger has entries about another unit, or
-                `max_occurrences` is less than 1.
+            ValueError: If the ledger has entries about another unit, or an argument is
+                out of range.
         """
-        if max_occurrences is not None and max_occurrences < 1:
+        declared = (max_occurrences, max_participations)
+        if any(k is not None and k < 1 for k in declared) or (
+            declared[0] is None and declared[1] is not None
+        ):
             raise ValueError(
-                "`max_occurrences` must be at least 1, or None. "
-                f"Received: max_occurrences={max_occurrences}"
+                "`max_occurrences` and `max_participations` must be at least 1, or "
+                "None, and the second needs the first. Received: max_occurrences="
+                f"{max_occurrences}, max_participations={max_participations}"
             )
         if self._ledger.unit not in (None, unit):
             raise ValueError(
@@ -79,6 +95,9 @@ class Privacy:
             )
         self.unit = unit
         self.max_occurrences = max_occurrences
+        self._participations = (
+            None if max_participations is None else Participations(max_participations)
+        )
         self.randomness = Randomness(seed)
         if seed is not None:
             self._ledger.mark_not_for_release("noise and sampling come from a seed")
@@ -248,10 +267,22 @@ class Privacy:
         mechanism: Mechanism,
         noise_multiplier: float,
         purpose: str = "training step",
+        count: int = 1,
     ) -> int:
-        """Records the event of a step; returns the ticket for its noise key."""
+        """Records the events of a step; returns the ticket for its noise key.
+
+        Args:
+            mechanism: `Mechanism` of one event.
+            noise_multiplier: Of the gradients, which the ticket is valid for.
+            purpose: What it is for, for the ledger.
+            count: Number of events: 0 for a step that costs nothing, since its units
+                were charged for as many steps as they can be in.
+        """
         with self._lock:
-            self._ledger.record(mechanism, unit=self.unit, purpose=purpose)
+            if count:
+                self._ledger.record(
+                    mechanism, unit=self.unit, purpose=purpose, count=count
+                )
             ticket = next(self._ticket_numbers)
             self._tickets[ticket] = noise_multiplier
         return ticket
@@ -277,12 +308,26 @@ class Privacy:
                 "one unit can be in it, so epsilon is infinite from here on. Declare "
                 "it with `make_private(model, max_occurrences=1)`, or let `fit` sample."
             )
-        k = self.max_occurrences
-        mechanism = cost(lambda z: mechanisms.stream(z, max_occurrences=k))
+        bound = self._participations
+        declared = "" if bound is None else f"in at most {bound.limit} batches in all"
+        mechanism = cost(
+            lambda z: mechanisms.stream(
+                z, max_occurrences=self.max_occurrences, participations=declared
+            )
+        )
         self.check_weights()
-        if budget is not None:
-            budget.check(self._ledger, mechanism)
-        return self.pay(mechanism, noise_multiplier, "user-provided batch")
+        charge = mechanism if bound is None else bound.charge(mechanism)
+        if budget is not None and charge is not None:
+            budget.check(self._ledger, charge)
+        ticket = self.pay(
+            charge or mechanism,
+            noise_multiplier,
+            "user-provided batch",
+            count=0 if charge is None else 1,
+        )
+        if bound is not None:
+            bound.add(mechanism)
+        return ticket
 
     def redeem(
         self,

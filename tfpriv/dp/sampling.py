@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfpriv.accounting import Mechanism, calibration, mechanisms
 from tfpriv.dp import tensorflow_internals
 from tfpriv.dp.grouping import members_of_groups, warn_of_repeated_files
+from tfpriv.dp.read_dataset import read_dataset
 from tfpriv.dp.sources import as_source, name_parts
 from tfpriv.support.randomness import Randomness
 
@@ -36,13 +37,29 @@ class Sampler(abc.ABC):
 
     @abc.abstractmethod
     def batches(
-        self, pay: Callable[[], int], randomness: Randomness
+        self, pay: Callable[..., int], randomness: Randomness
     ) -> Iterator[tuple[int, Any]]:
-        """Yields `(ticket, batch)`; `pay()` is called before a batch is drawn."""
+        """Yields `(ticket, batch)`; `pay` is called before a batch is drawn.
+
+        Args:
+            pay: Function that records the events of a step and returns its ticket: one
+                event, or as many as it is given.
+            randomness: `Randomness` of the model.
+        """
 
     @abc.abstractmethod
     def element_spec(self):
         """Dict of nested `tf.TensorSpec` of one example, without batch axis."""
+
+    def events(self, start: int, steps: int) -> int:
+        """How many events the steps from `start` on record, in one call of `fit`.
+
+        Args:
+            start: Int, number of steps of this call before them.
+            steps: Int, number of steps.
+        """
+        del start
+        return steps
 
     def preprocess_by(self, rows: Any) -> None:
         """Applies a function to what is drawn; see `tfpriv.dp.preprocessing`."""
@@ -98,7 +115,7 @@ class _RandomAccessSampler(Sampler):
         return self._divisor
 
     def batches(
-        self, pay: Callable[[], int], randomness: Randomness
+        self, pay: Callable[..., int], randomness: Randomness
     ) -> Iterator[tuple[int, Any]]:
         while True:
             ticket = pay()
@@ -173,6 +190,28 @@ class PoissonSampler(_RandomAccessSampler):
             self.groups_units = True
             self.group_size = int(max_examples_per_group)
         super().__init__(data, batch_size, steps_per_epoch, population, load, groups)
+
+    @classmethod
+    def from_dataset(
+        cls, dataset: tf.data.Dataset, batch_size: float, **options: Any
+    ) -> "PoissonSampler":
+        """Samples from a `tf.data.Dataset` of single examples, which is read once.
+
+        What the data set does at random (`shuffle`, a random `map`) is drawn while it
+        is read, and stays: augment in the model instead, by Keras' layers.
+
+        Args:
+            dataset: Finite `tf.data.Dataset` of `x`, `(x, y)` or `(x, y,
+                sample_weight)` of single examples of one shape, which fits in memory.
+            batch_size: As for the class.
+            **options: As for the class, but for `load`.
+
+        Raises:
+            ValueError: If the data set is batched, infinite, empty or ragged, or
+                repeats its examples without `groups`.
+        """
+        data = read_dataset(dataset, is_grouped=options.get("groups") is not None)
+        return cls(data, batch_size, **options)
 
     @property
     def sampling_probability(self):
@@ -249,10 +288,21 @@ class Stream(Sampler):
             you: 1 for a pipeline that neither repeats within a batch nor
             oversamples.
         steps_per_epoch: Int, or `None` to run the data set to its end each epoch.
+        max_participations_per_pass: In how many batches of one pass over the data set
+            one unit can be, declared by you: 1 for a pipeline that shuffles and
+            batches. An epoch is then one pass, and so many events are recorded for
+            each; without a declaration a unit is charged in every batch.
+        max_participations: In how many batches one unit can be in one call of `fit`,
+            in place of `max_participations_per_pass`.
+
+    A declaration holds if what is made of a unit does not change the rows or the
+    batches of others: no MixUp, packing, or bucketing by length in the pipeline.
 
     Raises:
         ValueError: If `max_occurrences` is not declared, or the data set may be one of
-            single examples, of which another axis would pass for the batch.
+            single examples, of which another axis would pass for the batch, or it
+            cannot keep what is declared; while it is read, if the number of its batches
+            changes, or it begins more passes than a unit can take part in.
     """
 
     def __init__(
@@ -261,6 +311,8 @@ class Stream(Sampler):
         max_occurrences: int | None = None,
         *,
         steps_per_epoch: int | None = None,
+        max_participations_per_pass: int | None = None,
+        max_participations: int | None = None,
     ) -> None:
         if not isinstance(dataset, tf.data.Dataset):
             raise ValueError(
@@ -275,6 +327,8 @@ class Stream(Sampler):
             )
         _check_batched(dataset)
         self.dataset, self._max_occurrences = dataset, max_occurrences
+        self._per_pass, self._in_all = max_participations_per_pass, max_participations
+        self._check_declared()
         self.steps_per_epoch = steps_per_epoch
         if steps_per_epoch is None:
             length = self.steps_per_epoch = int(dataset.cardinality())
@@ -291,17 +345,105 @@ class Stream(Sampler):
         return self._max_occurrences
 
     def mechanism(self, noise_multiplier: float) -> Mechanism:
-        return mechanisms.stream(noise_multiplier, max_occurrences=self.max_occurrences)
+        declared = ""
+        if self._per_pass:
+            declared = f"in at most {self._per_pass} of each pass's batches"
+        elif self._in_all:
+            declared = f"in at most {self._in_all} batches in all"
+        return mechanisms.stream(
+            noise_multiplier,
+            max_occurrences=self.max_occurrences,
+            participations=declared,
+        )
+
+    def events(self, start: int, steps: int) -> int:
+        return self._events_before(start + steps) - self._events_before(start)
+
+    def _events_before(self, step):
+        """Events of the first steps: one for each batch that a unit can be in."""
+        if self._in_all:
+            return min(step, self._in_all)
+        if not self._per_pass:
+            return step
+        passes, rest = divmod(step, self.steps_per_epoch)
+        of_a_pass = min(self._per_pass, self.steps_per_epoch)
+        return passes * of_a_pass + min(rest, of_a_pass)
 
     def batches(
-        self, pay: Callable[[], int], randomness: Randomness
+        self, pay: Callable[..., int], randomness: Randomness
     ) -> Iterator[tuple[int, Any]]:
         del randomness
-        elements = itertools.chain.from_iterable(itertools.repeat(self.dataset))
-        while True:
-            ticket = pay()
-            batch = name_parts(next(elements))
-            yield ticket, tf.nest.map_structure(lambda t: t.numpy(), batch)
+        elements, passes = iter(()), 0
+        for step in itertools.count():
+            if self._per_pass and step % self.steps_per_epoch == 0:
+                self._check_ended(elements)
+                elements = iter(self.dataset)
+            ticket = pay(self.events(step, 1))
+            batch = next(elements, None)
+            if batch is None:
+                passes += 1
+                self._check_next_pass(passes, step)
+                elements = iter(self.dataset)
+                batch = next(elements, None)
+            if batch is None:
+                raise ValueError(
+                    "Expected at least one batch. Received: an empty data set"
+                )
+            yield ticket, tf.nest.map_structure(lambda t: t.numpy(), name_parts(batch))
+
+    # What was declared.
+
+    def _check_declared(self):
+        """Raises `ValueError` for participations that the data set cannot keep."""
+        given = {
+            "max_participations_per_pass": self._per_pass,
+            "max_participations": self._in_all,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        if not given:
+            return
+        if len(given) > 1 or min(given.values()) < 1:
+            raise ValueError(
+                "Expected one of `max_participations_per_pass` and "
+                f"`max_participations`, at least 1. Received: {given}"
+            )
+        unfit = {"GroupByWindow": "batches by the lengths of their examples"}
+        if self._per_pass:
+            unfit["Repeat"] = "repeats its examples, and a pass has no end"
+        for kind, reason in unfit.items():
+            if tensorflow_internals.has_step(self.dataset, kind):
+                raise ValueError(
+                    f"The data set {reason}. Expected one pass over the examples, in "
+                    "batches that do not depend on each other's examples, for "
+                    f"`{next(iter(given))}`. Received: a data set with a step "
+                    f"`{kind}`"
+                )
+
+    def _check_ended(self, elements):
+        """Raises `ValueError` if a pass has more batches than an epoch has steps."""
+        if next(elements, None) is not None:
+            raise ValueError(
+                "A pass over the data set has more batches than were declared. "
+                f"Expected steps_per_epoch={self.steps_per_epoch} of them, with "
+                "`max_participations_per_pass`. Received: one more batch"
+            )
+
+    def _check_next_pass(self, number, step):
+        """Raises `ValueError` if the data set may not begin this pass."""
+        if self._per_pass:
+            raise ValueError(
+                "A pass over the data set has fewer batches than were declared. "
+                f"Expected steps_per_epoch={self.steps_per_epoch} of them, with "
+                "`max_participations_per_pass`. Received: the end after "
+                f"{step % self.steps_per_epoch}"
+            )
+        if self._in_all and number > self._in_all:
+            raise ValueError(
+                f"The data set begins pass {number}, and its units take part again. "
+                f"Expected at most max_participations={self._in_all} passes: train "
+                "fewer epochs, or declare more. Received: more batches than in "
+                f"{self._in_all} passes"
+            )
 
     def element_spec(self):
         parts = name_parts(self.dataset.element_spec)

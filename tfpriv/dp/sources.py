@@ -43,7 +43,7 @@ def as_source(data, load=None):
         raise ValueError(
             "Poisson and fixed-size sampling need random access to examples. "
             "Expected arrays, or an object with `__len__` and `__getitem__`; "
-            "give a `tf.data.Dataset` to `tfpriv.dp.Stream`. "
+            "for a `tf.data.Dataset` use `PoissonSampler.from_dataset`. "
             f"Received: data of type {type(data).__name__}"
         )
     return ItemSource(data, load)

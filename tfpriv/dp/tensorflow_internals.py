@@ -19,6 +19,23 @@ op_definition = op_def_registry.get  # (operation type) -> its `OpDef`, or None
 wrap = pfor.wrap  # (tensor, whether it has an example axis) -> what converters return
 
 
+def has_step(dataset, pattern):
+    """Whether a step of this kind is in a `tf.data.Dataset`, as far as is seen."""
+    found = re.search(pattern, type(dataset).__name__)
+    return bool(found) or any(has_step(d, pattern) for d in dataset._inputs())
+
+
+def has_flat_map(dataset):
+    """Whether a `tf.data.Dataset` has a `flat_map`, as far as is seen.
+
+    That of `from_generator`, over a data set of one tensor, is not counted.
+    """
+    inputs = dataset._inputs()
+    if "FlatMap" in type(dataset).__name__:
+        return "TensorDataset" not in {type(d).__name__.strip("_") for d in inputs}
+    return any(map(has_flat_map, inputs))
+
+
 def is_batched(dataset):
     """Whether a step that makes batches is in a `tf.data.Dataset`, as far as is seen.
 
