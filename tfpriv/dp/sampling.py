@@ -329,15 +329,14 @@ class Stream(Sampler):
         self.dataset, self._max_occurrences = dataset, max_occurrences
         self._per_pass, self._in_all = max_participations_per_pass, max_participations
         self._check_declared()
-        self.steps_per_epoch = steps_per_epoch
-        if steps_per_epoch is None:
-            length = self.steps_per_epoch = int(dataset.cardinality())
-            if length < 1:
-                raise ValueError(
-                    "Expected at least one batch, and a known number of them, or "
-                    "`Stream(dataset, ..., steps_per_epoch=...)`. Received: "
-                    f"cardinality {length} (negative: unknown or infinite)"
-                )
+        length = steps_per_epoch or int(dataset.cardinality())
+        if length < 1:
+            raise ValueError(
+                "Expected at least one batch, and a known number of them, or "
+                "`Stream(dataset, ..., steps_per_epoch=...)`. Received: "
+                f"cardinality {length} (negative: unknown or infinite)"
+            )
+        self.steps_per_epoch = self._length = length
 
     @property
     def max_occurrences(self):
@@ -365,8 +364,8 @@ class Stream(Sampler):
             return min(step, self._in_all)
         if not self._per_pass:
             return step
-        passes, rest = divmod(step, self.steps_per_epoch)
-        of_a_pass = min(self._per_pass, self.steps_per_epoch)
+        passes, rest = divmod(step, self._length)
+        of_a_pass = min(self._per_pass, self._length)
         return passes * of_a_pass + min(rest, of_a_pass)
 
     def batches(
@@ -375,7 +374,7 @@ class Stream(Sampler):
         del randomness
         elements, passes = iter(()), 0
         for step in itertools.count():
-            if self._per_pass and step % self.steps_per_epoch == 0:
+            if self._per_pass and step % self._length == 0:
                 self._check_ended(elements)
                 elements = iter(self.dataset)
             ticket = pay(self.events(step, 1))
@@ -399,13 +398,13 @@ class Stream(Sampler):
             "max_participations_per_pass": self._per_pass,
             "max_participations": self._in_all,
         }
-        given = {name: value for name, value in given.items() if value is not None}
-        if not given:
+        bounds = {name: k for name, k in given.items() if k is not None}
+        if not bounds:
             return
-        if len(given) > 1 or min(given.values()) < 1:
+        if len(bounds) > 1 or min(bounds.values()) < 1:
             raise ValueError(
                 "Expected one of `max_participations_per_pass` and "
-                f"`max_participations`, at least 1. Received: {given}"
+                f"`max_participations`, at least 1. Received: {bounds}"
             )
         unfit = {"GroupByWindow": "batches by the lengths of their examples"}
         if self._per_pass:
@@ -415,7 +414,7 @@ class Stream(Sampler):
                 raise ValueError(
                     f"The data set {reason}. Expected one pass over the examples, in "
                     "batches that do not depend on each other's examples, for "
-                    f"`{next(iter(given))}`. Received: a data set with a step "
+                    f"`{next(iter(bounds))}`. Received: a data set with a step "
                     f"`{kind}`"
                 )
 
@@ -424,7 +423,7 @@ class Stream(Sampler):
         if next(elements, None) is not None:
             raise ValueError(
                 "A pass over the data set has more batches than were declared. "
-                f"Expected steps_per_epoch={self.steps_per_epoch} of them, with "
+                f"Expected steps_per_epoch={self._length} of them, with "
                 "`max_participations_per_pass`. Received: one more batch"
             )
 
@@ -433,9 +432,9 @@ class Stream(Sampler):
         if self._per_pass:
             raise ValueError(
                 "A pass over the data set has fewer batches than were declared. "
-                f"Expected steps_per_epoch={self.steps_per_epoch} of them, with "
+                f"Expected steps_per_epoch={self._length} of them, with "
                 "`max_participations_per_pass`. Received: the end after "
-                f"{step % self.steps_per_epoch}"
+                f"{step % self._length}"
             )
         if self._in_all and number > self._in_all:
             raise ValueError(
