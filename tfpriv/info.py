@@ -25,7 +25,7 @@ def _version(package: str) -> str:
 
 
 def _ledger_format() -> str:
-    from tfpriv.accounting import Ledger
+    from tfpriv.accounting.ledger import Ledger
 
     saved = json.loads(Ledger().to_bytes())
     return f"{saved['format']} {saved['version']}"

@@ -9,8 +9,7 @@ import dp_accounting as dpa
 import numpy as np
 
 from tfpriv.accounting import checks, events, mechanisms, pld_bound, rdp_bound
-from tfpriv.accounting.events import ApproximateDpEvent
-from tfpriv.accounting.rdp_bound import Steps
+from tfpriv.accounting.events import ApproximateDpEvent, Steps
 
 ACCOUNTANTS = ("rdp", "pld")
 

@@ -6,6 +6,7 @@ when a mechanism is made and when a saved ledger is read.
 """
 
 import math
+from collections.abc import Sequence
 
 import attr
 import dp_accounting as dpa
@@ -13,6 +14,7 @@ import dp_accounting as dpa
 from tfpriv.accounting import checks
 
 Relation = dpa.NeighboringRelation
+Steps = Sequence[tuple[dpa.DpEvent, int]]  # events, and how often each
 
 RELATION_WORDS = {
     Relation.ADD_OR_REMOVE_ONE: (

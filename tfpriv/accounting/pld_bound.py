@@ -14,8 +14,7 @@ from dp_accounting.pld import common
 from dp_accounting.pld import privacy_loss_distribution as pld
 
 from tfpriv.accounting import events
-from tfpriv.accounting.events import ApproximateDpEvent
-from tfpriv.accounting.rdp_bound import Steps
+from tfpriv.accounting.events import ApproximateDpEvent, Steps
 
 # A distribution of losses is a list of multiples of one width. Wider multiples are
 # still a bound, only a looser one: they are what keeps memory and time in hand.

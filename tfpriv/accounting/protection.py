@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tfpriv.accounting import Ledger
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.statement import (
     NOT_COVERED,
     describe,

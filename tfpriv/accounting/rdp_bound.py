@@ -8,7 +8,7 @@ that a million equal steps cost a multiplication.
 import contextlib
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import dp_accounting as dpa
 import numpy as np
@@ -16,9 +16,7 @@ from absl import logging
 from dp_accounting.rdp import RdpAccountant
 from dp_accounting.rdp.rdp_privacy_accountant import compute_delta, compute_epsilon
 
-from tfpriv.accounting.events import Relation
-
-Steps = Sequence[tuple[dpa.DpEvent, int]]
+from tfpriv.accounting.events import Relation, Steps
 
 
 def _geometric(first: float, last: float, ratio: float) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from tfpriv import dp
-from tfpriv.accounting import Ledger
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.dp.callbacks import harmless
 
 CLIP = 0.5  # not 1: then it would not be seen where it is forgotten

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tfpriv.accounting import calibrate_noise, mechanisms
+from tfpriv.accounting import mechanisms
+from tfpriv.accounting.calibration import calibrate_noise
 from tfpriv.audit import dirac
 from tfpriv.audit.claims import Claim
 from tfpriv.audit.one_run import CONFIDENCE, audit_one_run

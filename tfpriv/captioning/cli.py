@@ -171,7 +171,8 @@ def generate(options: argparse.Namespace) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    from tfpriv.accounting import Ledger, mechanisms
+    from tfpriv.accounting import mechanisms
+    from tfpriv.accounting.ledger import Ledger
     from tfpriv.captioning import store
     from tfpriv.captioning.export import export as write
     from tfpriv.captioning.train import UNIT

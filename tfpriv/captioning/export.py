@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import Ledger
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.captioning.arguments import DEFAULT_DELTA
 from tfpriv.captioning.decode import check_beams, search
 from tfpriv.captioning.model import Captioner

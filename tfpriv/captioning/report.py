@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tfpriv.accounting import Ledger, protection
+from tfpriv.accounting import protection
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.statement import rounded_up
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import FIGURES

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tfpriv import dp
-from tfpriv.accounting import Ledger
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.captioning import report
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.report import Public

@@ -13,8 +13,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv import dp
-from tfpriv.accounting import Ledger, mechanisms
+from tfpriv.accounting import mechanisms
 from tfpriv.accounting.calibration import steps_per_epoch
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.model import Captioner, CaptionLoss
 from tfpriv.captioning.vocabulary import check_known, teacher_inputs

@@ -4,8 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from tfpriv.accounting import Ledger, LedgerError, Mechanism
 from tfpriv.accounting import epsilon as bounds
+from tfpriv.accounting.errors import LedgerError
+from tfpriv.accounting.ledger import Ledger
+from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.accounting.statement import rounded_up
 from tfpriv.support.warning import warn
 

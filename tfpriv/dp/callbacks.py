@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import Ledger, Mechanism
 from tfpriv.accounting import epsilon as bounds
+from tfpriv.accounting.ledger import Ledger
+from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.accounting.statement import rounded_up
 from tfpriv.dp.budget import with_steps
 from tfpriv.support.files import remove_only

@@ -10,7 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.accounting import Ledger, LedgerError, mechanisms
+from tfpriv.accounting import mechanisms
+from tfpriv.accounting.errors import LedgerError
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.dp import (
     clipping,
     exporting,

@@ -13,8 +13,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import Ledger, Mechanism, calibrate_noise, checks, mechanisms
-from tfpriv.accounting.calibration import steps_per_epoch
+from tfpriv.accounting import checks, mechanisms
+from tfpriv.accounting.calibration import calibrate_noise, steps_per_epoch
+from tfpriv.accounting.ledger import Ledger
+from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.dp import keras_internals, noise
 from tfpriv.dp.budget import Budget
 from tfpriv.dp.clipping import check_l2_norm_clip, styles, tags

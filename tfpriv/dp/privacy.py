@@ -10,7 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpriv.accounting import Ledger, Mechanism, mechanisms
+from tfpriv.accounting import mechanisms
+from tfpriv.accounting.ledger import Ledger
+from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.dp.budget import Budget
 from tfpriv.dp.participation import Participations
 from tfpriv.dp.provenance import Provenance

@@ -15,7 +15,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.accounting import Ledger, LedgerError
+from tfpriv.accounting.errors import LedgerError
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.dp import keras_internals
 from tfpriv.support.weights import digest_of
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.accounting import Mechanism, calibration, mechanisms
+from tfpriv.accounting import calibration, mechanisms
+from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.dp import tensorflow_internals
 from tfpriv.dp.grouping import members_of_groups, warn_of_repeated_files
 from tfpriv.dp.read_dataset import read_dataset

@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpriv.accounting import Ledger
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.dp import feeding, fitting, preprocessing
 from tfpriv.dp.sampling import SIZE_FROM_DATA, PoissonSampler
 from tfpriv.support.weights import digest_of

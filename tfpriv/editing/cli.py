@@ -213,7 +213,7 @@ def _losses(vgg: str | None, reader: Path | None):
 
 
 def privatize(options: argparse.Namespace) -> int:
-    from tfpriv.accounting import Ledger
+    from tfpriv.accounting.ledger import Ledger
     from tfpriv.editing import jobs
     from tfpriv.editing import report as pages
     from tfpriv.support.report import PAGE

@@ -16,13 +16,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv import ops
-from tfpriv.accounting import (
-    Ledger,
-    LedgerError,
-    checks,
-    mechanisms,
-    recording,
-)
+from tfpriv.accounting import checks, mechanisms, recording
+from tfpriv.accounting.errors import LedgerError
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.serialization import (
     mechanism_from_json,
     mechanism_to_json,

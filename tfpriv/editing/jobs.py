@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfpriv.accounting import Journal, recording
+from tfpriv.accounting import recording
+from tfpriv.accounting.journal import Journal
 from tfpriv.editing import inversion, pictures
 from tfpriv.editing.release import Release
 from tfpriv.support import images

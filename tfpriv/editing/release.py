@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from tfpriv.accounting import Ledger, Mechanism, checks, recording
+from tfpriv.accounting import checks, recording
+from tfpriv.accounting.ledger import Ledger
+from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.accounting.serialization import mechanism_to_json
 from tfpriv.editing.grid_noise import MOST_COORDINATES
 from tfpriv.editing.subspace import SPACES, Subspace

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfpriv.accounting import Ledger
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.audit import releases
 from tfpriv.audit.releases import Finding, Test
 from tfpriv.editing.comparisons import (

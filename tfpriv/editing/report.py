@@ -6,7 +6,8 @@ from typing import Any
 
 from PIL import Image
 
-from tfpriv.accounting import Ledger, protection
+from tfpriv.accounting import protection
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.editing.mechanism import AttributeMechanism
 from tfpriv.editing.study import EVERYWHERE, SEED, SUBSPACE, Study, StudyRow
 from tfpriv.support import images, tables

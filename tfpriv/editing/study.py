@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 
-from tfpriv.accounting import Ledger
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.audit import leakage
 from tfpriv.audit.leakage import Reading
 from tfpriv.editing import scores

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tfpriv.accounting import Ledger, protection
+from tfpriv.accounting import protection
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.inpainting import recognition
 from tfpriv.inpainting.experiment import outputs
 from tfpriv.inpainting.photos.boxes import Box

@@ -6,7 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import Mechanism, mechanisms
+from tfpriv.accounting import mechanisms
+from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.dp.clipping import styles
 
 # How far the bound may go from where it began, up and down, and where it may begin:

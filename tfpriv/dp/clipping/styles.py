@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import Mechanism
+from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping.scaling import total_norm
 

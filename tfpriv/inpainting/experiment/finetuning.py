@@ -9,7 +9,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfpriv.accounting import Ledger, checks
+from tfpriv.accounting import checks
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.faces.celeba import TRUTH
 from tfpriv.inpainting import recognition, report
 from tfpriv.inpainting.experiment import private_training

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfpriv.accounting import Journal, checks, recording
+from tfpriv.accounting import checks, recording
+from tfpriv.accounting.journal import Journal
 from tfpriv.inpainting.experiment import outputs
 from tfpriv.inpainting.experiment.people import SPLIT, People
 from tfpriv.inpainting.masks import geometric, kinds

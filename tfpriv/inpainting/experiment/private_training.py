@@ -16,7 +16,8 @@ import numpy as np
 from keras import layers
 
 import tfpriv.dp as dp
-from tfpriv.accounting import Ledger, mechanisms
+from tfpriv.accounting import mechanisms
+from tfpriv.accounting.ledger import Ledger
 from tfpriv.inpainting.experiment.identities import checked_labels, identity_classifier
 from tfpriv.inpainting.recognition import middles
 from tfpriv.networks.facenet.network import FaceNet, standardised

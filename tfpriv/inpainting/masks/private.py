@@ -12,7 +12,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from tfpriv.accounting import Ledger, Mechanism, checks, mechanisms, recording
+from tfpriv.accounting import checks, mechanisms, recording
+from tfpriv.accounting.ledger import Ledger
+from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.inpainting.masks import geometric
 from tfpriv.support.images import checked
 from tfpriv.support.randomness import Randomness
