@@ -182,6 +182,7 @@ def train_reader(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         seed=options.seed,
         folder=options.output.with_suffix(".training"),
+        progress=progress("training"),
     )
     with atomic_path(options.output) as partial:
         model.save(partial)
@@ -255,6 +256,7 @@ def train_encoder(options: argparse.Namespace) -> None:
         steps=options.steps,
         seed=options.seed,
         folder=options.output.with_suffix(".training"),
+        progress=progress("training"),
     )
     with atomic_path(options.output) as partial:
         model.save(partial)

@@ -56,7 +56,7 @@ def small():
 def test_it_learns():
     """Without a margin, which would raise the loss while it grows."""
     trainer = Trainer(small(), dataclasses.replace(RECIPE, margin=0.0, switch=1.0))
-    losses = [trainer.step(number) for number in range(RECIPE.steps)]
+    losses = [trainer.step(n, trainer.batch(n)) for n in range(RECIPE.steps)]
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
 
 
@@ -115,7 +115,7 @@ def test_the_network_itself(tmp_path):
         people=6, pictures=4, steps=60, batch_size=12, sizes=(75, 96), margin=0.0
     )
     trainer = Trainer(FaceNet(0.06, dropout=0.0), recipe)
-    losses = [trainer.step(number) for number in range(recipe.steps)]
+    losses = [trainer.step(n, trainer.batch(n)) for n in range(recipe.steps)]
     switch = int(recipe.switch * recipe.steps)  # to larger pictures, new to it
     assert np.mean(losses[switch - 10 : switch]) < 0.5 * np.mean(losses[:5])
     few = Recipe(people=6, pictures=4, steps=2, batch_size=4, sizes=(75, 75))

@@ -4,6 +4,7 @@ The embedded FaceNet: `FaceNet(0.25, dropout=0.2)` and the default `Recipe`.
 """
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +25,7 @@ from tfpriv.networks.facenet.network import (
     standardised,
 )
 from tfpriv.support.files import atomic_path
-from tfpriv.support.training import restore_state, save_state
+from tfpriv.support.training import run
 
 CHECKPOINT, NETWORK = "training.npz", "facenet.keras"
 WIDTH, DROPOUT = 0.25, 0.2
@@ -105,29 +106,24 @@ def train_facenet(
         The network.
 
     Raises:
+        FileExistsError: the folder holds other files.
         ValueError: a checkpoint of another training; losses that are not finite.
     """
     recipe = recipe or Recipe()
-    trainer = Trainer(network, recipe)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    owner = {
-        "recipe": dataclasses.asdict(recipe),
-        "network": trainer.network.get_config(),
-    }
-    start = restore_state(folder / CHECKPOINT, trainer.state, owner)
-    for number in range(start, recipe.steps):
-        loss = trainer.step(number)
-        if not np.isfinite(loss):
-            raise ValueError(
-                "Training diverged; try a lower learning rate. Received: loss "
-                f"{loss} at step {number}"
-            )
-        done = number + 1
-        if done % save_every == 0 or done == recipe.steps:
-            save_state(folder / CHECKPOINT, trainer.state, owner, done)
-        if progress:
-            progress(done, recipe.steps)
+    trainer, folder = Trainer(network, recipe), Path(folder)
+    run(
+        trainer.step,
+        lambda start: map(trainer.batch, itertools.count(start)),
+        trainer.state,
+        recipe.steps,
+        checkpoint=folder / CHECKPOINT,
+        owner={
+            "recipe": dataclasses.asdict(recipe),
+            "network": trainer.network.get_config(),
+        },
+        save_every=save_every,
+        progress=progress,
+    )
     with atomic_path(folder / NETWORK) as partial:
         trainer.network.save(partial)
     return trainer.network
@@ -167,14 +163,14 @@ class Trainer:
     def _trained(self):
         return [*self.network.trainable_variables, self.persons]
 
-    def step(self, number: int) -> float:
-        """Trains on a batch.
+    def batch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draws the faces of a step.
 
         Args:
             number: of the step, from 0.
 
         Returns:
-            The loss.
+            Standardised float32 images, and their int32 labels.
         """
         recipe = self.recipe
         random = np.random.default_rng([recipe.seed, number])
@@ -183,9 +179,20 @@ class Trainer:
         pictures = draw(faces, recipe.drawn, zoom=ZOOM).astype(np.float32)
         pictures += recipe.noise * random.standard_normal(pictures.shape, np.float32)
         pictures = standardised(pictures, recipe.size(number))
-        labels = faces.identity.astype(np.int32)
-        margin = tf.constant(recipe.margin_at(number), tf.float32)
-        return float(self._step(pictures, labels, margin))
+        return pictures, faces.identity.astype(np.int32)
+
+    def step(self, number: int, batch: tuple[np.ndarray, np.ndarray]) -> float:
+        """Trains on a batch.
+
+        Args:
+            number: of the step, from 0; decides about the margin.
+            batch: as `batch` returns it.
+
+        Returns:
+            The loss.
+        """
+        margin = tf.constant(self.recipe.margin_at(number), tf.float32)
+        return float(self._step(*batch, margin))
 
     def _one_step(self, pictures, labels, margin):
         with tf.GradientTape() as tape:

@@ -16,7 +16,7 @@ from tfpriv.networks.diffusion.small import small_inpainter
 from tfpriv.networks.diffusion.training import Recipe, Trainer, random_masks
 from tfpriv.support import images
 from tfpriv.support.files import moved_aside
-from tfpriv.support.training import batches, mark_of, restore_state, save_state
+from tfpriv.support.training import batches, mark_of, run
 
 CHECKPOINT, SAMPLES, INPAINTER = "training.npz", "samples.png", "inpainter"
 _SAMPLES = 4  # pictures on the sheet, three of each
@@ -62,28 +62,22 @@ def train_inpainter(
         raise ValueError(
             "Inpainters are trained without prompts. Received: one with a text encoder"
         )
-    folder = Path(folder)
-    trainer = Trainer(inpainter, recipe)
-    checkpoint, owner = folder / CHECKPOINT, _owner(trainer, data)
-    start = restore_state(checkpoint, trainer.state, owner)
+    trainer, folder = Trainer(inpainter, recipe), Path(folder)
     _check_replaceable(folder / INPAINTER)
-    folder.mkdir(parents=True, exist_ok=True)
-    size = inpainter.vae.config["sample_size"]
-    fed = batches(data, size, recipe.batch_size, recipe.seed, start)
-    for number in range(start, recipe.steps):
-        pictures = next(fed)
-        loss = trainer.step(number, pictures)
-        if not np.isfinite(loss):
-            raise ValueError(
-                "Training diverged; try a lower learning rate. Received: loss "
-                f"{loss} at step {number}"
-            )
-        done = number + 1
-        if done % save_every == 0 or done == recipe.steps:
-            save_state(checkpoint, trainer.state, owner, done)
-            _draw_samples(trainer, pictures[:_SAMPLES], folder / SAMPLES, done, loss)
-        if progress:
-            progress(done, recipe.steps)
+    size, count = inpainter.vae.config["sample_size"], recipe.batch_size
+    run(
+        trainer.step,
+        lambda start: batches(data, size, count, recipe.seed, start),
+        trainer.state,
+        recipe.steps,
+        checkpoint=folder / CHECKPOINT,
+        owner=_owner(trainer, data),
+        save_every=save_every,
+        on_save=lambda done, loss, pictures: _draw_samples(
+            trainer, pictures[:_SAMPLES], folder / SAMPLES, done, loss
+        ),
+        progress=progress,
+    )
     _replace(trainer.trained, folder / INPAINTER)
     return trainer.trained
 
