@@ -7,9 +7,10 @@ from fractions import Fraction
 
 import dp_accounting as dpa
 
-from tfpriv.accounting import checks, events, mechanisms, pld_bound, rdp_bound
+from tfpriv.accounting import events, mechanisms, pld_bound, rdp_bound
 from tfpriv.accounting.events import ApproximateDpEvent
 from tfpriv.accounting.rdp_bound import Steps
+from tfpriv.support import checks
 
 ACCOUNTANTS = ("rdp", "pld")
 

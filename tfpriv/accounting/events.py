@@ -10,7 +10,7 @@ import math
 import attr
 import dp_accounting as dpa
 
-from tfpriv.accounting import checks
+from tfpriv.support import checks
 
 Relation = dpa.NeighboringRelation
 

@@ -20,9 +20,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tfpriv.accounting import checks, serialization
+from tfpriv.accounting import serialization
 from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.mechanisms import Mechanism
+from tfpriv.support import checks
 from tfpriv.support.files import sync_folder
 
 _TORN = rb"[mr].*|s( \d*){0,3}( [0-9a-f]{0,7})?|"

@@ -9,12 +9,13 @@ from typing import Any, Self
 
 import dp_accounting as dpa
 
-from tfpriv.accounting import checks, serialization, statement
 from tfpriv.accounting import epsilon as bounds
+from tfpriv.accounting import serialization, statement
 from tfpriv.accounting.entry import Entry, now
 from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.journal_file import JournalFile, Key, Use
 from tfpriv.accounting.mechanisms import Mechanism
+from tfpriv.support import checks
 from tfpriv.support.files import write_atomically
 from tfpriv.support.warning import warn
 

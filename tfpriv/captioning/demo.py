@@ -8,14 +8,14 @@ import keras
 from tfpriv.accounting.statement import rounded_up
 from tfpriv.captioning import coco, report, scenes, store
 from tfpriv.captioning.evaluate import as_table, evaluate
-from tfpriv.captioning.train import Protection, Recipe, prepare, train
+from tfpriv.captioning.train import CaptioningRecipe, Protection, prepare, train
 from tfpriv.support import checkpoints, images
 from tfpriv.support.files import check_holds_only, check_new, moved_aside
 from tfpriv.support.report import PAGE
 from tfpriv.support.terminal import progress
 
 PICTURES, UNSEEN = 15000, 300
-RECIPE = Recipe(
+RECIPE = CaptioningRecipe(
     epochs=9,
     batch_size=384,
     learning_rate=4e-3,
@@ -30,7 +30,7 @@ def run(
     output_dir: str | Path,
     *,
     pictures: int = PICTURES,
-    recipe: Recipe = RECIPE,
+    recipe: CaptioningRecipe = RECIPE,
     protection: Protection = PROTECTION,
 ) -> dict:
     """Trains privately on generated scenes and captions scenes it never saw.

@@ -13,7 +13,7 @@ from tfpriv.captioning.evaluate import as_table
 from tfpriv.captioning.evaluate import evaluate as score
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.report import Public
-from tfpriv.captioning.train import Protection, Recipe, prepare
+from tfpriv.captioning.train import CaptioningRecipe, Protection, prepare
 from tfpriv.captioning.train import train as fit_captioner
 from tfpriv.support import checkpoints
 from tfpriv.support.files import check_new, new_directory
@@ -141,7 +141,7 @@ def _compare(options, data, recipe, protection, ledger):
 
 
 def _recipe(options):
-    return Recipe(
+    return CaptioningRecipe(
         epochs=options.epochs,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,

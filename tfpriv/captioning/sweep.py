@@ -10,7 +10,13 @@ from tfpriv.captioning import report as pages
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import evaluate
 from tfpriv.captioning.model import Captioner
-from tfpriv.captioning.train import Protection, Recipe, Trained, prepare, train
+from tfpriv.captioning.train import (
+    CaptioningRecipe,
+    Protection,
+    Trained,
+    prepare,
+    train,
+)
 from tfpriv.support import report, tables
 from tfpriv.support.files import atomic_file, write_json
 
@@ -66,7 +72,7 @@ def comparison_variants(protection: Protection) -> list[Variant]:
 def run(
     build: Callable[[], Captioner],
     data: CaptionSet,
-    recipe: Recipe,
+    recipe: CaptioningRecipe,
     variants: Sequence[Variant],
     *,
     public: CaptionSet | None,

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import Ledger, Mechanism, calibrate_noise, checks, mechanisms
+from tfpriv.accounting import Ledger, Mechanism, calibrate_noise, mechanisms
 from tfpriv.accounting.calibration import steps_per_epoch
 from tfpriv.dp import keras_internals, noise
 from tfpriv.dp.budget import Budget
@@ -22,6 +22,7 @@ from tfpriv.dp.clipping.adaptive import INDICATOR, AdaptiveClipping
 from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.privacy import NO_TICKET, Privacy
 from tfpriv.dp.private_loss import joint_noise_multiplier
+from tfpriv.support import checks
 
 
 class PrivateOptimizer(keras_internals.AlreadyReduced):

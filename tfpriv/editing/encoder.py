@@ -1,5 +1,6 @@
 """A first guess of a picture's latent, in one pass."""
 
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable
@@ -8,9 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.accounting import checks
 from tfpriv.faces.reader import convolutions, without_optimizer
 from tfpriv.support import images
+from tfpriv.support.recipe import TrainingRecipe
 from tfpriv.support.training import run_model
 
 
@@ -31,6 +32,18 @@ def encoder(generator) -> keras.Model:
     spread, mean = latent_spread(generator).tolist(), generator.w_avg.numpy().tolist()
     latents = keras.layers.Rescaling(spread, mean)(guess.output)
     return keras.Model(guess.input, latents, name=name)
+
+
+@dataclasses.dataclass(frozen=True)
+class EncoderRecipe(TrainingRecipe):
+    """How an encoder is trained; `train_encoder` documents the fields."""
+
+    steps: int
+    batch_size: int
+    psi: float
+    layers: int
+    seed: int
+    zero_allowed = ("psi", "layers")
 
 
 def train_encoder(
@@ -68,10 +81,7 @@ def train_encoder(
         ValueError: for a number out of range, a checkpoint of another training, or
             losses that are not finite.
     """
-    checks.whole("steps", steps)
-    checks.whole("seed", seed, low=0)
-    recipe = {"steps": steps, "batch_size": batch_size, "seed": seed}
-    recipe |= {"psi": psi, "layers": layers}
+    recipe = EncoderRecipe(steps, batch_size, psi, layers, seed)
     keras.utils.set_random_seed(seed)
     model, spread = encoder(generator), latent_spread(generator)
 
@@ -92,7 +102,7 @@ def train_encoder(
         lambda start: map(draw, map(tf.constant, itertools.count(start))),
         steps,
         folder=folder,
-        owner={"recipe": recipe, "generator": generator.fingerprint},
+        owner={"recipe": vars(recipe), "generator": generator.fingerprint},
         save_every=save_every,
         progress=progress,
     )

@@ -9,6 +9,7 @@ Differences of pixels alone leave a smile or glasses blurred for long: they are 
 pixels. A face reader, which looks for them, says what is missing.
 """
 
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable
@@ -20,7 +21,6 @@ import tensorflow as tf
 from scipy.special import ndtr
 
 from tfpriv import faces
-from tfpriv.accounting import checks
 from tfpriv.editing.losses import FeatureLoss
 from tfpriv.faces.looks import NUMBERS
 from tfpriv.faces.reader import feature_maps
@@ -29,6 +29,7 @@ from tfpriv.networks.stylegan.layers import SLOPE, equalised
 from tfpriv.networks.stylegan.loading import save_generator
 from tfpriv.networks.stylegan.train import GENERATOR
 from tfpriv.support import images
+from tfpriv.support.recipe import TrainingRecipe
 from tfpriv.support.training import run
 from tfpriv.support.weights import digest_of
 
@@ -87,6 +88,16 @@ def pairs(number: int, count: int, latent_dim: int, size: int, seed: int):
     return z, images.to_signed(faces.draw(faces_of(z), size))
 
 
+@dataclasses.dataclass(frozen=True)
+class FittingRecipe(TrainingRecipe):
+    """How a generator is fitted; `fit` documents the fields."""
+
+    seed: int
+    batch_size: int
+    steps: int
+    learning_rate: float
+
+
 def fit(
     folder: str | os.PathLike,
     generator: StyleGAN | None = None,
@@ -122,15 +133,11 @@ def fit(
         ValueError: for a number out of range, a checkpoint of another fit, or losses
             that are not finite.
     """
-    checks.whole("steps", steps)
-    checks.whole("batch_size", batch_size)
-    checks.real("learning_rate", learning_rate, open_low=True)
-    checks.whole("seed", seed, low=0)
+    recipe = FittingRecipe(seed, batch_size, steps, learning_rate)
     generator = generator or _new(seed)
     folder = Path(folder)
     optimizers, groups = _optimizers(generator, steps, learning_rate)
-    owner = {"seed": seed, "batch_size": batch_size, "steps": steps}
-    owner["learning_rate"] = learning_rate
+    owner = dict(vars(recipe))
     owner["reader"] = reader and digest_of(reader.weights)
     owner["generator"] = generator.get_config() | {"name": ""}
     step = _compiled(generator, optimizers, groups, _difference(reader))

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import dp_accounting as dpa
 import numpy as np
 
-from tfpriv.accounting import Mechanism, checks, mechanisms
+from tfpriv.accounting import Mechanism, mechanisms
 from tfpriv.editing import discrete_noise
+from tfpriv.support import checks
 from tfpriv.support.randomness import Randomness
 
 GAUSSIAN, LAPLACE = "gaussian", "laplace"

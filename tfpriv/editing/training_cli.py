@@ -203,7 +203,7 @@ def train(options: argparse.Namespace) -> None:
 
     is_taken_up(options.output / training.CHECKPOINT)  # raises before all is drawn
     steps = {} if options.steps is None else {"steps": options.steps}
-    recipe = training.Recipe(seed=options.seed, **steps)
+    recipe = training.StyleGANRecipe(seed=options.seed, **steps)
     if options.data == "faces":
         people = faces.sample(options.people, seed=options.seed)
         data = faces.draw(people, options.resolution)

@@ -1,12 +1,12 @@
 """Training the reader on faces that nobody has to label."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 
 import keras
 import numpy as np
 
-from tfpriv.accounting import checks
 from tfpriv.faces.drawing import draw
 from tfpriv.faces.looks import Faces, sample
 from tfpriv.faces.reader import (
@@ -17,10 +17,21 @@ from tfpriv.faces.reader import (
     truth,
     without_optimizer,
 )
+from tfpriv.support.recipe import TrainingRecipe
 from tfpriv.support.training import batches_of_rows, run_model
 
 TEST_PEOPLE = 1000
 _FIRST_TEST_PERSON = 10_000_000  # nobody who is trained on
+
+
+@dataclasses.dataclass(frozen=True)
+class ReaderRecipe(TrainingRecipe):
+    """How a reader is trained; `train_reader` documents the fields."""
+
+    people: int
+    epochs: int
+    batch_size: int
+    seed: int
 
 
 def train_reader(
@@ -54,8 +65,7 @@ def train_reader(
         ValueError: for a number out of range, a checkpoint of another training, or
             losses that are not finite.
     """
-    checks.whole("epochs", epochs)
-    checks.whole("seed", seed, low=0)
+    recipe = ReaderRecipe(people, epochs, batch_size, seed)
     keras.utils.set_random_seed(seed)
     faces = sample(people, seed=seed)
     pictures, numbers = draw(faces, SIZE).astype(np.float32), truth(faces)
@@ -73,12 +83,7 @@ def train_reader(
         batches,
         steps,
         folder=folder,
-        owner={
-            "people": people,
-            "epochs": epochs,
-            "batch_size": batch_size,
-            "seed": seed,
-        },
+        owner=dict(vars(recipe)),
         save_every=save_every,
         progress=progress,
     )

@@ -112,8 +112,8 @@ def _load_inpainter(name):
 
 
 def _painting(inpainter, options):
-    from tfpriv.accounting import checks
     from tfpriv.inpainting.photos import inpainters
+    from tfpriv.support import checks
 
     size = options.size
     if size is None:

@@ -181,8 +181,8 @@ def _add_size(parser):
 
 def prepare(options: argparse.Namespace) -> None:
     from tfpriv import faces
-    from tfpriv.accounting import checks
     from tfpriv.inpainting.experiment.people import People
+    from tfpriv.support import checks
 
     checks.real("share", options.share, high=1.0)
     checks.whole("seed", options.seed, low=0)
@@ -237,7 +237,7 @@ def train_facenet(options: argparse.Namespace) -> None:
     network = facenet_training.train_facenet(
         options.output,
         FaceNet(options.width, facenet_training.DROPOUT),
-        facenet_training.Recipe(seed=options.seed, **given),
+        facenet_training.FaceNetRecipe(seed=options.seed, **given),
         progress=progress("training"),
     )
     found = facenet_training.figures(network)
@@ -285,7 +285,7 @@ def train_inpainter(options: argparse.Namespace) -> None:
     from tfpriv.inpainting.experiment import facenet_training
     from tfpriv.inpainting.experiment.people import People
     from tfpriv.networks.diffusion import small, train
-    from tfpriv.networks.diffusion.training import Recipe
+    from tfpriv.networks.diffusion.training import DiffusionRecipe
     from tfpriv.support import report
     from tfpriv.support.settings import is_taken_up
 
@@ -303,7 +303,7 @@ def train_inpainter(options: argparse.Namespace) -> None:
         data,
         options.output,
         small.small_inpainter(options.size, options.seed),
-        Recipe(seed=options.seed, **steps),
+        DiffusionRecipe(seed=options.seed, **steps),
         progress=progress("training"),
     )
     report.plain_training(

@@ -1,6 +1,6 @@
 """Trains a FaceNet on drawn faces, in one go or in several.
 
-The embedded FaceNet: `FaceNet(0.25, dropout=0.2)` and the default `Recipe`.
+The embedded FaceNet: `FaceNet(0.25, dropout=0.2)` and the default `FaceNetRecipe`.
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ from tfpriv.networks.facenet.network import (
     standardised,
 )
 from tfpriv.support.files import atomic_path
+from tfpriv.support.recipe import TrainingRecipe
 from tfpriv.support.training import run
 
 CHECKPOINT, NETWORK = "training.npz", "facenet.keras"
@@ -36,7 +37,7 @@ _OF_EACH = 8  # pictures of a test person; half of them are the gallery
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class FaceNetRecipe(TrainingRecipe):
     """How a FaceNet is trained.
 
     Attributes:
@@ -72,6 +73,8 @@ class Recipe:
     switch: float = 0.75
     noise: float = 6.0
     seed: int = 0
+    zero_allowed = ("margin", "switch", "noise")
+    at_most_one = ("switch",)
 
     def size(self, number: int) -> int:
         """Of the pictures of a step, in pixels."""
@@ -85,7 +88,7 @@ class Recipe:
 def train_facenet(
     folder: str | os.PathLike,
     network: FaceNet | None = None,
-    recipe: Recipe | None = None,
+    recipe: FaceNetRecipe | None = None,
     *,
     save_every: int = 500,
     progress: Callable[[int, int], None] | None = None,
@@ -98,7 +101,7 @@ def train_facenet(
     Args:
         folder: for the checkpoint, and at the end `facenet.keras`; created if need be.
         network: trained in place; by default a narrow one.
-        recipe: how; by default `Recipe()`.
+        recipe: how; by default `FaceNetRecipe()`.
         save_every: steps from one checkpoint to the next.
         progress: `None`, or a function called with `(steps done, steps)`.
 
@@ -109,7 +112,7 @@ def train_facenet(
         FileExistsError: the folder holds other files.
         ValueError: a checkpoint of another training; losses that are not finite.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or FaceNetRecipe()
     trainer, folder = Trainer(network, recipe), Path(folder)
     run(
         trainer.step,
@@ -137,7 +140,7 @@ class Trainer:
         recipe: how.
     """
 
-    def __init__(self, network: FaceNet | None, recipe: Recipe):
+    def __init__(self, network: FaceNet | None, recipe: FaceNetRecipe):
         keras.utils.set_random_seed(recipe.seed)
         self.network = network or FaceNet(WIDTH, DROPOUT)
         self.network.trainable, self.network.trained_on = True, DRAWN_FACES

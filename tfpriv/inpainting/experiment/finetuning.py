@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfpriv.accounting import Ledger, checks
+from tfpriv.accounting import Ledger
 from tfpriv.faces.celeba import TRUTH
 from tfpriv.inpainting import recognition, report
 from tfpriv.inpainting.experiment import private_training
@@ -17,6 +17,7 @@ from tfpriv.inpainting.experiment.identities import EPOCHS, train_identities
 from tfpriv.inpainting.experiment.people import People
 from tfpriv.inpainting.experiment.private_training import Protection
 from tfpriv.networks.facenet.network import DRAWN_FACES, FaceNet
+from tfpriv.support import checks
 from tfpriv.support.files import new_directory
 from tfpriv.support.report import PAGE
 

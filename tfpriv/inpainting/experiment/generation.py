@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfpriv.accounting import Journal, checks, recording
+from tfpriv.accounting import Journal, recording
 from tfpriv.faces.celeba import PICTURES
 from tfpriv.inpainting.experiment import outputs
 from tfpriv.inpainting.experiment.people import SPLIT, People, in_square
 from tfpriv.inpainting.masks import kinds
 from tfpriv.inpainting.masks.kinds import Settings, Subject
 from tfpriv.inpainting.seeds import derived
-from tfpriv.support import images
+from tfpriv.support import checks, images
 from tfpriv.support.settings import take_up
 
 JOURNAL, LEDGER = "masks.journal", outputs.LEDGER

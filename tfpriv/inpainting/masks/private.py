@@ -12,8 +12,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from tfpriv.accounting import Ledger, Mechanism, checks, mechanisms, recording
+from tfpriv.accounting import Ledger, Mechanism, mechanisms, recording
 from tfpriv.inpainting.masks import geometric
+from tfpriv.support import checks
 from tfpriv.support.images import checked
 from tfpriv.support.randomness import Randomness
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ImageFilter
 
-from tfpriv.accounting import checks
 from tfpriv.faces.large import find_faces_in_large
 from tfpriv.inpainting import embedded
 from tfpriv.inpainting.photos import (
@@ -25,7 +24,7 @@ from tfpriv.inpainting.photos.boxes import Box
 from tfpriv.inpainting.photos.recogniser import PhotoRecogniser
 from tfpriv.inpainting.photos.tracking import Tracker
 from tfpriv.inpainting.seeds import derived
-from tfpriv.support import images
+from tfpriv.support import checks, images
 
 WITHOUT_FACES = ("fail", "blur", "copy")
 NO_FACE = "no face was found"

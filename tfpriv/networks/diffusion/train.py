@@ -1,6 +1,6 @@
 """Trains a small latent diffusion inpainter, in one go or in several.
 
-The embedded inpainter: `small_inpainter()` and the default `Recipe`.
+The embedded inpainter: `small_inpainter()` and the default `DiffusionRecipe`.
 """
 
 import os
@@ -13,7 +13,7 @@ import numpy as np
 from tfpriv.networks.diffusion import loading
 from tfpriv.networks.diffusion.pipeline import StableDiffusionInpainter
 from tfpriv.networks.diffusion.small import small_inpainter
-from tfpriv.networks.diffusion.training import Recipe, Trainer, random_masks
+from tfpriv.networks.diffusion.training import DiffusionRecipe, Trainer, random_masks
 from tfpriv.support import images
 from tfpriv.support.files import moved_aside
 from tfpriv.support.training import batches, mark_of, run
@@ -27,7 +27,7 @@ def train_inpainter(
     data,
     folder: str | os.PathLike,
     inpainter: StableDiffusionInpainter | None = None,
-    recipe: Recipe | None = None,
+    recipe: DiffusionRecipe | None = None,
     *,
     save_every: int = 500,
     progress: Callable[[int, int], None] | None = None,
@@ -44,7 +44,7 @@ def train_inpainter(
             `StableDiffusionInpainter.from_diffusers` reads it; created if need be.
         inpainter: Trained in place, without a text encoder; by default
             `small_inpainter()`.
-        recipe: How; by default `Recipe()`.
+        recipe: How; by default `DiffusionRecipe()`.
         save_every: Steps from one checkpoint to the next.
         progress: Called with `(steps done, steps)`.
 
@@ -56,7 +56,7 @@ def train_inpainter(
         ValueError: Pictures of another size; a text encoder; a checkpoint of another
             training; losses that are not finite.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or DiffusionRecipe()
     inpainter = inpainter or small_inpainter(seed=recipe.seed)
     if inpainter.text_encoder is not None:
         raise ValueError(

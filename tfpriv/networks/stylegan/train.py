@@ -1,6 +1,6 @@
 """Trains a small StyleGAN on pictures, in one go or in several.
 
-The embedded generator: `small_generator()` and the default `Recipe`.
+The embedded generator: `small_generator()` and the default `StyleGANRecipe`.
 """
 
 import os
@@ -12,7 +12,7 @@ import numpy as np
 
 from tfpriv.networks.stylegan.generator import StyleGAN, standard_channels
 from tfpriv.networks.stylegan.loading import save_generator
-from tfpriv.networks.stylegan.training import Recipe, Trainer
+from tfpriv.networks.stylegan.training import StyleGANRecipe, Trainer
 from tfpriv.support import images
 from tfpriv.support.training import batches, mark_of, run
 
@@ -40,7 +40,7 @@ def train(
     data,
     folder: str | os.PathLike,
     generator: StyleGAN | None = None,
-    recipe: Recipe | None = None,
+    recipe: StyleGANRecipe | None = None,
     *,
     save_every: int = 500,
     progress: Callable[[int, int], None] | None = None,
@@ -56,7 +56,7 @@ def train(
         folder: For the checkpoint, a sheet of samples, and at the end
             `generator.keras`; created if need be.
         generator: Trained in place; by default `small_generator()`.
-        recipe: How; by default `Recipe()`.
+        recipe: How; by default `StyleGANRecipe()`.
         save_every: Steps from one checkpoint to the next.
         progress: Called with `(steps done, steps)`.
 
@@ -67,7 +67,7 @@ def train(
         ValueError: Pictures of another size; a checkpoint of another training; losses
             that are not finite.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or StyleGANRecipe()
     generator = generator or small_generator(seed=recipe.seed)
     trainer, folder = Trainer(generator, recipe), Path(folder)
     size, count, seed = generator.resolution, recipe.batch_size, recipe.seed
