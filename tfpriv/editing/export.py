@@ -19,7 +19,6 @@ from tfpriv import ops
 from tfpriv.accounting import (
     Ledger,
     LedgerError,
-    checks,
     mechanisms,
     recording,
 )
@@ -35,6 +34,7 @@ from tfpriv.editing.release import LARGEST_LATENT
 from tfpriv.networks.stylegan.generator import PSI, TRUNCATED_LAYERS, StyleGAN
 from tfpriv.ops import loader
 from tfpriv.ops.noise import KEY_BYTES
+from tfpriv.support import checks
 from tfpriv.support.files import atomic_file, check_new, new_directory
 from tfpriv.support.models import file_errors
 from tfpriv.support.randomness import Randomness

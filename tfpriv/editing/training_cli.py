@@ -3,8 +3,16 @@
 import argparse
 from pathlib import Path
 
-from tfpriv.editing.arguments import add_generator, add_output, generator_of
-from tfpriv.support.terminal import command_line, progress
+from tfpriv.editing.arguments import add_generator, generator_of
+from tfpriv.support.terminal import (
+    add_output,
+    add_seed,
+    add_source,
+    given,
+    print_figures,
+    progress,
+    report_training,
+)
 
 
 def add_parsers(actions) -> None:
@@ -29,7 +37,7 @@ def _add_make_data(actions):
     add_output(parser)
     parser.add_argument("--people", type=int, default=1000, metavar="N")
     parser.add_argument("--pictures", type=int, default=10, metavar="N", help="of each")
-    parser.add_argument("--seed", type=int, default=0)
+    add_seed(parser)
     parser.set_defaults(handler=make_data, tensorflow=False)
 
 
@@ -37,10 +45,10 @@ def _add_train_reader(actions):
     parser = actions.add_parser(
         "train-reader", help="train the network that reads drawn faces' attributes"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.keras")
+    add_output(parser, "FILE.keras")
     parser.add_argument("--people", type=int, default=20_000, metavar="N")
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--seed", type=int, default=0)
+    add_seed(parser)
     parser.set_defaults(handler=train_reader)
 
 
@@ -48,17 +56,11 @@ def _add_train(actions):
     parser = actions.add_parser(
         "train", help="train a small StyleGAN; the same command goes on where it was"
     )
-    parser.add_argument(
-        "--data",
-        default="faces",
-        metavar="SOURCE",
-        help="faces (drawn), or a folder of aligned pictures (default: %(default)s)",
-    )
+    add_source(parser, "a folder of aligned pictures")
     add_output(parser)
-    parser.add_argument("--people", type=int, default=20_000, help="of drawn faces")
     parser.add_argument("--resolution", type=int, default=64, help="16 to 64 pixels")
     parser.add_argument("--steps", type=int, help="default: the recipe's 20000")
-    parser.add_argument("--seed", type=int, default=0)
+    add_seed(parser)
     parser.set_defaults(handler=train)
 
 
@@ -77,7 +79,7 @@ def _add_fit(actions):
     )
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--learning-rate", type=float, default=0.01)
-    parser.add_argument("--seed", type=int, default=0)
+    add_seed(parser)
     parser.set_defaults(handler=fit)
 
 
@@ -86,9 +88,9 @@ def _add_train_encoder(actions):
         "train-encoder", help="train the network that guesses a picture's latent"
     )
     add_generator(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.keras")
+    add_output(parser, "FILE.keras")
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--seed", type=int, default=0)
+    add_seed(parser)
     parser.set_defaults(handler=train_encoder)
 
 
@@ -109,7 +111,7 @@ def _add_score(actions):
     )
     parser.add_argument("--count", type=int, default=5000, metavar="N")
     add_output(parser)
-    parser.add_argument("--seed", type=int, default=0)
+    add_seed(parser)
     parser.set_defaults(handler=score)
 
 
@@ -132,8 +134,8 @@ def _add_boundary(actions):
         help="boundaries of what must not change along this one",
     )
     parser.add_argument("--fraction", type=float, default=0.2, help="of each end")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz|.npy")
-    parser.add_argument("--seed", type=int, default=0)
+    add_output(parser, "FILE.npz|.npy")
+    add_seed(parser)
     parser.set_defaults(handler=boundary)
 
 
@@ -173,8 +175,7 @@ def make_data(options: argparse.Namespace) -> None:
 
 def train_reader(options: argparse.Namespace) -> None:
     from tfpriv.faces import reader_training
-    from tfpriv.support import report
-    from tfpriv.support.files import atomic_path
+    from tfpriv.support.models import save_model
 
     page = _check_network(options.output)
     model = reader_training.train_reader(
@@ -184,14 +185,11 @@ def train_reader(options: argparse.Namespace) -> None:
         folder=options.output.with_suffix(".training"),
         progress=progress("training"),
     )
-    with atomic_path(options.output) as partial:
-        model.save(partial)
-    found = reader_training.figures(model, reader_training.faces_for_testing())
-    figures = {name: f"{figure:.4f}" for name, figure in found.items()}
-    for name, figure in figures.items():
-        print(f"{name:24} {figure}")
-    report.plain_training(page, "A face reader", command_line(), figures, drawn=True)
-    print(f"Written: {options.output}")
+    save_model(model, options.output)
+    figures = print_figures(
+        reader_training.figures(model, reader_training.faces_for_testing())
+    )
+    report_training(page, "A face reader", options.output, figures, drawn=True)
 
 
 def train(options: argparse.Namespace) -> None:
@@ -202,8 +200,7 @@ def train(options: argparse.Namespace) -> None:
     from tfpriv.support.settings import is_taken_up
 
     is_taken_up(options.output / training.CHECKPOINT)  # raises before all is drawn
-    steps = {} if options.steps is None else {"steps": options.steps}
-    recipe = training.StyleGANRecipe(seed=options.seed, **steps)
+    recipe = training.StyleGANRecipe(**given(options, "seed", "steps"))
     if options.data == "faces":
         people = faces.sample(options.people, seed=options.seed)
         data = faces.draw(people, options.resolution)
@@ -216,14 +213,12 @@ def train(options: argparse.Namespace) -> None:
     training.train(
         data, options.output, generator, recipe, progress=progress("training")
     )
-    report.plain_training(
+    report_training(
         options.output / report.PAGE,
         "A StyleGAN",
-        command_line(),
-        {},
+        options.output / training.GENERATOR,
         drawn=options.data == "faces",
     )
-    print(f"Written: {options.output / training.GENERATOR}")
 
 
 def fit(options: argparse.Namespace) -> None:
@@ -239,16 +234,17 @@ def fit(options: argparse.Namespace) -> None:
         seed=options.seed,
         progress=progress("fitting"),
     )
-    page = options.output / report.PAGE
-    drawn = options.reader is None
-    report.plain_training(page, "A StyleGAN", command_line(), {}, drawn=drawn)
-    print(f"Written: {options.output / fitting.GENERATOR}")
+    report_training(
+        options.output / report.PAGE,
+        "A StyleGAN",
+        options.output / fitting.GENERATOR,
+        drawn=options.reader is None,
+    )
 
 
 def train_encoder(options: argparse.Namespace) -> None:
     from tfpriv import editing
-    from tfpriv.support import report
-    from tfpriv.support.files import atomic_path
+    from tfpriv.support.models import save_model
 
     page = _check_network(options.output, options.generator)
     model = editing.train_encoder(
@@ -258,11 +254,9 @@ def train_encoder(options: argparse.Namespace) -> None:
         folder=options.output.with_suffix(".training"),
         progress=progress("training"),
     )
-    with atomic_path(options.output) as partial:
-        model.save(partial)
+    save_model(model, options.output)
     # Of the generator's own pictures, whoever they may resemble.
-    report.plain_training(page, "An encoder of faces", command_line(), {}, drawn=False)
-    print(f"Written: {options.output}")
+    report_training(page, "An encoder of faces", options.output, drawn=False)
 
 
 def score(options: argparse.Namespace) -> None:

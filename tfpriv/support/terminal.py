@@ -1,8 +1,76 @@
-"""What commands take from the terminal, and show on it while they work."""
+"""What commands share: arguments, and what they show while and after they work."""
 
+import argparse
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+
+def add_output(parser: argparse.ArgumentParser, metavar: str = "DIR") -> None:
+    """Adds `--output`: a folder, or a file if `metavar` names one."""
+    what = "folder" if metavar == "DIR" else "file"
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar=metavar, help=f"{what} to write"
+    )
+
+
+def add_seed(parser: argparse.ArgumentParser, help: str | None = None) -> None:
+    """Adds `--seed`, 0 by default."""
+    parser.add_argument("--seed", type=int, default=0, help=help)
+
+
+def add_source(parser: argparse.ArgumentParser, folder: str) -> None:
+    """Adds `--data` and `--people`: drawn faces, or a folder of images.
+
+    Args:
+        parser: The parser.
+        folder: Which folders are taken, for the help.
+    """
+    parser.add_argument(
+        "--data",
+        default="faces",
+        metavar="SOURCE",
+        help=f"faces (drawn), or {folder} (default: %(default)s)",
+    )
+    parser.add_argument("--people", type=int, default=20_000, help="drawn persons")
+
+
+def given(options: argparse.Namespace, *names: str) -> dict:
+    """The options of these names that are not `None`."""
+    found = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def print_figures(figures: Mapping[str, float]) -> dict[str, str]:
+    """Prints figures in a column and returns them as texts."""
+    texts = {name: f"{figure:.4f}" for name, figure in figures.items()}
+    for name, text in texts.items():
+        print(f"{name:24} {text}")
+    return texts
+
+
+def report_training(
+    page: Path,
+    title: str,
+    written: Path,
+    figures: Mapping[str, str] | None = None,
+    *,
+    drawn: bool,
+) -> None:
+    """Writes the page of a training without privacy and prints what was written.
+
+    Args:
+        page: The page's path.
+        title: What was trained.
+        written: What the training wrote.
+        figures: As `report.plain_training` takes them.
+        drawn: Whether all that it was trained on is drawn.
+    """
+    from tfpriv.support import report
+
+    report.plain_training(page, title, command_line(), figures or {}, drawn=drawn)
+    print(f"Written: {written}")
 
 
 def command_line() -> str:

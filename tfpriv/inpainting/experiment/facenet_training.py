@@ -24,7 +24,7 @@ from tfpriv.networks.facenet.network import (
     FaceNet,
     standardised,
 )
-from tfpriv.support.files import atomic_path
+from tfpriv.support.models import save_model
 from tfpriv.support.recipe import TrainingRecipe
 from tfpriv.support.training import run
 
@@ -127,8 +127,7 @@ def train_facenet(
         save_every=save_every,
         progress=progress,
     )
-    with atomic_path(folder / NETWORK) as partial:
-        trainer.network.save(partial)
+    save_model(trainer.network, folder / NETWORK)
     return trainer.network
 
 
