@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tfpriv.editing import training_cli
 from tfpriv.editing.arguments import add_generator, generator_of
-from tfpriv.support.terminal import add_output, add_seed, command_line, progress
+from tfpriv.support.terminal import add_output, command_line, progress
 
 INCOMPLETE = 1  # the exit code where files were left out
 STARTS = ("mean", "random")
@@ -60,7 +60,7 @@ def _add_invert(actions):
     )
     parser.add_argument("--mean-pull", type=float, default=0.0)
     parser.add_argument("--patience", type=int, metavar="STEPS")
-    add_seed(parser)
+    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=invert)
 
 
@@ -115,7 +115,7 @@ def _add_study(actions):
         metavar="N",
         help="of faces, 100 at least; default: %(default)s",
     )
-    add_seed(parser, "of the faces")
+    parser.add_argument("--seed", type=int, default=0, help="of the faces")
     parser.set_defaults(handler=study)
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from tfpriv.editing.arguments import add_generator, generator_of
 from tfpriv.support.terminal import (
     add_output,
-    add_seed,
     add_source,
     given,
     print_figures,
@@ -37,7 +36,7 @@ def _add_make_data(actions):
     add_output(parser)
     parser.add_argument("--people", type=int, default=1000, metavar="N")
     parser.add_argument("--pictures", type=int, default=10, metavar="N", help="of each")
-    add_seed(parser)
+    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=make_data, tensorflow=False)
 
 
@@ -48,7 +47,7 @@ def _add_train_reader(actions):
     add_output(parser, "FILE.keras")
     parser.add_argument("--people", type=int, default=20_000, metavar="N")
     parser.add_argument("--epochs", type=int, default=12)
-    add_seed(parser)
+    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=train_reader)
 
 
@@ -60,7 +59,7 @@ def _add_train(actions):
     add_output(parser)
     parser.add_argument("--resolution", type=int, default=64, help="16 to 64 pixels")
     parser.add_argument("--steps", type=int, help="default: the recipe's 20000")
-    add_seed(parser)
+    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=train)
 
 
@@ -79,7 +78,7 @@ def _add_fit(actions):
     )
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--learning-rate", type=float, default=0.01)
-    add_seed(parser)
+    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=fit)
 
 
@@ -90,7 +89,7 @@ def _add_train_encoder(actions):
     add_generator(parser)
     add_output(parser, "FILE.keras")
     parser.add_argument("--steps", type=int, default=4000)
-    add_seed(parser)
+    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=train_encoder)
 
 
@@ -111,7 +110,7 @@ def _add_score(actions):
     )
     parser.add_argument("--count", type=int, default=5000, metavar="N")
     add_output(parser)
-    add_seed(parser)
+    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=score)
 
 
@@ -135,7 +134,7 @@ def _add_boundary(actions):
     )
     parser.add_argument("--fraction", type=float, default=0.2, help="of each end")
     add_output(parser, "FILE.npz|.npy")
-    add_seed(parser)
+    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=boundary)
 
 
@@ -189,14 +188,14 @@ def train_reader(options: argparse.Namespace) -> None:
     figures = print_figures(
         reader_training.figures(model, reader_training.faces_for_testing())
     )
-    report_training(page, "A face reader", options.output, figures, drawn=True)
+    report_training("A face reader", options.output, figures, drawn=True, page=page)
 
 
 def train(options: argparse.Namespace) -> None:
     from tfpriv import faces
     from tfpriv.editing import pictures
     from tfpriv.networks.stylegan import train as training
-    from tfpriv.support import images, report
+    from tfpriv.support import images
     from tfpriv.support.settings import is_taken_up
 
     is_taken_up(options.output / training.CHECKPOINT)  # raises before all is drawn
@@ -213,17 +212,12 @@ def train(options: argparse.Namespace) -> None:
     training.train(
         data, options.output, generator, recipe, progress=progress("training")
     )
-    report_training(
-        options.output / report.PAGE,
-        "A StyleGAN",
-        options.output / training.GENERATOR,
-        drawn=options.data == "faces",
-    )
+    written, drawn = options.output / training.GENERATOR, options.data == "faces"
+    report_training("A StyleGAN", written, drawn=drawn)
 
 
 def fit(options: argparse.Namespace) -> None:
     from tfpriv.editing import fitting
-    from tfpriv.support import report
     from tfpriv.support.models import load_model
 
     fitting.fit(
@@ -234,12 +228,8 @@ def fit(options: argparse.Namespace) -> None:
         seed=options.seed,
         progress=progress("fitting"),
     )
-    report_training(
-        options.output / report.PAGE,
-        "A StyleGAN",
-        options.output / fitting.GENERATOR,
-        drawn=options.reader is None,
-    )
+    written, drawn = options.output / fitting.GENERATOR, options.reader is None
+    report_training("A StyleGAN", written, drawn=drawn)
 
 
 def train_encoder(options: argparse.Namespace) -> None:
@@ -256,7 +246,7 @@ def train_encoder(options: argparse.Namespace) -> None:
     )
     save_model(model, options.output)
     # Of the generator's own pictures, whoever they may resemble.
-    report_training(page, "An encoder of faces", options.output, drawn=False)
+    report_training("An encoder of faces", options.output, drawn=False, page=page)
 
 
 def score(options: argparse.Namespace) -> None:

@@ -15,11 +15,6 @@ def add_output(parser: argparse.ArgumentParser, metavar: str = "DIR") -> None:
     )
 
 
-def add_seed(parser: argparse.ArgumentParser, help: str | None = None) -> None:
-    """Adds `--seed`, 0 by default."""
-    parser.add_argument("--seed", type=int, default=0, help=help)
-
-
 def add_source(parser: argparse.ArgumentParser, folder: str) -> None:
     """Adds `--data` and `--people`: drawn faces, or a folder of images.
 
@@ -51,24 +46,25 @@ def print_figures(figures: Mapping[str, float]) -> dict[str, str]:
 
 
 def report_training(
-    page: Path,
     title: str,
     written: Path,
     figures: Mapping[str, str] | None = None,
     *,
     drawn: bool,
+    page: Path | None = None,
 ) -> None:
-    """Writes the page of a training without privacy and prints what was written.
+    """Writes the report of a training without privacy and prints what was written.
 
     Args:
-        page: The page's path.
         title: What was trained.
         written: What the training wrote.
         figures: As `report.plain_training` takes them.
-        drawn: Whether all that it was trained on is drawn.
+        drawn: Whether all images that it was trained on are drawn.
+        page: The report's path; by default in the folder of `written`.
     """
     from tfpriv.support import report
 
+    page = page or written.parent / report.PAGE
     report.plain_training(page, title, command_line(), figures or {}, drawn=drawn)
     print(f"Written: {written}")
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from tfpriv.support.terminal import (
     add_output,
-    add_seed,
     add_source,
     command_line,
     given,
@@ -53,7 +52,7 @@ def _add_prepare(actions):
     parser.add_argument(
         "--share", type=float, default=0.8, help="of each person's, to train with"
     )
-    add_seed(parser)
+    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=prepare, tensorflow=False)
 
 
@@ -68,7 +67,7 @@ def _add_train_facenet(actions):
     )
     parser.add_argument("--people", type=int, help="default: the recipe's 2000")
     parser.add_argument("--steps", type=int, help="default: the recipe's 3000")
-    add_seed(parser)
+    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=train_facenet)
 
 
@@ -104,7 +103,7 @@ def _add_finetune(actions):
         help="of Adam; default: 0.001, or 0.01 privately by picture",
     )
     _add_size(parser)
-    add_seed(parser, "not of the noise")
+    parser.add_argument("--seed", type=int, default=0, help="not of the noise")
     parser.set_defaults(handler=finetune)
 
 
@@ -125,7 +124,7 @@ def _add_train_inpainter(actions):
         help="of the UNet; default: the recipe's",
     )
     parser.add_argument("--size", type=int, default=64, help="of pictures, in pixels")
-    add_seed(parser)
+    parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=train_inpainter)
 
 
@@ -165,7 +164,7 @@ def _add_evaluate(actions):
     )
     parser.add_argument("--false-accepts", type=float, default=0.01)
     add_output(parser)
-    add_seed(parser, "of the intervals")
+    parser.add_argument("--seed", type=int, default=0, help="of the intervals")
     parser.set_defaults(handler=evaluate)
 
 
@@ -233,7 +232,6 @@ def train_facenet(options: argparse.Namespace) -> None:
 
     from tfpriv.inpainting import FaceNet
     from tfpriv.inpainting.experiment import facenet_training
-    from tfpriv.support import report
 
     keras.utils.set_random_seed(options.seed)  # of the weights to begin with
     network = facenet_training.train_facenet(
@@ -243,10 +241,8 @@ def train_facenet(options: argparse.Namespace) -> None:
         progress=progress("training"),
     )
     figures = print_figures(facenet_training.figures(network))
-    page, written = report.PAGE, facenet_training.NETWORK
-    report_training(
-        options.output / page, "FaceNet", options.output / written, figures, drawn=True
-    )
+    written = options.output / facenet_training.NETWORK
+    report_training("FaceNet", written, figures, drawn=True)
 
 
 def finetune(options: argparse.Namespace) -> None:
@@ -285,7 +281,6 @@ def train_inpainter(options: argparse.Namespace) -> None:
     from tfpriv.inpainting.experiment.people import People
     from tfpriv.networks.diffusion import small, train
     from tfpriv.networks.diffusion.training import DiffusionRecipe
-    from tfpriv.support import report
     from tfpriv.support.settings import is_taken_up
 
     is_taken_up(options.output / train.CHECKPOINT)  # raises before all is drawn
@@ -304,12 +299,8 @@ def train_inpainter(options: argparse.Namespace) -> None:
         DiffusionRecipe(**given(options, "seed", "unet_steps")),
         progress=progress("training"),
     )
-    report_training(
-        options.output / report.PAGE,
-        "A latent diffusion inpainter",
-        options.output / train.INPAINTER,
-        drawn=options.data == "faces",
-    )
+    written, drawn = options.output / train.INPAINTER, options.data == "faces"
+    report_training("A latent diffusion inpainter", written, drawn=drawn)
 
 
 def evaluate(options: argparse.Namespace) -> None:
