@@ -16,7 +16,7 @@ from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.journal_file import JournalFile, Key, Use
 from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.support import checks
-from tfpriv.support.files import write_atomically
+from tfpriv.support.outputs import atomic_file
 from tfpriv.support.warning import warn
 
 # The file of a ledger in a SavedModel or `.keras` file.
@@ -543,7 +543,9 @@ class Ledger:
         Raises:
             OSError: if it cannot be written. An older file then stands unchanged.
         """
-        write_atomically(path, self.to_bytes())
+        content = self.to_bytes()
+        with atomic_file(path, durable=True) as file:
+            file.write(content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Ledger":

@@ -10,7 +10,7 @@ from tfpriv.captioning import coco, report, scenes, store
 from tfpriv.captioning.evaluate import as_table, evaluate
 from tfpriv.captioning.train import CaptioningRecipe, Protection, prepare, train
 from tfpriv.support import checkpoints, images
-from tfpriv.support.files import check_holds_only, check_new, moved_aside
+from tfpriv.support.outputs import check_holds_only, check_new, moved_aside
 from tfpriv.support.report import PAGE
 from tfpriv.support.terminal import progress
 

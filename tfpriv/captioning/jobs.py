@@ -16,7 +16,7 @@ from tfpriv.captioning.report import Public
 from tfpriv.captioning.train import CaptioningRecipe, Protection, prepare
 from tfpriv.captioning.train import train as fit_captioner
 from tfpriv.support import checkpoints
-from tfpriv.support.files import check_new, new_directory
+from tfpriv.support.outputs import check_new, new_directory
 from tfpriv.support.terminal import command_line
 
 DEFAULT_IMAGE_SIZE = 64

@@ -18,7 +18,7 @@ from tfpriv.captioning.train import (
     train,
 )
 from tfpriv.support import report, tables
-from tfpriv.support.files import atomic_file, write_json
+from tfpriv.support.outputs import atomic_file, write_json
 
 FIGURES = ("CIDEr", "BLEU-4", "ROUGE-L", "true", "loss")
 _DRAWN = ("CIDEr", "loss")

@@ -252,8 +252,8 @@ def study(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import embedded, study_report
     from tfpriv.editing.study import study
-    from tfpriv.support.files import check_new
     from tfpriv.support.models import load_model
+    from tfpriv.support.outputs import check_new
 
     check_new(options.output)
     generator = generator_of(options)
@@ -283,8 +283,8 @@ def export(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import export_release
     from tfpriv.networks.stylegan.export import export_generator
-    from tfpriv.support.files import check_new
     from tfpriv.support.models import load_model
+    from tfpriv.support.outputs import check_new
 
     needed = ("boundary", "clip", "epsilon", "delta")
     missing = [f"--{name}" for name in needed if getattr(options, name) is None]

@@ -35,8 +35,8 @@ from tfpriv.networks.stylegan.generator import PSI, TRUNCATED_LAYERS, StyleGAN
 from tfpriv.ops import loader
 from tfpriv.ops.noise import KEY_BYTES
 from tfpriv.support import checks
-from tfpriv.support.files import atomic_file, check_new, new_directory
 from tfpriv.support.models import file_errors
+from tfpriv.support.outputs import atomic_file, check_new, new_directory
 from tfpriv.support.randomness import Randomness
 
 RECORD = "release.json"

@@ -10,7 +10,7 @@ from PIL import Image
 from tfpriv.editing import report as pages
 from tfpriv.editing.study import EVERYWHERE, SEED, SUBSPACE, Row, Study
 from tfpriv.support import images, report, tables
-from tfpriv.support.files import atomic_file, write_json
+from tfpriv.support.outputs import atomic_file, write_json
 
 TABLE, FIGURES, CURVES, FACES = "study.md", "study.json", "study.png", "faces.png"
 _CELL = 128  # pixels on the sheet

@@ -143,7 +143,7 @@ def _check_network(output: Path, *inputs: Path | None) -> Path:
 
     Returns the page's path.
     """
-    from tfpriv.support.files import check_output_file
+    from tfpriv.support.outputs import check_output_file
 
     if output.suffix != ".keras":
         raise ValueError(f"Expected a file that ends in .keras. Received: {output}")
@@ -196,7 +196,7 @@ def train(options: argparse.Namespace) -> None:
     from tfpriv.editing import pictures
     from tfpriv.networks.stylegan import train as training
     from tfpriv.support import images
-    from tfpriv.support.settings import is_taken_up
+    from tfpriv.support.outputs import is_taken_up
 
     is_taken_up(options.output / training.CHECKPOINT)  # raises before all is drawn
     recipe = training.StyleGANRecipe(**given(options, "seed", "steps"))
@@ -252,8 +252,8 @@ def train_encoder(options: argparse.Namespace) -> None:
 def score(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import scores
-    from tfpriv.support.files import check_new
     from tfpriv.support.models import load_model
+    from tfpriv.support.outputs import check_new
 
     check_new(options.output)
     scores.sample_and_score(
@@ -271,7 +271,8 @@ def score(options: argparse.Namespace) -> None:
 def boundary(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import Boundary, scores, train_boundary
-    from tfpriv.support.files import check_output_file, read_array
+    from tfpriv.support.files import read_array
+    from tfpriv.support.outputs import check_output_file
 
     check_output_file(
         options.output,

@@ -319,7 +319,7 @@ def _anonymise(options, **settings) -> int:
 
 def _preview(output: Path, one: bool) -> Path:
     """The file of the preview, which replaces an earlier run's and nothing else."""
-    from tfpriv.support.settings import SETTINGS
+    from tfpriv.support.outputs import SETTINGS
 
     output = output.resolve()  # "." has no name
     path = output.with_name(f"{output.stem if one else output.name}-preview.png")

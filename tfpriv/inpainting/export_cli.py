@@ -44,7 +44,7 @@ def add_parser(actions) -> None:
 
 
 def export(options: argparse.Namespace) -> None:
-    from tfpriv.support.files import check_new
+    from tfpriv.support.outputs import check_new
 
     check_new(options.output)
     _EXPORTS[options.what](options)

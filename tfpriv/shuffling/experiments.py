@@ -16,8 +16,8 @@ from tfpriv.shuffling.networks import preresnet110, small_cnn, vgg16_bn, whiten
 from tfpriv.shuffling.pictures import new_nonces, shuffle
 from tfpriv.shuffling.recipes import RECIPES
 from tfpriv.shuffling.train import predictions, train
-from tfpriv.support.files import write_json
 from tfpriv.support.models import load_model, save_model
+from tfpriv.support.outputs import write_json
 
 NETWORKS = {
     "small_cnn": small_cnn,

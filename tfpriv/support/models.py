@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from tfpriv.support.files import atomic_path
+from tfpriv.support.outputs import atomic_path
 
 _LONGEST = 300  # letters of Keras' own words, which may quote a whole model
 _FILE_ERRORS = (  # what TensorFlow makes of a system's OSError

@@ -6,7 +6,6 @@ file, written atomically.
 """
 
 import hashlib
-import io
 import itertools
 import json
 import os
@@ -18,14 +17,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.support import images
-from tfpriv.support.files import (
+from tfpriv.support.files import parse_json, read_arrays
+from tfpriv.support.outputs import (
+    atomic_file,
     check_holds_only,
-    parse_json,
-    read_arrays,
+    is_taken_up,
     remove_only,
-    write_atomically,
 )
-from tfpriv.support.settings import is_taken_up
 
 _CHECKPOINT = "training.npz"  # of `run_model`
 _LINE = "line"  # entry of the state that says whose it is
@@ -248,9 +246,8 @@ def save_state(
         done: Steps that are done.
     """
     arrays = {str(n): np.asarray(v) for n, v in enumerate(variables)}
-    stream = io.BytesIO()
-    np.savez(stream, **{_LINE: _line(owner, done)}, **arrays)
-    write_atomically(path, stream.getvalue())
+    with atomic_file(path, durable=True) as file:
+        np.savez(file, **{_LINE: _line(owner, done)}, **arrays)
 
 
 def restore_state(path: str | os.PathLike, variables: Sequence, owner: dict) -> int:

@@ -249,7 +249,7 @@ def finetune(options: argparse.Namespace) -> None:
     from tfpriv.inpainting import facenet_option, recognition
     from tfpriv.inpainting.experiment import finetuning
     from tfpriv.inpainting.experiment.people import People
-    from tfpriv.support.files import check_new, write_json
+    from tfpriv.support.outputs import check_new, write_json
 
     check_new(options.output)
     finetuning.check_options(options)
@@ -281,7 +281,7 @@ def train_inpainter(options: argparse.Namespace) -> None:
     from tfpriv.inpainting.experiment.people import People
     from tfpriv.networks.diffusion import small, train
     from tfpriv.networks.diffusion.training import DiffusionRecipe
-    from tfpriv.support.settings import is_taken_up
+    from tfpriv.support.outputs import is_taken_up
 
     is_taken_up(options.output / train.CHECKPOINT)  # raises before all is drawn
     if options.data == "faces":

@@ -18,7 +18,7 @@ from tfpriv.inpainting.experiment.people import People
 from tfpriv.inpainting.experiment.private_training import Protection
 from tfpriv.networks.facenet.network import DRAWN_FACES, FaceNet
 from tfpriv.support import checks
-from tfpriv.support.files import new_directory
+from tfpriv.support.outputs import new_directory
 from tfpriv.support.report import PAGE
 
 CLASSIFIER, FACENET = "classifier.keras", "facenet.keras"

@@ -17,7 +17,7 @@ from tfpriv.inpainting.masks import kinds
 from tfpriv.inpainting.masks.kinds import Settings, Subject
 from tfpriv.inpainting.seeds import derived
 from tfpriv.support import checks, images
-from tfpriv.support.settings import take_up
+from tfpriv.support.outputs import take_up
 
 JOURNAL, LEDGER = "masks.journal", outputs.LEDGER
 RUN = "generation.json"  # what the folder's pictures were made with

@@ -12,7 +12,7 @@ from tfpriv.audit.intervals import Estimate
 from tfpriv.inpainting import report as pages
 from tfpriv.inpainting.experiment.evaluation import Evaluation, Row
 from tfpriv.support import images, report, tables
-from tfpriv.support.files import atomic_file, write_json
+from tfpriv.support.outputs import atomic_file, write_json
 
 TABLE, FIGURES, SHEET = "evaluation.md", "evaluation.json", "evaluation.png"
 _CELL = 128  # pixels on the sheet

@@ -15,7 +15,7 @@ from tfpriv.networks.diffusion.pipeline import StableDiffusionInpainter
 from tfpriv.networks.diffusion.small import small_inpainter
 from tfpriv.networks.diffusion.training import DiffusionRecipe, Trainer, random_masks
 from tfpriv.support import images
-from tfpriv.support.files import moved_aside
+from tfpriv.support.outputs import moved_aside
 from tfpriv.support.training import batches, mark_of, run
 
 CHECKPOINT, SAMPLES, INPAINTER = "training.npz", "samples.png", "inpainter"

@@ -13,7 +13,7 @@ import tfpriv
 from tfpriv.shuffling.attacks import page
 from tfpriv.shuffling.attacks.attack import Result
 from tfpriv.support import images, report, tables
-from tfpriv.support.files import atomic_file
+from tfpriv.support.outputs import atomic_file
 
 TABLE, FIGURES, SHEET = "attacks.md", "attacks.json", "attacks.png"
 _CELL = 132  # pixels on the sheet: four pictures in a square

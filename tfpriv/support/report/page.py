@@ -4,7 +4,7 @@ import importlib.resources
 import os
 
 import tfpriv
-from tfpriv.support.files import atomic_file
+from tfpriv.support.outputs import atomic_file
 from tfpriv.support.report.pieces import Piece, element, joined
 
 PAGE = "report.html"  # what a command's page is called in its folder
