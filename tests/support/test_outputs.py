@@ -179,3 +179,19 @@ def test_a_folder_that_is_not_replaced_comes_back(tmp_path):
         folder.mkdir()
     assert list(tmp_path.iterdir()) == [folder]
     assert not list(folder.iterdir())
+
+
+def test_a_folder_stays_until_its_replacement_is_complete(tmp_path):
+    folder = tmp_path / "run"
+    for content in ("old", "new"):
+        with outputs.replaced_directory(folder) as made:
+            made.mkdir()
+            assert folder.exists() == (content == "new")
+            (made / "a").write_text(content)
+    with (  # a folder that cannot be completed
+        pytest.raises(FileNotFoundError),
+        outputs.replaced_directory(folder) as made,
+    ):
+        (made / "a").write_text("half")
+    assert (folder / "a").read_text() == "new"
+    assert list(tmp_path.iterdir()) == [folder]

@@ -1,8 +1,8 @@
 """Outputs: new files and folders, resumed ones and replaced ones, whole or not at all.
 
 What is written has a hidden name until it is complete: `atomic_file` and `atomic_path`
-write one file, `new_directory` a folder. `moved_aside` replaces a folder. A folder in
-which a job can be resumed stores the job's settings in a file (`take_up`).
+write one file, `new_directory` and `replaced_directory` a folder. A folder in which a
+job can be resumed stores the job's settings in a file (`take_up`).
 """
 
 import contextlib
@@ -266,6 +266,25 @@ def moved_aside(folder: Path):
         raise
     finally:
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def replaced_directory(folder: Path):
+    """A path beside a folder, for what makes a folder by its name and replaces it.
+
+    Args:
+        folder: What may exist. It stays until the new one is complete.
+
+    Yields:
+        A path at which there is nothing yet.
+    """
+    new = folder.with_name(f".{secrets.token_hex(4)}.{folder.name}")
+    try:
+        yield new
+        with moved_aside(folder):
+            new.rename(folder)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
 
 
 def is_taken_up(path: str | os.PathLike) -> bool:

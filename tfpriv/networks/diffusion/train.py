@@ -4,7 +4,6 @@ The embedded inpainter: `small_inpainter()` and the default `DiffusionRecipe`.
 """
 
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from tfpriv.networks.diffusion.pipeline import StableDiffusionInpainter
 from tfpriv.networks.diffusion.small import small_inpainter
 from tfpriv.networks.diffusion.training import DiffusionRecipe, Trainer, random_masks
 from tfpriv.support import images
-from tfpriv.support.outputs import moved_aside
+from tfpriv.support.outputs import replaced_directory
 from tfpriv.support.training import batches, mark_of, run
 
 CHECKPOINT, SAMPLES, INPAINTER = "training.npz", "samples.png", "inpainter"
@@ -78,7 +77,9 @@ def train_inpainter(
         ),
         progress=progress,
     )
-    _replace(trainer.trained, folder / INPAINTER)
+    with replaced_directory(folder / INPAINTER) as new:
+        trainer.trained.save_diffusers(new)
+        _check_replaceable(folder / INPAINTER)
     return trainer.trained
 
 
@@ -90,15 +91,6 @@ def _check_replaceable(path):
             "The trained inpainter's folder is replaced, and holds other things; move "
             f"them elsewhere. Received: {path} with {', '.join(others[:5]) or 'a link'}"
         )
-
-
-def _replace(inpainter, path):
-    """Writes an inpainter; one that is there is removed when the new one is whole."""
-    new = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    inpainter.save_diffusers(new)
-    _check_replaceable(path)
-    with moved_aside(path):
-        new.rename(path)
 
 
 def _owner(trainer, data):
