@@ -61,7 +61,7 @@ $(STAMP): setup.cfg setup.py pyproject.toml $(wildcard tfpriv/ops/cc/*)
 	  "$$python" -m venv --clear $(VENV); \
 	fi
 	@echo "Installing tfpriv and what it needs into $(VENV)"
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -qq -e '.[test,notebooks]'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -qq -e '.[all,test,notebooks]'
 	@if [[ ! -e $(NATIVE) ]]; then \
 	  echo "No native ops: there is no working C++ compiler (CXX=$(CXX)). tfpriv runs"; \
 	  echo "its pure-TensorFlow ops instead: the same results, slower."; \

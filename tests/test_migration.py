@@ -109,6 +109,7 @@ def test_the_tutorials_epsilon(name):
     assert ledger.epsilon(delta, "pld") == pytest.approx(stored["pld"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_tutorials_model_learns():
     """Its layers, clip norm, noise and batch size, on 10,000 digits; 500 others."""
     (x, y), (x_test, y_test) = tutorial.digits(10_000)

@@ -39,11 +39,9 @@ def _exists(path):
 def test_modules_of_a_moved_package_follow_it():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        from tfpriv.layers.keyed import KeyedConv2D as old
-    from tfpriv.shuffling.layers.keyed import KeyedConv2D as new
-
-    assert old is new
-    assert new.__module__ == "tfpriv.shuffling.layers.keyed"
+        old = importlib.import_module("tfpriv.layers.keyed")
+    new = importlib.import_module("tfpriv.shuffling.layers.keyed")
+    assert old.KeyedConv2D is new.KeyedConv2D
 
 
 @pytest.mark.parametrize(
@@ -65,5 +63,5 @@ def test_every_way_to_import_warns_at_the_line_of_the_import(statement):
 
 
 def test_paths_that_never_existed_are_not_found():
-    with pytest.raises(ModuleNotFoundError, match="tfpriv.nowhere"):
+    with pytest.raises(ModuleNotFoundError, match=r"tfpriv\.nowhere"):
         importlib.import_module("tfpriv.nowhere")

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import tfpriv
+from tfpriv.support.extras import MissingExtraError
 
 
 class _Command(NamedTuple):
@@ -133,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("tfpriv: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MissingExtraError) as error:
         if arguments.debug:
             raise
         message = " ".join(str(error).split())

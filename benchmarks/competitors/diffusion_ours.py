@@ -2,12 +2,12 @@
 
 import numpy as np
 import tensorflow as tf
-from tfpriv.networks.diffusion.schedulers import DDIMScheduler
-from tfpriv.networks.diffusion.text_encoder import text_encoder
-from tfpriv.networks.diffusion.tokenizer import Tokenizer
 
 from competitors import worker, workload
 from tfpriv.networks.diffusion import VAE, StableDiffusionInpainter, UNet
+from tfpriv.networks.diffusion.schedulers import DDIMScheduler
+from tfpriv.networks.diffusion.text_encoder import text_encoder
+from tfpriv.networks.diffusion.tokenizer import Tokenizer
 
 _WORDS = ("a", "a</w>", "aa</w>", "!", "<|startoftext|>", "<|endoftext|>")
 

@@ -3,8 +3,8 @@
 import ast
 from pathlib import Path
 
-# What a room without `__all__` has for its commands, and not for who imports it.
-_COMMANDS = {"__init__", "arguments", "commands", "demo", "jobs", "pages"}
+# Modules of a package without `__all__` that only its commands need.
+_COMMANDS = {"__init__", "arguments", "cli", "demo", "jobs", "report", "training_cli"}
 ROOMS = (
     "accounting",
     "audit",
@@ -12,14 +12,17 @@ ROOMS = (
     "dp",
     "editing",
     "faces",
-    "images",
     "inpainting",
-    "layers",
+    "networks.diffusion",
+    "networks.facenet",
+    "networks.perception",
+    "networks.pretrained",
+    "networks.stylegan",
     "ops",
-    "perception",
-    "pretrained",
-    "report",
     "shuffling",
+    "shuffling.layers",
+    "support.images",
+    "support.report",
 )
 
 
@@ -42,7 +45,14 @@ def _page(root, module):
             f"{title}\n\n::: {module}\n    options:\n      show_root_heading: false\n"
         )
     described = ast.get_docstring(_tree(root, module))
-    entries = [f"::: {name}" for name in names(root, module)]
+    others = [f"tfpriv.{r}" for r in ROOMS if not module.startswith(f"tfpriv.{r}")]
+    on_others = {name for other in others for name in names(root, other)}
+    entries = [
+        f"See [`{name.rpartition('.')[2]}`][{name}]."
+        if name in on_others and not name.startswith(f"{module}.")
+        else f"::: {name}"
+        for name in names(root, module)
+    ]
     return "\n\n".join([title, described, *entries]) + "\n"
 
 
@@ -51,13 +61,15 @@ def names(root: Path, module: str) -> list[str]:
 
     Args:
         root: as for `pages`.
-        module: dotted name of the room, which is a folder.
+        module: dotted name of the room, a package or a module.
 
     Returns:
-        Where each of its public names is defined; if it names none, its modules.
+        Where each of its public names is defined; if it names none, its modules;
+        of a module, itself.
     """
-    offered = _offered(root, module)
-    if offered:
+    if not _folder(root, module).is_dir():
+        return [module]
+    if offered := _offered(root, module):
         ordered = sorted(offered, key=str.lower)
         return [_defined(root, offered[name], name) for name in ordered]
     files = sorted(_folder(root, module).glob("*.py"))

@@ -27,6 +27,9 @@ def test_every_public_name_is_on_the_page_of_its_room(room):
     assert {name.rpartition(".")[2] for name in names} == set(offered)
     for name in names:
         where, _, last = name.rpartition(".")
+        if (ROOT / f"{name.replace('.', '/')}.py").exists():
+            importlib.import_module(name)  # a module, which is public as a whole
+            continue
         home = importlib.import_module(where)
         assert last in vars(home), f"{name} is not where the page says"
         assert getattr(home, last) is getattr(module, last)
@@ -34,7 +37,7 @@ def test_every_public_name_is_on_the_page_of_its_room(room):
 
 def test_every_room_has_a_page_in_the_navigation():
     folders = (path.parent.name for path in (ROOT / "tfpriv").glob("*/__init__.py"))
-    assert set(folders) <= set(api.ROOMS)
+    assert set(folders) == {room.partition(".")[0] for room in api.ROOMS}
     navigation = (ROOT / "mkdocs.yml").read_text()
     for room in api.ROOMS:
         assert f"- {room}: api/{room}.md\n" in navigation

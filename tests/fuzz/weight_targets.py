@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import safetensors.numpy
 from target import Target, as_json, is_inside, place, written
+
+from tfpriv.editing.boundary import Boundary
+from tfpriv.networks.diffusion import loading, schedulers
 from tfpriv.networks.diffusion.text_encoder import text_encoder
 from tfpriv.networks.diffusion.tokenizer import read_tokenizer
 from tfpriv.networks.diffusion.unet import UNet
 from tfpriv.networks.diffusion.vae import VAE
-
-from tfpriv.editing.boundary import Boundary
-from tfpriv.networks.diffusion import loading, schedulers
 from tfpriv.support import weights
 from tfpriv.support.files import parse_json
 from tfpriv.support.training import restore_state, save_state

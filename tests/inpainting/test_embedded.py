@@ -16,6 +16,7 @@ def inpainter():
     return inpainters.load()
 
 
+@pytest.mark.slow
 def test_facenet_knows_persons_it_never_saw():
     network = embedded.facenet(None)
     assert network.width == facenet_training.WIDTH
@@ -27,6 +28,7 @@ def test_the_inpainter_is_small_and_for_64_pixels(inpainter):
     assert inpainter.unet.count_params() + inpainter.vae.count_params() < 2_400_000
 
 
+@pytest.mark.slow
 def test_what_is_painted_fits_better_than_grey_and_shows_nothing(inpainter):
     rng = np.random.default_rng(3)
     pictures = faces.draw(faces.sample(8, seed=21), SIZE, zoom=facenet_training.ZOOM)

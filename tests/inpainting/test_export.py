@@ -124,6 +124,7 @@ def test_nothing_under_the_mask_shows(model, rng):
     assert outputs[0] == outputs[1]
 
 
+@pytest.mark.slow
 def test_the_whole_pipeline(network, inpainter, rng, tmp_path):
     options = {"seen": 96, "layer": "repeat_2.9.relu"}
     export.export_pipeline(

@@ -51,9 +51,9 @@ def answer(folder, what, rng):
     ("what", "shape", "dtype"),
     [
         ("facenet", (2, 512), "float32"),
-        ("gradcam", (2, SIZE, SIZE), "bool"),
-        ("inpainter", (2, SIZE, SIZE, 3), "uint8"),
-        ("pipeline", (2, SIZE, SIZE, 3), "uint8"),
+        pytest.param("gradcam", (2, SIZE, SIZE), "bool", marks=pytest.mark.slow),
+        pytest.param("inpainter", (2, SIZE, SIZE, 3), "uint8", marks=pytest.mark.slow),
+        pytest.param("pipeline", (2, SIZE, SIZE, 3), "uint8", marks=pytest.mark.slow),
     ],
 )
 def test_each_answers(files, what, shape, dtype, rng, tmp_path, capsys):

@@ -23,7 +23,7 @@ TENSORFLOWS = {
     "3.12": ("2.21.*", "2.22.0rc0"),
     "3.13": ("2.21.*",),
 }
-COLUMNS = ("python", "tensorflow", "keras", "numpy", "ops", "result")
+COLUMNS = ("python", "tensorflow", "keras", "numpy", "ops", "extras", "result")
 
 
 def find_python(version: str) -> str | None:
@@ -85,12 +85,12 @@ def install(python: Path, wheel: Path, tensorflow: str) -> None:
     run([python, "-m", "pip", "uninstall", "-qq", "-y", "tensorflow-text"])
 
 
-def smoke(python: Path, ops: str) -> dict[str, str]:
+def smoke(python: Path, ops: str, extras: str = "none") -> dict[str, str]:
     """Runs the smoke test in an empty folder; returns what it found."""
     choice = {"TFPRIV_PY_OPS": "0" if ops == "native" else "1"}
     with tempfile.TemporaryDirectory() as empty:
         done = subprocess.run(
-            [python, "-I", SMOKE, ops],
+            [python, "-I", SMOKE, ops, extras],
             cwd=empty,
             env=os.environ | choice,
             text=True,
@@ -119,6 +119,8 @@ def trials(version: str, wheel: Path):
             continue
         for ops in ("native", "twin"):
             yield known | smoke(python, ops)
+    pip(python, f"{wheel}[all]")
+    yield {"python": version, "extras": "all"} | smoke(python, "native", "all")
     shutil.rmtree(WORK / version)  # three gigabytes
 
 

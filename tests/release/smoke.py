@@ -1,6 +1,6 @@
 """What an installed tfpriv must do. No pytest, nothing of the repository:
 
-    cd $(mktemp -d) && PYTHON -I smoke.py native      # or twin
+    cd $(mktemp -d) && PYTHON -I smoke.py native      # or twin; then: none, or all
 
 runs it in an empty folder, by the Python of the environment that is tried (`-I` keeps
 the folder off the path). The last line that it prints is JSON; anything wrong ends it
@@ -8,6 +8,7 @@ with a traceback and exit code 1.
 """
 
 import importlib
+import importlib.util
 import json
 import math
 import os
@@ -152,9 +153,37 @@ def commands_answer() -> None:
     assert command("caption", "generate", "picture.png", "--model", str(model)).strip()
 
 
-def main(wanted: str) -> None:
+def extras_are_asked_for() -> None:
+    """Without extras, a command that needs one says which line installs it."""
+    absent = ("mtcnn", "pycocoevalcap", "skimage", "sklearn")
+    assert not any(importlib.util.find_spec(name) for name in absent)
+    try:
+        importlib.import_module("tfpriv.captioning.score").score(["a"], [["a"]])
+    except ImportError as error:
+        if "pip install 'tfpriv[captioning]'" not in str(error):
+            raise
+    else:
+        raise AssertionError("captions were scored without pycocoevalcap")
+
+
+def extras_work() -> None:
+    """With `tfpriv[all]`, what needed an extra runs."""
+    score = importlib.import_module("tfpriv.captioning.score").score
+    assert score(["a red dog"], [["a red dog"]])["BLEU-1"] > 0.99
+    pictures = RANDOM.integers(0, 256, (2, 32, 32, 3)).astype(np.uint8)
+    fidelity = importlib.import_module("tfpriv.support.fidelity").fidelity
+    assert fidelity(pictures, pictures).exact == 1.0
+    find = importlib.import_module("tfpriv.faces.detection").find_faces
+    assert find(np.zeros((64, 64, 3), np.uint8)) == []
+
+
+def main(wanted: str, extras: str = "none") -> None:
     """Does all of it and prints what was found."""
     installed()
+    if extras == "all":
+        extras_work()
+    else:
+        extras_are_asked_for()
     kind = kind_of_ops(wanted)
     model, epsilon = train_privately()
     report_of(model)

@@ -117,6 +117,7 @@ def portable_export(key, network, pictures, tmp_path):
     return tmp_path / "model", tmp_path / "calls.npz"
 
 
+@pytest.mark.slow
 def test_a_portable_export_runs_without_tfpriv(portable_export):
     done = run_elsewhere(sys.executable, *portable_export)
     assert done.returncode == 0, done.stderr

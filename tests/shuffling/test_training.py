@@ -104,6 +104,7 @@ def test_the_keyed_view_takes_the_steps_of_the_plain_one(shapes, key):
         np.testing.assert_allclose(through, plain, rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_training_that_was_interrupted_goes_on(shapes, tmp_path):
     class StoppedError(Exception):
         pass

@@ -363,7 +363,7 @@ def test_every_orientation(path, orientation):
 
 
 def test_metadata_that_cannot_be_written_is_dropped_and_the_rest_kept():
-    from tfpriv.inpainting.photos import jobs as files
+    from tfpriv.inpainting.photos import files
 
     make = (ExifTags.Base.Make, 2, 4, b"Cam\0")
     content = saved(RGB, "JPEG", exif=exif_of(TEXT_FOR_A_NUMBER, TURNED, make))

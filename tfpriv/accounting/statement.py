@@ -4,14 +4,12 @@ import json
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tfpriv.accounting import epsilon as bounds
 from tfpriv.accounting import events
+from tfpriv.accounting.composition import Composition
 from tfpriv.accounting.serialization import event_to_json
-
-if TYPE_CHECKING:
-    from tfpriv.accounting.ledger import Ledger
 
 # The file of a statement in a SavedModel.
 STATEMENT_NAME = "privacy_statement.json"
@@ -51,7 +49,7 @@ def rounded_up(value: float) -> str:
 
 
 def describe(
-    ledger: "Ledger", delta: float, accountant: str, notes: Sequence[str] = ()
+    ledger: Composition, delta: float, accountant: str, notes: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Returns the statement as a JSON document; docs/accounting.md lists its keys.
 
@@ -104,7 +102,7 @@ def describe(
 
 
 def write(
-    ledger: "Ledger",
+    ledger: Composition,
     delta: float,
     format: str,
     accountant: str,

@@ -6,6 +6,7 @@ import math
 import numpy as np
 
 from tfpriv.audit.intervals import clopper_pearson
+from tfpriv.support import extras
 
 _FALSE_ALARM = 1e-3  # that a bound of an accuracy is on the wrong side of the truth
 
@@ -65,9 +66,10 @@ def read_bit(features: np.ndarray, bit: np.ndarray, *, seed: int = 0) -> Reading
         ValueError: for shapes that do not fit, values that are not finite, or too few
             of one kind.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    with extras.needs("all"):
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
 
     features, bit = np.asarray(features, float), np.asarray(bit).astype(bool)
     if (

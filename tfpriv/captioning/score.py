@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfpriv.captioning.scripts import LONE_LETTER, WORD_CHARACTER, normalized
+from tfpriv.support import extras
 
 TOKENIZER = "tfpriv (PTB-like, no Java)"
 # What the PTB tokenizer of the COCO evaluation leaves out of captions.
@@ -77,9 +78,10 @@ def score(
             "Every picture needs at least one reference caption. Received: none for "
             f"picture {next(i for i, g in enumerate(references) if not len(g))}"
         )
-    from pycocoevalcap.bleu.bleu import Bleu
-    from pycocoevalcap.cider.cider import Cider
-    from pycocoevalcap.rouge.rouge import Rouge
+    with extras.needs("captioning"):
+        from pycocoevalcap.bleu.bleu import Bleu
+        from pycocoevalcap.cider.cider import Cider
+        from pycocoevalcap.rouge.rouge import Rouge
 
     found = {i: [tokenize(text)] for i, text in enumerate(candidates)}
     truth = {i: [tokenize(t) for t in group] for i, group in enumerate(references)}

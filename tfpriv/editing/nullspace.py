@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 
+from tfpriv.support import extras
+
 
 @dataclasses.dataclass(frozen=True)
 class AttributeSubspace:
@@ -88,7 +90,8 @@ def attribute_subspace(
 
 def _probe(latents, labels, tested) -> tuple[np.ndarray, float]:
     """A linear probe's direction, and its balanced accuracy on tested latents."""
-    from sklearn.linear_model import LogisticRegression
+    with extras.needs("faces"):
+        from sklearn.linear_model import LogisticRegression
 
     probe = LogisticRegression(class_weight="balanced", max_iter=1000)
     probe.fit(latents[~tested], labels[~tested])

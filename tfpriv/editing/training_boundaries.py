@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from tfpriv.editing.boundary import Boundary
+from tfpriv.support import extras
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +62,8 @@ def train_boundary(
 
     Reference: Y. Shen et al., "InterFaceGAN", arXiv:2005.09635, section 3.
     """
-    from sklearn.svm import SVC
+    with extras.needs("faces"):
+        from sklearn.svm import SVC
 
     latents, scores = _checked(latents, scores)
     number = int(len(scores) * fraction) if 0 < fraction <= 0.5 else 0

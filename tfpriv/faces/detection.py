@@ -5,6 +5,8 @@ import functools
 
 import numpy as np
 
+from tfpriv.support import extras
+
 LEAST_CONFIDENCE = 0.9
 _POINTS = ("left_eye", "right_eye", "nose", "mouth_left", "mouth_right")
 
@@ -64,6 +66,7 @@ def find_faces(
 
 @functools.cache
 def _detector():
-    from mtcnn import MTCNN
+    with extras.needs("faces"):
+        from mtcnn import MTCNN
 
     return MTCNN()

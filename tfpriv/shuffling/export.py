@@ -1,7 +1,6 @@
 """SavedModels of keyed twins, with and without the key."""
 
 import contextlib
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
@@ -15,19 +14,16 @@ from tfpriv.shuffling.purposes import FIXED, PER_PICTURE
 from tfpriv.support.models import file_errors
 from tfpriv.support.outputs import new_directory
 
-if TYPE_CHECKING:
-    from tfpriv.shuffling.keyed_model import KeyedModel
-
 ENDPOINTS = {FIXED: "serve", PER_PICTURE: "serve_per_picture"}
 
 
 def export(
-    twin: "KeyedModel", folder: str, key: Key | None, portable: bool, verbose: bool
+    twin: keras.Model, folder: str, key: Key | None, portable: bool, verbose: bool
 ) -> None:
     """Writes a SavedModel; see `KeyedModel.export`.
 
     Args:
-        twin: the twin.
+        twin: the `KeyedModel`.
         folder: where to write; a new one.
         key: the key to include, or `None`.
         portable: whether to use plain TensorFlow ops.

@@ -4,7 +4,11 @@ import dataclasses
 import math
 
 import numpy as np
-from skimage.metrics import structural_similarity
+
+from tfpriv.support import extras
+
+with extras.needs("all"):
+    from skimage.metrics import structural_similarity
 
 _LARGEST_WINDOW = 7  # of SSIM, in pixels; smaller pictures get a smaller one
 

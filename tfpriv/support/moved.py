@@ -77,7 +77,8 @@ class MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         target: ModuleType | None = None,
     ) -> importlib.machinery.ModuleSpec | None:
         """Finds old paths of tfpriv, and nothing else."""
-        if not fullname.startswith("tfpriv.") or (renamed := new_path(fullname)) is None:
+        renamed = new_path(fullname) if fullname.startswith("tfpriv.") else None
+        if renamed is None:
             return None
         warnings.warn(
             f"`{fullname}` moved to `{renamed}`. The old path works until tfpriv 1.0.",

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+
+from tfpriv.networks.diffusion import attention
 from tfpriv.networks.diffusion.blocks import (
     HEAVY,
     Convolution,
@@ -9,8 +11,6 @@ from tfpriv.networks.diffusion.blocks import (
     Upsample,
     as_product,
 )
-
-from tfpriv.networks.diffusion import attention
 
 
 def attention_oracle(queries, keys, values):

@@ -59,6 +59,7 @@ def test_both_networks_are_trained_and_saved(run):
     assert (folder / train.SAMPLES).stat().st_size
 
 
+@pytest.mark.slow
 def test_it_learns(pictures):
     recipe = dataclasses.replace(RECIPE, vae_steps=60, unet_steps=60, batch_size=8)
     trainer = training.Trainer(new_inpainter(), recipe)

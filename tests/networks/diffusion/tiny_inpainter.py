@@ -29,11 +29,11 @@ WORDS = ["a", "b", "a</w>", "b</w>", "ab</w>", "!", "<|startoftext|>", "<|endoft
 def new_inpainter(seed=0):
     """One with CLIP's text encoder; dividing by 4 pixels."""
     import keras
-    from tfpriv.networks.diffusion.text_encoder import text_encoder
-    from tfpriv.networks.diffusion.tokenizer import Tokenizer
 
     from tfpriv.networks import diffusion
     from tfpriv.networks.diffusion import schedulers
+    from tfpriv.networks.diffusion.text_encoder import text_encoder
+    from tfpriv.networks.diffusion.tokenizer import Tokenizer
 
     keras.utils.set_random_seed(seed)
     vocabulary = {word: number for number, word in enumerate(WORDS)}

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from tfpriv.networks.stylegan.discriminator import Discriminator, with_deviation
 
 from tfpriv.networks.stylegan import StyleGAN, load_generator, train, training
+from tfpriv.networks.stylegan.discriminator import Discriminator, with_deviation
 from tfpriv.support.training import batches
 
 RECIPE = training.StyleGANRecipe(steps=2, batch_size=4, r1_every=1, half_life=20)

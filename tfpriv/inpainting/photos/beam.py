@@ -8,14 +8,11 @@ import functools
 import json
 import threading
 
-try:
+from tfpriv.support import extras
+
+with extras.needs("beam"):
     import apache_beam as beam
-except ImportError as error:
-    raise ImportError(
-        "tfpriv.inpainting.photos.beam needs Apache Beam: pip install 'tfpriv[beam]'. "
-        f"Received: {error}"
-    ) from error
-from apache_beam.io.filesystems import FileSystems
+    from apache_beam.io.filesystems import FileSystems
 
 from tfpriv.inpainting.photos import files
 from tfpriv.inpainting.photos.anonymiser import Anonymiser, Settings
