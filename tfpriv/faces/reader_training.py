@@ -68,13 +68,13 @@ def train_reader(
     recipe = ReaderRecipe(people, epochs, batch_size, seed)
     keras.utils.set_random_seed(seed)
     faces = sample(people, seed=seed)
-    pictures, numbers = draw(faces, SIZE).astype(np.float32), truth(faces)
     model, in_batch = reader(), min(batch_size, people)
     steps = epochs * (people // in_batch)
     rate = keras.optimizers.schedules.CosineDecay(1e-3, steps)
     model.compile(keras.optimizers.Adam(rate), loss="mse")
 
     def batches(start):
+        pictures, numbers = draw(faces, SIZE).astype(np.float32), truth(faces)
         for rows in batches_of_rows(people, in_batch, seed, start):
             yield pictures[rows], numbers[rows]
 

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.support import images
+from tfpriv.support import checks, images
 from tfpriv.support.files import parse_json, read_arrays
 from tfpriv.support.outputs import (
     atomic_file,
@@ -83,6 +83,7 @@ def run(
         ValueError: The checkpoint is damaged, or of another training; the losses are
             not finite.
     """
+    checks.whole("save_every", save_every)
     start = 0
     if checkpoint is not None:
         start = restore_state(checkpoint, state, owner)
