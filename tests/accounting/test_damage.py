@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from tfpriv.accounting import Ledger, LedgerError, serialization
 from tfpriv.accounting import mechanisms as m
-from tfpriv.support import files
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -255,10 +254,8 @@ def break_sync(monkeypatch):
 
 
 def break_write(monkeypatch):
-    def full(path, mode):
-        return Full(path.open(mode))
-
-    monkeypatch.setattr(files, "open", full, raising=False)
+    fdopen = os.fdopen
+    monkeypatch.setattr(os, "fdopen", lambda *arguments: Full(fdopen(*arguments)))
 
 
 @pytest.mark.parametrize("break_", [break_rename, break_sync, break_write])

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from tfpriv.support import images
-from tfpriv.support.files import atomic_file
+from tfpriv.support.outputs import atomic_file
 
 
 @pytest.fixture

@@ -35,3 +35,22 @@ def test_it_learns(generator, tmp_path):
     assert guessed.shape == w.shape
     error = np.mean((guessed - w) ** 2)
     assert error < 0.7 * np.mean((w - w.mean(0)) ** 2)
+
+
+def test_an_interrupted_training_comes_to_the_same(generator, tmp_path):
+    options = {"steps": 4, "batch_size": 2, "folder": tmp_path / "training"}
+    options["save_every"] = 2
+    whole = encoder.train_encoder(generator, **options)
+
+    def stop(done, steps):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        encoder.train_encoder(generator, progress=stop, **options)
+    with pytest.raises(ValueError, match="another recipe"):
+        encoder.train_encoder(generator, **options | {"psi": 0.5})
+    again = encoder.train_encoder(generator, **options)
+    for one, other in zip(whole.weights, again.weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not list(tmp_path.iterdir())

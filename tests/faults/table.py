@@ -68,7 +68,7 @@ ROWS = (
         KILL,
         "whatever is written",
         "the old file or folder stands; nothing half-written has a name",
-        ("support/test_files.py::test_a_kill_leaves_what_was_there",),
+        ("support/test_outputs.py::test_a_kill_leaves_what_was_there",),
     ),
     Row(
         KILL,
@@ -168,7 +168,7 @@ ROWS = (
         FULL,
         "reports, settings, data sets",
         "`OSError`; the old file stands, no half folder",
-        ("support/test_files.py::test_a_disk_that_fills_up_leaves_what_was_there",),
+        ("support/test_outputs.py::test_a_disk_that_fills_up_leaves_what_was_there",),
     ),
     Row(
         READ_ONLY,
@@ -216,7 +216,7 @@ ROWS = (
         READ_ONLY,
         "reports, settings, data sets",
         "`PermissionError`; the folder stays as it was",
-        ("support/test_files.py::test_a_read_only_folder_stays_as_it_was",),
+        ("support/test_outputs.py::test_a_read_only_folder_stays_as_it_was",),
     ),
     Row(
         CUT,

@@ -6,6 +6,7 @@ import hmac
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import traceback
@@ -215,7 +216,7 @@ def test_a_kill_leaves_no_half_key(tmp_path):
     assert run.returncode == -9
     assert not path.exists()
     for left in tmp_path.iterdir():
-        assert left.name.startswith(".a.key.")
+        assert re.fullmatch(r"\.[0-9a-f]{8}\.a\.key", left.name)
         assert left.stat().st_mode & 0o777 == 0o600
 
 

@@ -93,7 +93,7 @@ def test_the_keyed_view_takes_the_steps_of_the_plain_one(shapes, key):
     def weights(view, secret):
         keras.utils.set_random_seed(0)
         model = networks.preresnet(8, (32, 32, 3), 4)
-        recipe = recipes.Recipe(
+        recipe = recipes.ShufflingRecipe(
             64, 1, 0.0, 4, lambda steps, epochs: keras.optimizers.SGD(1e-3)
         )
         train.train(model, shapes, view=view, key=secret, recipe=recipe, seed=1)

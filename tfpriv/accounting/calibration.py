@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from scipy.optimize import brentq
 
-from tfpriv.accounting import checks
 from tfpriv.accounting import epsilon as bounds
 from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.mechanisms import Mechanism
+from tfpriv.support import checks
 from tfpriv.support.warning import warn
 
 _MOST_NOISE = 1e6

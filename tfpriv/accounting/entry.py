@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from tfpriv.accounting import checks, serialization
+from tfpriv.accounting import serialization
 from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.mechanisms import Mechanism
+from tfpriv.support import checks
 
 
 def now() -> str:

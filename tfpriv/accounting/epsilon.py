@@ -8,8 +8,9 @@ from fractions import Fraction
 import dp_accounting as dpa
 import numpy as np
 
-from tfpriv.accounting import checks, events, mechanisms, pld_bound, rdp_bound
+from tfpriv.accounting import events, mechanisms, pld_bound, rdp_bound
 from tfpriv.accounting.events import ApproximateDpEvent, Steps
+from tfpriv.support import checks
 
 ACCOUNTANTS = ("rdp", "pld")
 

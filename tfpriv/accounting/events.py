@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import attr
 import dp_accounting as dpa
 
-from tfpriv.accounting import checks
+from tfpriv.support import checks
 
 Relation = dpa.NeighboringRelation
 Steps = Sequence[tuple[dpa.DpEvent, int]]  # events, and how often each

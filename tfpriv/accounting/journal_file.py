@@ -20,10 +20,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tfpriv.accounting import checks, serialization
+from tfpriv.accounting import serialization
 from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.mechanisms import Mechanism
-from tfpriv.support.files import sync_folder
+from tfpriv.support import checks
+from tfpriv.support.outputs import sync_folder
 
 _TORN = rb"[mr].*|s( \d*){0,3}( [0-9a-f]{0,7})?|"
 _HEADER = '{"format":"tfpriv-journal","version":2}'

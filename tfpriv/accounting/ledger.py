@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
-from tfpriv.accounting import checks, serialization, statement
+from tfpriv.accounting import serialization, statement
 from tfpriv.accounting.composition import Composition
 from tfpriv.accounting.entry import Entry, now
 from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.journal_file import JournalFile, Key, Use
 from tfpriv.accounting.mechanisms import Mechanism
-from tfpriv.support.files import write_atomically
+from tfpriv.support import checks
+from tfpriv.support.outputs import atomic_file
 
 # The file of a ledger in a SavedModel or `.keras` file.
 LEDGER_NAME = "privacy_ledger.json"
@@ -381,7 +382,9 @@ class Ledger(Composition):
         Raises:
             OSError: if it cannot be written. An older file then stands unchanged.
         """
-        write_atomically(path, self.to_bytes())
+        content = self.to_bytes()
+        with atomic_file(path, durable=True) as file:
+            file.write(content)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Ledger":

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 
 import dp_accounting as dpa
 
-from tfpriv.accounting import checks, events
+from tfpriv.accounting import events
 from tfpriv.accounting.events import ApproximateDpEvent, Relation
+from tfpriv.support import checks
 
 PUBLIC_SIZE = "data set size treated as public"
 

@@ -126,7 +126,7 @@ def evaluate(options: argparse.Namespace) -> None:
     from tfpriv.captioning import jobs, store
     from tfpriv.captioning.evaluate import as_table
     from tfpriv.captioning.evaluate import evaluate as score
-    from tfpriv.support.files import check_output_file, write_json
+    from tfpriv.support.outputs import check_output_file, write_json
 
     if options.output:
         given = (options.data / "annotations").glob("*") if options.data else ()
@@ -148,7 +148,7 @@ def generate(options: argparse.Namespace) -> None:
     from tfpriv.captioning import store
     from tfpriv.captioning.decode import caption_pictures
     from tfpriv.support import checkpoints, images
-    from tfpriv.support.files import check_output_file
+    from tfpriv.support.outputs import check_output_file
 
     if options.model is None:
         options.model = checkpoints.folder("captioning_private")

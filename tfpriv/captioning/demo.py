@@ -8,14 +8,14 @@ import keras
 from tfpriv.accounting.statement import rounded_up
 from tfpriv.captioning import coco, report, scenes, store
 from tfpriv.captioning.evaluate import as_table, evaluate
-from tfpriv.captioning.train import Protection, Recipe, prepare, train
+from tfpriv.captioning.train import CaptioningRecipe, Protection, prepare, train
 from tfpriv.support import checkpoints, images
-from tfpriv.support.files import check_holds_only, check_new, moved_aside
+from tfpriv.support.outputs import check_holds_only, check_new, replaced_directory
 from tfpriv.support.report import PAGE
 from tfpriv.support.terminal import progress
 
 PICTURES, UNSEEN = 15000, 300
-RECIPE = Recipe(
+RECIPE = CaptioningRecipe(
     epochs=9,
     batch_size=384,
     learning_rate=4e-3,
@@ -30,7 +30,7 @@ def run(
     output_dir: str | Path,
     *,
     pictures: int = PICTURES,
-    recipe: Recipe = RECIPE,
+    recipe: CaptioningRecipe = RECIPE,
     protection: Protection = PROTECTION,
 ) -> dict:
     """Trains privately on generated scenes and captions scenes it never saw.
@@ -95,9 +95,8 @@ def _check_replaceable(folder):
 
 
 def _keep_run(folder, trained, result):
-    folder = folder.resolve()  # a link stays
-    with moved_aside(folder):
-        store.save_run(folder, trained, result)
+    with replaced_directory(folder.resolve()) as new:  # a link stays
+        store.save_run(new, trained, result)
 
 
 def _sheet(unseen, captions):

@@ -11,7 +11,7 @@ from tfpriv.captioning.decode import check_beams, search
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.vocabulary import END_ID, PAD_ID, START_ID
 from tfpriv.dp import exporting
-from tfpriv.support.files import check_new
+from tfpriv.support.outputs import check_new
 
 
 def export(

@@ -12,10 +12,10 @@ from tfpriv.captioning.evaluate import as_table
 from tfpriv.captioning.evaluate import evaluate as score
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.report import Public
-from tfpriv.captioning.train import Protection, Recipe, prepare
+from tfpriv.captioning.train import CaptioningRecipe, Protection, prepare
 from tfpriv.captioning.train import train as fit_captioner
 from tfpriv.support import checkpoints
-from tfpriv.support.files import check_new, new_directory
+from tfpriv.support.outputs import check_new, new_directory
 from tfpriv.support.terminal import command_line
 
 DEFAULT_IMAGE_SIZE = 64
@@ -137,7 +137,7 @@ def _run_all(options, start, recipe, variants, public, verbose=2):
 
 
 def _recipe(options):
-    return Recipe(
+    return CaptioningRecipe(
         epochs=options.epochs,
         batch_size=options.batch_size,
         learning_rate=options.learning_rate,

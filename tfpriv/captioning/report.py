@@ -12,7 +12,7 @@ from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import FIGURES
 from tfpriv.captioning.train import Trained
 from tfpriv.support import tables
-from tfpriv.support.files import write_json
+from tfpriv.support.outputs import write_json
 from tfpriv.support.report import (
     PAGE,
     Chart,

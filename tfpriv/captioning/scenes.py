@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from tfpriv.captioning import grammar
 from tfpriv.captioning.grammar import Scene, Thing
 from tfpriv.support import images
-from tfpriv.support.files import new_directory
+from tfpriv.support.outputs import new_directory
 
 # Seeds of a split and of the two styles never meet.
 STREAMS = {"train": 0, "val": 1}

@@ -10,8 +10,8 @@ from tfpriv.captioning import report
 from tfpriv.captioning.model import Captioner
 from tfpriv.captioning.report import Public
 from tfpriv.captioning.train import UNIT, Trained
-from tfpriv.support.files import new_directory, write_json
 from tfpriv.support.models import load_model
+from tfpriv.support.outputs import new_directory, write_json
 from tfpriv.support.report import PAGE
 from tfpriv.support.weights import digest_of
 

@@ -8,7 +8,7 @@ import keras
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import FIGURES, evaluate
 from tfpriv.captioning.model import Captioner
-from tfpriv.captioning.train import Protection, Recipe, Trained, prepare, train
+from tfpriv.captioning.train import Protection, Trained, prepare, train
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ def comparison_variants(protection: Protection) -> list[Variant]:
 def run(
     build: Callable[[], Captioner],
     data: CaptionSet,
-    recipe: Recipe,
+    recipe: CaptioningRecipe,
     variants: Sequence[Variant],
     *,
     public: CaptionSet | None,

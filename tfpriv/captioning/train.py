@@ -20,6 +20,7 @@ from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.model import Captioner, CaptionLoss
 from tfpriv.captioning.vocabulary import check_known, teacher_inputs
 from tfpriv.support.files import same_contents, same_rows
+from tfpriv.support.recipe import TrainingRecipe
 from tfpriv.support.warning import warn
 from tfpriv.support.weights import digest_of
 
@@ -29,7 +30,7 @@ WITHOUT_PRIVACY = "trained without differential privacy"
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class CaptioningRecipe(TrainingRecipe):
     """How to train, the privacy apart.
 
     Args:
@@ -49,17 +50,8 @@ class Recipe:
     captions_per_picture: int = 5
     freeze_encoder: bool = False
 
-    def __post_init__(self):
-        for name in ("epochs", "batch_size", "captions_per_picture"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` must be at least 1. Received: {getattr(self, name)}"
-                )
-        for name in ("learning_rate", "l2_norm_clip"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(
-                    f"`{name}` must be positive. Received: {getattr(self, name)}"
-                )
+
+Recipe = CaptioningRecipe  # its former name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +137,7 @@ class Trained:
 
 
 def prepare(
-    model: Captioner, data: CaptionSet, recipe: Recipe, *, progress=None
+    model: Captioner, data: CaptionSet, recipe: CaptioningRecipe, *, progress=None
 ) -> Examples:
     """Turns images and captions into arrays, and reports bad data before training.
 
@@ -204,7 +196,7 @@ def features_of(
 def train(
     model: Captioner,
     examples: Examples,
-    recipe: Recipe,
+    recipe: CaptioningRecipe,
     protection: Protection,
     *,
     ledger: Ledger | None = None,

@@ -13,7 +13,7 @@ from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.accounting.statement import rounded_up
 from tfpriv.dp.budget import with_steps
-from tfpriv.support.files import remove_only
+from tfpriv.support.outputs import remove_only
 
 JOURNAL_NAME = "privacy_journal.jsonl"
 BACKUP_FILES = (  # of Keras, of `BackupAndRestore` below, and beside both

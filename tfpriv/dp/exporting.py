@@ -12,8 +12,8 @@ import tensorflow as tf
 
 from tfpriv.accounting.ledger import LEDGER_NAME
 from tfpriv.accounting.statement import STATEMENT_NAME
-from tfpriv.support.files import check_new, moved_aside
 from tfpriv.support.models import file_errors
+from tfpriv.support.outputs import check_new, moved_aside
 
 _EXTRA = "assets.extra"  # where SavedModel keeps users' own files
 # What the folders of two formats hold, by which an earlier one is recognised.

@@ -22,7 +22,7 @@ from tfpriv.dp import callbacks as dp_callbacks
 from tfpriv.dp.optimizers import PrivateOptimizer
 from tfpriv.dp.sampling import PoissonSampler, Sampler
 from tfpriv.dp.sources import as_arrays, as_source, is_column
-from tfpriv.support.files import check_holds_only
+from tfpriv.support.outputs import check_holds_only
 from tfpriv.support.warning import warn
 
 _VALIDATION = (

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpriv.accounting import checks, mechanisms
+from tfpriv.accounting import mechanisms
 from tfpriv.accounting.calibration import calibrate_noise, steps_per_epoch
 from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.mechanisms import Mechanism
@@ -25,6 +25,7 @@ from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.privacy import NO_TICKET, Privacy
 from tfpriv.dp.private_loss import joint_noise_multiplier
 from tfpriv.dp.sampling import Sampler
+from tfpriv.support import checks
 
 
 class PrivateOptimizer(keras_internals.AlreadyReduced):

@@ -20,10 +20,3 @@ def generator_of(options: argparse.Namespace):
     from tfpriv.editing import embedded, load_generator
 
     return load_generator(options.generator or embedded.path(embedded.GENERATOR))
-
-
-def add_output(parser: argparse.ArgumentParser) -> None:
-    """Adds `--output`, a folder."""
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to write"
-    )

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv.support.files import atomic_file, parse_json, read_array, read_arrays
+from tfpriv.support.files import parse_json, read_array, read_arrays
+from tfpriv.support.outputs import atomic_file
 from tfpriv.support.warning import warn
 
 SPACES = ("z", "w")

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from tfpriv.editing import training_cli
-from tfpriv.editing.arguments import add_generator, add_output, generator_of
-from tfpriv.support.terminal import command_line, progress
+from tfpriv.editing.arguments import add_generator, generator_of
+from tfpriv.support.terminal import add_output, command_line, progress
 
 INCOMPLETE = 1  # the exit code where files were left out
 STARTS = ("mean", "random")
@@ -252,8 +252,8 @@ def study(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import embedded, report
     from tfpriv.editing.study import study
-    from tfpriv.support.files import check_new
     from tfpriv.support.models import load_model
+    from tfpriv.support.outputs import check_new
 
     check_new(options.output)
     generator = generator_of(options)
@@ -283,8 +283,8 @@ def export(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import export_release
     from tfpriv.networks.stylegan.export import export_generator
-    from tfpriv.support.files import check_new
     from tfpriv.support.models import load_model
+    from tfpriv.support.outputs import check_new
 
     needed = ("boundary", "clip", "epsilon", "delta")
     missing = [f"--{name}" for name in needed if getattr(options, name) is None]

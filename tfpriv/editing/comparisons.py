@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from tfpriv.accounting import checks, mechanisms
+from tfpriv.accounting import mechanisms
 from tfpriv.editing import discrete_noise
 from tfpriv.editing.grid_noise import SCALE
 from tfpriv.editing.mechanism import GRID, NOT_THE_ATTRIBUTE, AttributeMechanism
 from tfpriv.editing.release import Release
 from tfpriv.editing.subspace import Subspace
+from tfpriv.support import checks
 
 
 class IsotropicMechanism(AttributeMechanism):

@@ -1,15 +1,18 @@
 """A first guess of a picture's latent, in one pass."""
 
+import dataclasses
+import itertools
 import os
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.accounting import checks
 from tfpriv.faces.reader import convolutions, without_optimizer
 from tfpriv.support import images
-from tfpriv.support.training import Backup
+from tfpriv.support.recipe import TrainingRecipe
+from tfpriv.support.training import run_model
 
 
 def encoder(generator) -> keras.Model:
@@ -31,6 +34,18 @@ def encoder(generator) -> keras.Model:
     return keras.Model(guess.input, latents, name=name)
 
 
+@dataclasses.dataclass(frozen=True)
+class EncoderRecipe(TrainingRecipe):
+    """How an encoder is trained; `train_encoder` documents the fields."""
+
+    steps: int
+    batch_size: int
+    psi: float
+    layers: int
+    seed: int
+    zero_allowed = ("psi", "layers")
+
+
 def train_encoder(
     generator,
     *,
@@ -40,6 +55,8 @@ def train_encoder(
     layers: int = 8,
     seed: int = 0,
     folder: str | os.PathLike | None = None,
+    save_every: int = 500,
+    progress: Callable[[int, int], None] | None = None,
 ) -> keras.Model:
     """Trains an encoder on what the generator draws of random latents.
 
@@ -50,8 +67,10 @@ def train_encoder(
         psi: truncation under which they are drawn.
         layers: that are truncated.
         seed: of the weights and the latents.
-        folder: where the state is kept: a call with the same arguments goes on from
-            there.
+        folder: where the state is kept while it trains: a call with the same arguments
+            goes on from there.
+        save_every: steps from one checkpoint to the next.
+        progress: called with `(steps done, steps)`.
 
     Returns:
         The encoder. Its loss is the squared error in units of the latents' spread: 1
@@ -59,14 +78,14 @@ def train_encoder(
 
     Raises:
         FileExistsError: other things are in `folder`.
-        ValueError: for a number out of range.
+        ValueError: for a number out of range, a checkpoint of another training, or
+            losses that are not finite.
     """
-    callbacks = [Backup(folder)] if folder else []
-    checks.whole("steps", steps)
-    checks.whole("seed", seed, low=0)
+    recipe = EncoderRecipe(steps, batch_size, psi, layers, seed)
     keras.utils.set_random_seed(seed)
     model, spread = encoder(generator), latent_spread(generator)
 
+    @tf.function
     def draw(number):
         shape = (batch_size, generator.latent_dim)
         w = generator.mapping(tf.random.stateless_normal(shape, [seed, number]))
@@ -76,16 +95,16 @@ def train_encoder(
     def loss(wanted, guessed):
         return keras.ops.mean(keras.ops.square((wanted - guessed) / spread), axis=-1)
 
-    epochs = max(1, steps // 500)
-    data = tf.data.Dataset.range(epochs * (steps // epochs)).map(draw).prefetch(2)
     rate = keras.optimizers.schedules.CosineDecay(2e-3, steps)
     model.compile(keras.optimizers.Adam(rate), loss=loss)
-    model.fit(
-        data,
-        epochs=epochs,
-        steps_per_epoch=steps // epochs,
-        verbose=2,
-        callbacks=callbacks,
+    run_model(
+        model,
+        lambda start: map(draw, map(tf.constant, itertools.count(start))),
+        steps,
+        folder=folder,
+        owner={"recipe": vars(recipe), "generator": generator.fingerprint},
+        save_every=save_every,
+        progress=progress,
     )
     return without_optimizer(model)
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv import ops
-from tfpriv.accounting import checks, mechanisms, recording
+from tfpriv.accounting import mechanisms, recording
 from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.serialization import (
@@ -31,8 +31,9 @@ from tfpriv.editing.release import LARGEST_LATENT
 from tfpriv.networks.stylegan.generator import PSI, TRUNCATED_LAYERS, StyleGAN
 from tfpriv.ops import loader
 from tfpriv.ops.noise import KEY_BYTES
-from tfpriv.support.files import atomic_file, check_new, new_directory
+from tfpriv.support import checks
 from tfpriv.support.models import file_errors
+from tfpriv.support.outputs import atomic_file, check_new, new_directory
 from tfpriv.support.randomness import Randomness
 
 RECORD = "release.json"

@@ -9,6 +9,8 @@ Differences of pixels alone leave a smile or glasses blurred for long: they are 
 pixels. A face reader, which looks for them, says what is missing.
 """
 
+import dataclasses
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +21,6 @@ import tensorflow as tf
 from scipy.special import ndtr
 
 from tfpriv import faces
-from tfpriv.accounting import checks
 from tfpriv.editing.losses import FeatureLoss
 from tfpriv.faces.looks import NUMBERS
 from tfpriv.faces.reader import feature_maps
@@ -28,7 +29,8 @@ from tfpriv.networks.stylegan.layers import SLOPE, equalised
 from tfpriv.networks.stylegan.loading import save_generator
 from tfpriv.networks.stylegan.train import GENERATOR
 from tfpriv.support import images
-from tfpriv.support.training import restore_state, save_state
+from tfpriv.support.recipe import TrainingRecipe
+from tfpriv.support.training import run
 from tfpriv.support.weights import digest_of
 
 CHECKPOINT, SAMPLES = "fitting.npz", "samples.png"
@@ -86,6 +88,16 @@ def pairs(number: int, count: int, latent_dim: int, size: int, seed: int):
     return z, images.to_signed(faces.draw(faces_of(z), size))
 
 
+@dataclasses.dataclass(frozen=True)
+class FittingRecipe(TrainingRecipe):
+    """How a generator is fitted; `fit` documents the fields."""
+
+    seed: int
+    batch_size: int
+    steps: int
+    learning_rate: float
+
+
 def fit(
     folder: str | os.PathLike,
     generator: StyleGAN | None = None,
@@ -121,42 +133,31 @@ def fit(
         ValueError: for a number out of range, a checkpoint of another fit, or losses
             that are not finite.
     """
-    checks.whole("steps", steps)
-    checks.whole("batch_size", batch_size)
-    checks.real("learning_rate", learning_rate, open_low=True)
-    checks.whole("seed", seed, low=0)
+    recipe = FittingRecipe(seed, batch_size, steps, learning_rate)
     generator = generator or _new(seed)
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = [generator.mapping, generator.synthesis]
-    optimizers = [
-        keras.optimizers.Adam(
-            keras.optimizers.schedules.CosineDecay(rate, steps), beta_2=0.99
-        )
-        for rate in (_MAPPING_RATE * learning_rate, learning_rate)
-    ]
-    groups = [_fitted(part) for part in parts]
-    for optimizer, variables in zip(optimizers, groups, strict=True):
-        optimizer.build(variables)
-    state = [*generator.weights, *(v for one in optimizers for v in one.variables)]
-    owner = {"seed": seed, "batch_size": batch_size, "steps": steps}
-    owner["learning_rate"] = learning_rate
+    optimizers, groups = _optimizers(generator, steps, learning_rate)
+    owner = dict(vars(recipe))
     owner["reader"] = reader and digest_of(reader.weights)
     owner["generator"] = generator.get_config() | {"name": ""}
-    start = restore_state(folder / CHECKPOINT, state, owner)
     step = _compiled(generator, optimizers, groups, _difference(reader))
     sizes = (batch_size, generator.latent_dim, generator.resolution, seed)
-    for number in range(start, steps):
-        loss = float(step(*pairs(number, *sizes)))
-        if not np.isfinite(loss):
-            raise ValueError(f"The fit diverged. Received: {loss} at step {number}")
-        done = number + 1
-        if done % save_every == 0 or done == steps:
-            _set_mean(generator, seed)
-            save_state(folder / CHECKPOINT, state, owner, done)
-            _draw_samples(generator, folder / SAMPLES, f"step {done}: {loss:.4f}", seed)
-        if progress:
-            progress(done, steps)
+
+    def on_save(done, loss, _):
+        _set_mean(generator, seed)
+        _draw_samples(generator, folder / SAMPLES, f"step {done}: {loss:.4f}", seed)
+
+    run(
+        lambda _, batch: float(step(*batch)),
+        lambda start: (pairs(number, *sizes) for number in itertools.count(start)),
+        [*generator.weights, *(v for one in optimizers for v in one.variables)],
+        steps,
+        checkpoint=folder / CHECKPOINT,
+        owner=owner,
+        save_every=save_every,
+        on_save=on_save,
+        progress=progress,
+    )
     save_generator(generator, folder / GENERATOR)
     return generator
 
@@ -167,6 +168,20 @@ def _new(seed) -> StyleGAN:
     _unmix(generator.mapping)
     _calm(generator.synthesis)
     return generator
+
+
+def _optimizers(generator, steps, learning_rate):
+    """The optimizers of the mapping and the synthesis, and what they train."""
+    groups = [_fitted(part) for part in (generator.mapping, generator.synthesis)]
+    optimizers = [
+        keras.optimizers.Adam(
+            keras.optimizers.schedules.CosineDecay(rate, steps), beta_2=0.99
+        )
+        for rate in (_MAPPING_RATE * learning_rate, learning_rate)
+    ]
+    for optimizer, variables in zip(optimizers, groups, strict=True):
+        optimizer.build(variables)
+    return optimizers, groups
 
 
 def _unmix(mapping) -> None:

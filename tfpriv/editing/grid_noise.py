@@ -18,9 +18,10 @@ from dataclasses import dataclass
 import dp_accounting as dpa
 import numpy as np
 
-from tfpriv.accounting import checks, mechanisms
+from tfpriv.accounting import mechanisms
 from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.editing import discrete_noise
+from tfpriv.support import checks
 from tfpriv.support.randomness import Randomness
 
 GAUSSIAN, LAPLACE = "gaussian", "laplace"

@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.accounting import checks
 from tfpriv.editing.inversion_state import State
 from tfpriv.editing.losses import Loss
+from tfpriv.support import checks
 from tfpriv.support.fidelity import structural_similarities
-from tfpriv.support.files import atomic_file
 from tfpriv.support.images import to_bytes
+from tfpriv.support.outputs import atomic_file
 
 SPACES = ("w", "wp")
 STARTS = ("mean", "random")

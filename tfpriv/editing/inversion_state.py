@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfpriv.support.files import atomic_file, read_arrays
+from tfpriv.support.files import read_arrays
+from tfpriv.support.outputs import atomic_file
 
 NAME = "inversion.npz"
 NEAR = 1e-3  # starts are the same: an encoder may guess a last bit otherwise

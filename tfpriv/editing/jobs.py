@@ -13,13 +13,15 @@ from tfpriv.accounting.journal import Journal
 from tfpriv.editing import inversion, pictures
 from tfpriv.editing.release import Release
 from tfpriv.support import images
-from tfpriv.support.files import (
+from tfpriv.support.files import read_array
+from tfpriv.support.outputs import (
+    SETTINGS,
     atomic_file,
     check_output,
     check_output_file,
-    read_array,
+    check_settings,
+    take_up,
 )
-from tfpriv.support.settings import SETTINGS, check_settings, take_up
 
 JOURNAL, LEDGER = "releases.journal", "ledger.json"
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from tfpriv.accounting import checks, recording
+from tfpriv.accounting import recording
 from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.accounting.serialization import mechanism_to_json
 from tfpriv.editing.grid_noise import MOST_COORDINATES
 from tfpriv.editing.subspace import SPACES, Subspace
+from tfpriv.support import checks
 from tfpriv.support.randomness import Randomness
 
 # Latents beyond this are no latents; below it nothing here comes near an overflow.

@@ -11,7 +11,7 @@ from tfpriv.accounting.ledger import Ledger
 from tfpriv.editing.mechanism import AttributeMechanism
 from tfpriv.editing.study import EVERYWHERE, SEED, SUBSPACE, Study, StudyRow
 from tfpriv.support import images, tables
-from tfpriv.support.files import atomic_file, write_json
+from tfpriv.support.outputs import atomic_file, write_json
 from tfpriv.support.report import (
     PAGE,
     Chart,

@@ -7,11 +7,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfpriv.accounting import checks
 from tfpriv.faces import reader
 from tfpriv.faces.looks import ATTRIBUTES
-from tfpriv.support import images
-from tfpriv.support.files import atomic_file, read_csv
+from tfpriv.support import checks, images
+from tfpriv.support.files import read_csv
+from tfpriv.support.outputs import atomic_file
 
 LATENTS, SCORES, SHEET = "latents.npy", "scores.csv", "samples.png"
 _SHOWN = 32  # pictures on the sheet

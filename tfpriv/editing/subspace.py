@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpriv.accounting import checks
+from tfpriv.support import checks
 
 SPACES = ("z", "w", "wp")
 LARGEST_SCORE = 1e6

@@ -3,8 +3,15 @@
 import argparse
 from pathlib import Path
 
-from tfpriv.editing.arguments import add_generator, add_output, generator_of
-from tfpriv.support.terminal import command_line, progress
+from tfpriv.editing.arguments import add_generator, generator_of
+from tfpriv.support.terminal import (
+    add_output,
+    add_source,
+    given,
+    print_figures,
+    progress,
+    report_training,
+)
 
 
 def add_parsers(actions) -> None:
@@ -37,7 +44,7 @@ def _add_train_reader(actions):
     parser = actions.add_parser(
         "train-reader", help="train the network that reads drawn faces' attributes"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.keras")
+    add_output(parser, "FILE.keras")
     parser.add_argument("--people", type=int, default=20_000, metavar="N")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
@@ -48,14 +55,8 @@ def _add_train(actions):
     parser = actions.add_parser(
         "train", help="train a small StyleGAN; the same command goes on where it was"
     )
-    parser.add_argument(
-        "--data",
-        default="faces",
-        metavar="SOURCE",
-        help="faces (drawn), or a folder of aligned pictures (default: %(default)s)",
-    )
+    add_source(parser, "a folder of aligned pictures")
     add_output(parser)
-    parser.add_argument("--people", type=int, default=20_000, help="of drawn faces")
     parser.add_argument("--resolution", type=int, default=64, help="16 to 64 pixels")
     parser.add_argument("--steps", type=int, help="default: the recipe's 20000")
     parser.add_argument("--seed", type=int, default=0)
@@ -86,7 +87,7 @@ def _add_train_encoder(actions):
         "train-encoder", help="train the network that guesses a picture's latent"
     )
     add_generator(parser)
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.keras")
+    add_output(parser, "FILE.keras")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=train_encoder)
@@ -132,7 +133,7 @@ def _add_boundary(actions):
         help="boundaries of what must not change along this one",
     )
     parser.add_argument("--fraction", type=float, default=0.2, help="of each end")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz|.npy")
+    add_output(parser, "FILE.npz|.npy")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=boundary)
 
@@ -142,7 +143,7 @@ def _check_network(output: Path, *inputs: Path | None) -> Path:
 
     Returns the page's path.
     """
-    from tfpriv.support.files import check_output_file
+    from tfpriv.support.outputs import check_output_file
 
     if output.suffix != ".keras":
         raise ValueError(f"Expected a file that ends in .keras. Received: {output}")
@@ -173,8 +174,7 @@ def make_data(options: argparse.Namespace) -> None:
 
 def train_reader(options: argparse.Namespace) -> None:
     from tfpriv.faces import reader_training
-    from tfpriv.support import report
-    from tfpriv.support.files import atomic_path
+    from tfpriv.support.models import save_model
 
     page = _check_network(options.output)
     model = reader_training.train_reader(
@@ -182,27 +182,24 @@ def train_reader(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         seed=options.seed,
         folder=options.output.with_suffix(".training"),
+        progress=progress("training"),
     )
-    with atomic_path(options.output) as partial:
-        model.save(partial)
-    found = reader_training.figures(model, reader_training.faces_for_testing())
-    figures = {name: f"{figure:.4f}" for name, figure in found.items()}
-    for name, figure in figures.items():
-        print(f"{name:24} {figure}")
-    report.plain_training(page, "A face reader", command_line(), figures, drawn=True)
-    print(f"Written: {options.output}")
+    save_model(model, options.output)
+    figures = print_figures(
+        reader_training.figures(model, reader_training.faces_for_testing())
+    )
+    report_training("A face reader", options.output, figures, drawn=True, page=page)
 
 
 def train(options: argparse.Namespace) -> None:
     from tfpriv import faces
     from tfpriv.editing import pictures
     from tfpriv.networks.stylegan import train as training
-    from tfpriv.support import images, report
-    from tfpriv.support.settings import is_taken_up
+    from tfpriv.support import images
+    from tfpriv.support.outputs import is_taken_up
 
     is_taken_up(options.output / training.CHECKPOINT)  # raises before all is drawn
-    steps = {} if options.steps is None else {"steps": options.steps}
-    recipe = training.Recipe(seed=options.seed, **steps)
+    recipe = training.StyleGANRecipe(**given(options, "seed", "steps"))
     if options.data == "faces":
         people = faces.sample(options.people, seed=options.seed)
         data = faces.draw(people, options.resolution)
@@ -215,19 +212,12 @@ def train(options: argparse.Namespace) -> None:
     training.train(
         data, options.output, generator, recipe, progress=progress("training")
     )
-    report.plain_training(
-        options.output / report.PAGE,
-        "A StyleGAN",
-        command_line(),
-        {},
-        drawn=options.data == "faces",
-    )
-    print(f"Written: {options.output / training.GENERATOR}")
+    written, drawn = options.output / training.GENERATOR, options.data == "faces"
+    report_training("A StyleGAN", written, drawn=drawn)
 
 
 def fit(options: argparse.Namespace) -> None:
     from tfpriv.editing import fitting
-    from tfpriv.support import report
     from tfpriv.support.models import load_model
 
     fitting.fit(
@@ -238,16 +228,13 @@ def fit(options: argparse.Namespace) -> None:
         seed=options.seed,
         progress=progress("fitting"),
     )
-    page = options.output / report.PAGE
-    drawn = options.reader is None
-    report.plain_training(page, "A StyleGAN", command_line(), {}, drawn=drawn)
-    print(f"Written: {options.output / fitting.GENERATOR}")
+    written, drawn = options.output / fitting.GENERATOR, options.reader is None
+    report_training("A StyleGAN", written, drawn=drawn)
 
 
 def train_encoder(options: argparse.Namespace) -> None:
     from tfpriv import editing
-    from tfpriv.support import report
-    from tfpriv.support.files import atomic_path
+    from tfpriv.support.models import save_model
 
     page = _check_network(options.output, options.generator)
     model = editing.train_encoder(
@@ -255,19 +242,18 @@ def train_encoder(options: argparse.Namespace) -> None:
         steps=options.steps,
         seed=options.seed,
         folder=options.output.with_suffix(".training"),
+        progress=progress("training"),
     )
-    with atomic_path(options.output) as partial:
-        model.save(partial)
+    save_model(model, options.output)
     # Of the generator's own pictures, whoever they may resemble.
-    report.plain_training(page, "An encoder of faces", command_line(), {}, drawn=False)
-    print(f"Written: {options.output}")
+    report_training("An encoder of faces", options.output, drawn=False, page=page)
 
 
 def score(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import scores
-    from tfpriv.support.files import check_new
     from tfpriv.support.models import load_model
+    from tfpriv.support.outputs import check_new
 
     check_new(options.output)
     scores.sample_and_score(
@@ -285,7 +271,8 @@ def score(options: argparse.Namespace) -> None:
 def boundary(options: argparse.Namespace) -> None:
 
     from tfpriv.editing import Boundary, scores, train_boundary
-    from tfpriv.support.files import check_output_file, read_array
+    from tfpriv.support.files import read_array
+    from tfpriv.support.outputs import check_output_file
 
     check_output_file(
         options.output,

@@ -10,7 +10,8 @@ import numpy as np
 from tfpriv.faces.drawing import draw, landmarks
 from tfpriv.faces.looks import ATTRIBUTES, SCENE, TRAITS, Faces, sample
 from tfpriv.support import images
-from tfpriv.support.files import atomic_path, is_plain_name, new_directory, read_csv
+from tfpriv.support.files import is_plain_name, read_csv
+from tfpriv.support.outputs import atomic_path, new_directory
 
 PICTURES = "img_align_celeba"
 IDENTITIES = "identity_CelebA.txt"

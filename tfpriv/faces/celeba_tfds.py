@@ -16,7 +16,7 @@ from tfpriv.faces.celeba import (
     POINTS,
     write_rows,
 )
-from tfpriv.support.files import new_directory
+from tfpriv.support.outputs import new_directory
 
 SPLITS = ("train", "validation", "test")  # CelebA's partitions 0, 1, 2
 

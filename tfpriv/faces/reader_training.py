@@ -1,11 +1,12 @@
 """Training the reader on faces that nobody has to label."""
 
+import dataclasses
 import os
+from collections.abc import Callable
 
 import keras
 import numpy as np
 
-from tfpriv.accounting import checks
 from tfpriv.faces.drawing import draw
 from tfpriv.faces.looks import Faces, sample
 from tfpriv.faces.reader import (
@@ -16,10 +17,21 @@ from tfpriv.faces.reader import (
     truth,
     without_optimizer,
 )
-from tfpriv.support.training import Backup
+from tfpriv.support.recipe import TrainingRecipe
+from tfpriv.support.training import batches_of_rows, run_model
 
 TEST_PEOPLE = 1000
 _FIRST_TEST_PERSON = 10_000_000  # nobody who is trained on
+
+
+@dataclasses.dataclass(frozen=True)
+class ReaderRecipe(TrainingRecipe):
+    """How a reader is trained; `train_reader` documents the fields."""
+
+    people: int
+    epochs: int
+    batch_size: int
+    seed: int
 
 
 def train_reader(
@@ -29,43 +41,51 @@ def train_reader(
     batch_size: int = 128,
     seed: int = 0,
     folder: str | os.PathLike | None = None,
+    save_every: int = 500,
+    progress: Callable[[int, int], None] | None = None,
 ) -> keras.Model:
     """Trains a reader on one picture of each of many persons.
 
     Args:
         people: number of persons, at least 1.
         epochs: passes over them.
-        batch_size: pictures in a step.
+        batch_size: pictures in a step. Those that fill no batch are left out, other
+            ones in each pass.
         seed: of the faces, the weights and the order.
-        folder: where the state is kept after each epoch: a call with the same arguments
+        folder: where the state is kept while it trains: a call with the same arguments
             goes on from there.
+        save_every: steps from one checkpoint to the next.
+        progress: called with `(steps done, steps)`.
 
     Returns:
         The reader.
 
     Raises:
         FileExistsError: other things are in `folder`.
-        ValueError: for a number out of range.
+        ValueError: for a number out of range, a checkpoint of another training, or
+            losses that are not finite.
     """
-    callbacks = [Backup(folder)] if folder else []
-    checks.whole("epochs", epochs)
-    checks.whole("seed", seed, low=0)
+    recipe = ReaderRecipe(people, epochs, batch_size, seed)
     keras.utils.set_random_seed(seed)
     faces = sample(people, seed=seed)
-    model = reader()
-    steps = epochs * -(-people // batch_size)
-    model.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, steps)),
-        loss="mse",
-    )
-    pictures = draw(faces, SIZE).astype(np.float32)
-    model.fit(
-        pictures,
-        truth(faces),
-        batch_size=batch_size,
-        epochs=epochs,
-        verbose=2,
-        callbacks=callbacks,
+    model, in_batch = reader(), min(batch_size, people)
+    steps = epochs * (people // in_batch)
+    rate = keras.optimizers.schedules.CosineDecay(1e-3, steps)
+    model.compile(keras.optimizers.Adam(rate), loss="mse")
+
+    def batches(start):
+        pictures, numbers = draw(faces, SIZE).astype(np.float32), truth(faces)
+        for rows in batches_of_rows(people, in_batch, seed, start):
+            yield pictures[rows], numbers[rows]
+
+    run_model(
+        model,
+        batches,
+        steps,
+        folder=folder,
+        owner=dict(vars(recipe)),
+        save_every=save_every,
+        progress=progress,
     )
     return without_optimizer(model)
 

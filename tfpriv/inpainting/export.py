@@ -10,8 +10,8 @@ from tfpriv.inpainting.masks.saliency import LAYER, SEEN, THRESHOLD, similarity_
 from tfpriv.networks.diffusion import StableDiffusionInpainter
 from tfpriv.networks.facenet.network import LEAST_SIZE, FaceNet, standardised
 from tfpriv.ops import loader
-from tfpriv.support.files import new_directory
 from tfpriv.support.models import file_errors
+from tfpriv.support.outputs import new_directory
 
 _SEED = tf.TensorSpec((2,), tf.int32, "seed")
 

@@ -32,7 +32,7 @@ def add_parser(verbs) -> None:
 def export(options: argparse.Namespace) -> None:
     """Writes one of the SavedModels."""
     from tfpriv.inpainting import export as exporting
-    from tfpriv.support.files import check_new
+    from tfpriv.support.outputs import check_new
 
     what, output = options.what, options.output
     check_new(output)
@@ -53,8 +53,8 @@ def export(options: argparse.Namespace) -> None:
 
 def _inpainter(options):
     """The inpainter, and how it paints."""
-    from tfpriv.accounting import checks
     from tfpriv.inpainting.photos import inpainters, obfuscation
+    from tfpriv.support import checks
 
     if options.inpainter in obfuscation.OBFUSCATIONS:
         raise ValueError(

@@ -13,7 +13,8 @@ from tfpriv.shuffling import codec, pipeline
 from tfpriv.shuffling.keys import CHECK_BYTES, Key
 from tfpriv.shuffling.pictures import new_nonces, shuffle, unshuffle
 from tfpriv.shuffling.pipeline import Progress, ShufflingSummary
-from tfpriv.support.files import atomic_file, parse_json, read_arrays
+from tfpriv.support.files import parse_json, read_arrays
+from tfpriv.support.outputs import atomic_file
 
 MARK = "tfpriv_shuffling"  # the array that a protected data set has more
 _VERSION = 1

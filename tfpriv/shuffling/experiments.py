@@ -17,8 +17,8 @@ from tfpriv.shuffling.pictures import new_nonces, shuffle
 from tfpriv.shuffling.recipes import RECIPES
 from tfpriv.shuffling.train import predictions, train
 from tfpriv.support import tables
-from tfpriv.support.files import atomic_path, write_json
-from tfpriv.support.models import load_model
+from tfpriv.support.models import load_model, save_model
+from tfpriv.support.outputs import write_json
 
 NETWORKS = {
     "small_cnn": small_cnn,
@@ -211,8 +211,7 @@ def save(
     """
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    with atomic_path(output / MODEL_NAME) as partial:
-        model.save(partial)
+    save_model(model, output / MODEL_NAME)
     seen = shuffle(data.test_images, key) if view == "shuffled" else data.test_images
     right = predictions(model, seen) == data.test_labels
     manifest = {

@@ -11,8 +11,8 @@ from tfpriv.ops import loader
 from tfpriv.ops.permutations import KEY_BYTES, NONCE_BYTES
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.purposes import FIXED, PER_PICTURE
-from tfpriv.support.files import new_directory
 from tfpriv.support.models import file_errors
+from tfpriv.support.outputs import new_directory
 
 ENDPOINTS = {FIXED: "serve", PER_PICTURE: "serve_per_picture"}
 

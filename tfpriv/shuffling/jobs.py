@@ -9,7 +9,7 @@ from tfpriv.shuffling import codec, datasets, pipeline
 from tfpriv.shuffling.keys import Key, is_key_file
 from tfpriv.shuffling.pipeline import Progress, ShufflingSummary
 from tfpriv.support import images
-from tfpriv.support.files import atomic_file
+from tfpriv.support.outputs import atomic_file
 
 _LOSSY = frozenset({".jpg", ".jpeg", ".webp", ".heic", ".avif", ".jp2"})
 

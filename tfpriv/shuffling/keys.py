@@ -6,7 +6,6 @@ import contextlib
 import hmac
 import os
 import stat
-import tempfile
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -99,10 +98,20 @@ class Key:
         Raises:
             FileExistsError: There is something at `path`.
         """
+        from tfpriv.support.outputs import atomic_file  # imports NumPy
+
         lines = [_HEADER, base64.b64encode(self._bits).decode()]
         if check_value:
             lines.append(f"check {self.check_value().hex()}")
-        _write_private(Path(path), "".join(f"{line}\n" for line in lines).encode())
+        content = "".join(f"{line}\n" for line in lines).encode()
+        try:
+            with atomic_file(path, private=True, durable=True, new=True) as file:
+                file.write(content)
+        except FileExistsError:
+            raise FileExistsError(
+                "There is a file already, and a key that is overwritten is lost with "
+                f"all its pictures; name another file. Received: {path}"
+            ) from None
 
     def derive(self, purpose: str) -> bytes:
         """Derives a key of 32 bytes for one purpose; it tells nothing about any other.
@@ -213,28 +222,3 @@ def _parse(content: bytes, path) -> tuple[bytes, bytes | None]:
 
 def _damaged(path, reason: str) -> ValueError:
     return ValueError(f"The key file is damaged: {reason}. Received: {path}")
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Writes a new file of mode 0600, to the disk, whole or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(descriptor, 0o600)  # whatever the umask says
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        os.link(temporary, path)  # unlike a rename, it replaces nothing
-    except FileExistsError:
-        raise FileExistsError(
-            "There is a file already, and a key that is overwritten is lost with all "
-            f"its pictures; name another file. Received: {path}"
-        ) from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)  # the name too
-    finally:
-        os.close(folder)

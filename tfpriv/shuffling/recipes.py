@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import keras
 
+from tfpriv.support.recipe import TrainingRecipe
+
 
 @keras.saving.register_keras_serializable(package="tfpriv")
 class WeightDecaySGD(keras.optimizers.SGD):
@@ -95,7 +97,7 @@ class Milestones(keras.optimizers.schedules.LearningRateSchedule):
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class ShufflingRecipe(TrainingRecipe):
     """How a network is trained.
 
     Attributes:
@@ -112,14 +114,16 @@ class Recipe:
     label_smoothing: float
     hole: int
     optimizer: Callable[[int, int], keras.optimizers.Optimizer]
+    zero_allowed = ("label_smoothing", "hole")
+    at_most_one = ("label_smoothing",)
 
 
 # The paper's for VGG16 and PreResNet, and one for few epochs.
 RECIPES = {
-    "paper": Recipe(
+    "paper": ShufflingRecipe(
         128, 200, 0.0, 0, lambda steps, epochs: WeightDecaySGD(Milestones(0.1, steps))
     ),
-    "short": Recipe(
+    "short": ShufflingRecipe(
         256,
         10,
         0.2,

@@ -10,7 +10,7 @@ from tfpriv.shuffling.data import Dataset
 from tfpriv.shuffling.keyed_model import keyed
 from tfpriv.shuffling.keys import Key
 from tfpriv.shuffling.pictures import shuffle
-from tfpriv.shuffling.recipes import RECIPES, Recipe
+from tfpriv.shuffling.recipes import RECIPES, ShufflingRecipe
 from tfpriv.support.training import Backup
 
 VIEWS = ("plain", "keyed", "shuffled")
@@ -24,7 +24,7 @@ def train(
     *,
     view: str = "plain",
     key: Key | None = None,
-    recipe: Recipe = RECIPES["short"],
+    recipe: ShufflingRecipe = RECIPES["short"],
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,

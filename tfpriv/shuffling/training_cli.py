@@ -210,7 +210,7 @@ def average(options: argparse.Namespace) -> None:
 
 def test(options: argparse.Namespace) -> None:
     from tfpriv.shuffling import Key, data, experiments
-    from tfpriv.support.files import check_output_file, write_json
+    from tfpriv.support.outputs import check_output_file, write_json
 
     if options.output is not None:
         check_output_file(
@@ -234,7 +234,7 @@ def test(options: argparse.Namespace) -> None:
 
 def infer(options: argparse.Namespace) -> None:
     from tfpriv.shuffling import experiments, inference
-    from tfpriv.support.files import check_output_file
+    from tfpriv.support.outputs import check_output_file
 
     if options.feature_maps is not None:
         check_output_file(
@@ -255,7 +255,7 @@ def export(options: argparse.Namespace) -> None:
 
     from tfpriv.shuffling import experiments, keyed
     from tfpriv.shuffling.purposes import FIXED, PER_PICTURE
-    from tfpriv.support.files import atomic_file, check_new, check_output_file
+    from tfpriv.support.outputs import atomic_file, check_new, check_output_file
 
     key = _key(options.key)
     if key is None and (options.include_key or options.derived_keys):

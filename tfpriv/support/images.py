@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps, UnidentifiedImageError
 
 from tfpriv.support import decoding
-from tfpriv.support.files import atomic_file
+from tfpriv.support.outputs import atomic_file
 
 # A picture of more pixels than this is refused before it is decoded, so that a small
 # file cannot fill the memory. Pillow's own limit lies a little higher.

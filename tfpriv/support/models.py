@@ -9,6 +9,8 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from tfpriv.support.outputs import atomic_path
+
 _LONGEST = 300  # letters of Keras' own words, which may quote a whole model
 _FILE_ERRORS = (  # what TensorFlow makes of a system's OSError
     tf.errors.AlreadyExistsError,
@@ -62,6 +64,17 @@ def load_model(
     if not isinstance(model, kind):
         raise ValueError(f"Expected {what}. Received: {type(model).__name__} in {path}")
     return model
+
+
+def save_model(model: keras.Model, path: str | os.PathLike) -> None:
+    """Writes a model as Keras does, but whole or not at all.
+
+    Args:
+        model: The model.
+        path: The `.keras` file; one that is there is replaced.
+    """
+    with atomic_path(path) as partial:
+        model.save(partial)
 
 
 @contextlib.contextmanager

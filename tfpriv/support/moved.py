@@ -10,6 +10,7 @@ from types import ModuleType
 
 # A package brings its modules: `tfpriv.layers.keyed` is found by `tfpriv.layers`.
 MOVED = {
+    "tfpriv.accounting.checks": "tfpriv.support.checks",
     "tfpriv.audit.ciphertext_only": "tfpriv.shuffling.attacks.ciphertext_only",
     "tfpriv.audit.fidelity": "tfpriv.support.fidelity",
     "tfpriv.audit.histograms": "tfpriv.shuffling.attacks.histograms",

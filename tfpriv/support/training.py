@@ -1,31 +1,31 @@
-"""What trainings share: batches of pictures from any step on, their state in a file.
+"""The training loop: steps, batches from a seed, checkpoints, resuming.
 
-A training that is interrupted and taken up again must come to the same weights: the
-order of the pictures follows from a seed, and the state is one file, whole or not at
-all.
+A training that is interrupted and resumed gives the weights that it would have given
+without: batches follow from a seed and the number of the step, and the state is one
+file, written atomically.
 """
 
 import hashlib
-import io
 import itertools
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpriv.support import images
-from tfpriv.support.files import (
+from tfpriv.support import checks, images
+from tfpriv.support.files import parse_json, read_arrays
+from tfpriv.support.outputs import (
+    atomic_file,
     check_holds_only,
-    parse_json,
-    read_arrays,
+    is_taken_up,
     remove_only,
-    write_atomically,
 )
-from tfpriv.support.settings import is_taken_up
 
+_CHECKPOINT = "training.npz"  # of `run_model`
 _LINE = "line"  # entry of the state that says whose it is
 _BACKUP = ("latest.weights.h5", "training_metadata.json")
 
@@ -46,6 +46,104 @@ class Backup(keras.callbacks.BackupAndRestore):
 
     def on_train_end(self, logs=None):
         remove_only(self.backup_dir, _BACKUP)
+
+
+def run(
+    step: Callable,
+    batches: Callable[[int], Iterable],
+    state: Sequence,
+    steps: int,
+    *,
+    checkpoint: str | os.PathLike | None,
+    owner: dict,
+    save_every: int = 500,
+    on_save: Callable | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Trains, or resumes from the checkpoint if there is one.
+
+    Args:
+        step: Function of the step's number, from 0, and its batch. It trains on the
+            batch and returns the loss, or several losses.
+        batches: Function of the first step's number that returns the batches from that
+            step on.
+        state: All variables that a next step depends on, in an order that never
+            changes.
+        steps: Number of steps.
+        checkpoint: File of the state; its folder is created if needed. `None` keeps
+            none.
+        owner: What the checkpoint belongs to: recipe, networks and data.
+        save_every: Steps between two checkpoints. The last step writes one, too.
+        on_save: Called before each checkpoint is written, with the number of steps
+            done, the losses and the batch of the last of them.
+        progress: Called with `(steps done, steps)` after each step.
+
+    Raises:
+        FileExistsError: There is no checkpoint, but other files in its folder.
+        ValueError: The checkpoint is damaged, or of another training; the losses are
+            not finite.
+    """
+    checks.whole("save_every", save_every)
+    start = 0
+    if checkpoint is not None:
+        start = restore_state(checkpoint, state, owner)
+        Path(checkpoint).parent.mkdir(parents=True, exist_ok=True)
+    fed = iter(batches(start))
+    for number in range(start, steps):
+        batch = next(fed)
+        losses = step(number, batch)
+        if not np.isfinite(losses).all():
+            raise ValueError(
+                "Training diverged; try a lower learning rate. Received: loss "
+                f"{losses} at step {number}"
+            )
+        done = number + 1
+        if checkpoint is not None and (done % save_every == 0 or done == steps):
+            if on_save:
+                on_save(done, losses, batch)
+            save_state(checkpoint, state, owner, done)
+        if progress:
+            progress(done, steps)
+
+
+def run_model(
+    model: keras.Model,
+    batches: Callable[[int], Iterable],
+    steps: int,
+    *,
+    folder: str | os.PathLike | None,
+    owner: dict,
+    save_every: int = 500,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Trains a compiled model; its checkpoint is removed when the training is done.
+
+    Args:
+        model: Compiled model.
+        batches: As for `run`; a batch is a pair of inputs and targets.
+        steps: Number of steps.
+        folder: Of the checkpoint; `None` keeps none.
+        owner: As for `run`.
+        save_every: As for `run`.
+        progress: As for `run`.
+
+    Raises:
+        FileExistsError: There is no checkpoint in `folder`, but other files.
+        ValueError: As for `run`.
+    """
+    model.optimizer.build(model.trainable_variables)
+    run(
+        lambda _, batch: model.train_on_batch(*batch),
+        batches,
+        [*model.variables, *model.optimizer.variables],
+        steps,
+        checkpoint=folder and Path(folder, _CHECKPOINT),
+        owner=owner,
+        save_every=save_every,
+        progress=progress,
+    )
+    if folder is not None:
+        remove_only(folder, [_CHECKPOINT])
 
 
 def batches(data, size: int, batch_size: int, seed: int, start: int) -> Iterator:
@@ -73,18 +171,38 @@ def batches(data, size: int, batch_size: int, seed: int, start: int) -> Iterator
 
 
 def _array_batches(pictures, batch_size, seed, start):
-    per_pass = len(pictures) // batch_size
+    for rows in batches_of_rows(len(pictures), batch_size, seed, start):
+        yield _scaled(pictures[rows])
+
+
+def batches_of_rows(
+    count: int, batch_size: int, seed: int, start: int
+) -> Iterator[np.ndarray]:
+    """Indices of batches from a step on; in each pass, every index at most once.
+
+    Args:
+        count: Number of examples.
+        batch_size: Examples in a batch. Those that fill no batch are left out, other
+            ones in each pass.
+        seed: Of the order, a new one in each pass.
+        start: Steps that are done already.
+
+    Yields:
+        int `(batch_size,)`, ascending.
+
+    Raises:
+        ValueError: There are fewer examples than a batch has.
+    """
+    per_pass = count // batch_size
     if not per_pass:
         raise ValueError(
-            f"A batch has {batch_size} pictures. Received: {len(pictures)} pictures in "
-            "all"
+            f"A batch has {batch_size} pictures. Received: {count} pictures in all"
         )
     first_pass, first_batch = divmod(start, per_pass)
     for number in itertools.count(first_pass):
-        order = np.random.default_rng([seed, number]).permutation(len(pictures))
+        order = np.random.default_rng([seed, number]).permutation(count)
         for batch in range(first_batch, per_pass):
-            rows = np.sort(order[batch * batch_size : (batch + 1) * batch_size])
-            yield _scaled(pictures[rows])
+            yield np.sort(order[batch * batch_size : (batch + 1) * batch_size])
         first_batch = 0
 
 
@@ -129,9 +247,8 @@ def save_state(
         done: Steps that are done.
     """
     arrays = {str(n): np.asarray(v) for n, v in enumerate(variables)}
-    stream = io.BytesIO()
-    np.savez(stream, **{_LINE: _line(owner, done)}, **arrays)
-    write_atomically(path, stream.getvalue())
+    with atomic_file(path, durable=True) as file:
+        np.savez(file, **{_LINE: _line(owner, done)}, **arrays)
 
 
 def restore_state(path: str | os.PathLike, variables: Sequence, owner: dict) -> int:

@@ -168,7 +168,7 @@ def test_train_facenet(tmp_path, monkeypatch, capsys):
     run("train-facenet", "--output", tmp_path, *words)
     assert given["width"] == 0.03
     assert (given["recipe"].people, given["recipe"].seed) == (9, 4)
-    assert given["recipe"].steps == facenet_training.Recipe().steps
+    assert given["recipe"].steps == facenet_training.FaceNetRecipe().steps
     assert "rank_one" in capsys.readouterr().out
     page = read(tmp_path / "report.html").words
     assert "FaceNet, trained without differential privacy" in page

@@ -8,11 +8,15 @@ import pytest
 
 from tfpriv.inpainting import FaceNet
 from tfpriv.inpainting.experiment import facenet_training
-from tfpriv.inpainting.experiment.facenet_training import Recipe, Trainer, train_facenet
+from tfpriv.inpainting.experiment.facenet_training import (
+    FaceNetRecipe,
+    Trainer,
+    train_facenet,
+)
 from tfpriv.networks.facenet.loading import load_facenet
 from tfpriv.networks.facenet.network import standardised
 
-RECIPE = Recipe(
+RECIPE = FaceNetRecipe(
     people=6,
     pictures=4,
     steps=40,
@@ -56,7 +60,7 @@ def small():
 def test_it_learns():
     """Without a margin, which would raise the loss while it grows."""
     trainer = Trainer(small(), dataclasses.replace(RECIPE, margin=0.0, switch=1.0))
-    losses = [trainer.step(number) for number in range(RECIPE.steps)]
+    losses = [trainer.step(n, trainer.batch(n)) for n in range(RECIPE.steps)]
     assert np.mean(losses[-5:]) < 0.5 * np.mean(losses[:5])
 
 
@@ -84,7 +88,7 @@ def test_an_interrupted_training_comes_to_the_same_weights(tmp_path):
 
 
 def test_the_recipe():
-    recipe = Recipe(steps=100, sizes=(80, 160), switch=0.75, margin=0.3)
+    recipe = FaceNetRecipe(steps=100, sizes=(80, 160), switch=0.75, margin=0.3)
     assert [recipe.size(n) for n in (0, 74, 75, 99)] == [80, 80, 160, 160]
     assert [recipe.margin_at(n) for n in (0, 20, 50)] == pytest.approx([0, 0.18, 0.3])
 
@@ -111,13 +115,13 @@ def test_the_network_itself(tmp_path):
 
     In the folder it leaves what `load_facenet` reads.
     """
-    recipe = Recipe(
+    recipe = FaceNetRecipe(
         people=6, pictures=4, steps=60, batch_size=12, sizes=(75, 96), margin=0.0
     )
     trainer = Trainer(FaceNet(0.06, dropout=0.0), recipe)
-    losses = [trainer.step(number) for number in range(recipe.steps)]
+    losses = [trainer.step(n, trainer.batch(n)) for n in range(recipe.steps)]
     switch = int(recipe.switch * recipe.steps)  # to larger pictures, new to it
     assert np.mean(losses[switch - 10 : switch]) < 0.5 * np.mean(losses[:5])
-    few = Recipe(people=6, pictures=4, steps=2, batch_size=4, sizes=(75, 75))
+    few = FaceNetRecipe(people=6, pictures=4, steps=2, batch_size=4, sizes=(75, 75))
     train_facenet(tmp_path, FaceNet(0.06), few)
     assert load_facenet(tmp_path / facenet_training.NETWORK).width == 0.06

@@ -12,7 +12,7 @@ from tfpriv.networks import diffusion
 from tfpriv.networks.diffusion import schedulers, small, train, training
 
 SIZE = 16
-RECIPE = training.Recipe(vae_steps=2, unet_steps=2, batch_size=4, half_life=8)
+RECIPE = training.DiffusionRecipe(vae_steps=2, unet_steps=2, batch_size=4, half_life=8)
 
 
 def new_inpainter(seed=0):
@@ -151,7 +151,7 @@ def test_what_does_not_fit_is_refused(pictures, inpainter, tmp_path):
 )
 def test_recipes_that_make_no_sense_are_refused(change):
     with pytest.raises(ValueError, match="Received"):
-        training.Recipe(**change)
+        training.DiffusionRecipe(**change)
 
 
 def test_masks_for_training_are_of_every_kind():

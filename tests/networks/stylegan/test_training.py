@@ -11,7 +11,7 @@ from tfpriv.networks.stylegan import StyleGAN, load_generator, train, training
 from tfpriv.networks.stylegan.discriminator import Discriminator, with_deviation
 from tfpriv.support.training import batches
 
-RECIPE = training.Recipe(steps=2, batch_size=4, r1_every=1, half_life=20)
+RECIPE = training.StyleGANRecipe(steps=2, batch_size=4, r1_every=1, half_life=20)
 
 
 def new_generator(seed=0):
@@ -119,7 +119,7 @@ def test_pictures_that_do_not_fit_are_refused(pictures, tmp_path):
 )
 def test_recipes_that_make_no_sense_are_refused(change):
     with pytest.raises(ValueError, match="Received"):
-        training.Recipe(**change)
+        training.StyleGANRecipe(**change)
 
 
 def test_the_penalty_is_the_squared_gradient():

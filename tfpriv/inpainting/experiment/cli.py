@@ -3,7 +3,15 @@
 import argparse
 from pathlib import Path
 
-from tfpriv.support.terminal import command_line, progress
+from tfpriv.support.terminal import (
+    add_output,
+    add_source,
+    command_line,
+    given,
+    print_figures,
+    progress,
+    report_training,
+)
 
 FIGURES = "finetune.json"
 
@@ -53,7 +61,7 @@ def _add_train_facenet(actions):
         "train-facenet",
         help="train a FaceNet on drawn faces; the same command goes on where it was",
     )
-    _add_output(parser)
+    add_output(parser)
     parser.add_argument(
         "--width", type=float, default=0.25, help="1 is the published network's"
     )
@@ -74,7 +82,7 @@ def _add_finetune(actions):
         help="facenet-pytorch's .pt, or ours (.keras); default: the embedded one, of "
         "drawn faces",
     )
-    _add_output(parser)
+    add_output(parser)
     parser.add_argument(
         "--private",
         choices=("picture", "person"),
@@ -104,16 +112,17 @@ def _add_train_inpainter(actions):
         "train-inpainter",
         help="train the small inpainter; the same command goes on where it was",
     )
-    parser.add_argument(
-        "--data",
-        default="faces",
-        metavar="SOURCE",
-        help="faces (drawn), or a folder in CelebA's layout, of which the training "
-        "side is taken (default: %(default)s)",
+    add_source(
+        parser, "a folder in CelebA's layout, of which the training side is taken"
     )
-    _add_output(parser)
-    parser.add_argument("--people", type=int, default=20_000, help="of drawn faces")
-    parser.add_argument("--steps", type=int, help="of the UNet; default: the recipe's")
+    add_output(parser)
+    parser.add_argument(
+        "--steps",
+        type=int,
+        dest="unet_steps",
+        metavar="STEPS",
+        help="of the UNet; default: the recipe's",
+    )
     parser.add_argument("--size", type=int, default=64, help="of pictures, in pixels")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(handler=train_inpainter)
@@ -154,15 +163,9 @@ def _add_evaluate(actions):
         help="torchvision's vgg16-397923af.pth, or `download`: LPIPS",
     )
     parser.add_argument("--false-accepts", type=float, default=0.01)
-    _add_output(parser)
+    add_output(parser)
     parser.add_argument("--seed", type=int, default=0, help="of the intervals")
     parser.set_defaults(handler=evaluate)
-
-
-def _add_output(parser):
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to write"
-    )
 
 
 def _add_data(parser):
@@ -181,8 +184,8 @@ def _add_size(parser):
 
 def prepare(options: argparse.Namespace) -> None:
     from tfpriv import faces
-    from tfpriv.accounting import checks
     from tfpriv.inpainting.experiment.people import People
+    from tfpriv.support import checks
 
     checks.real("share", options.share, high=1.0)
     checks.whole("seed", options.seed, low=0)
@@ -229,31 +232,24 @@ def train_facenet(options: argparse.Namespace) -> None:
 
     from tfpriv.inpainting import FaceNet
     from tfpriv.inpainting.experiment import facenet_training
-    from tfpriv.support import report
 
     keras.utils.set_random_seed(options.seed)  # of the weights to begin with
-    given = {"people": options.people, "steps": options.steps}
-    given = {key: value for key, value in given.items() if value is not None}
     network = facenet_training.train_facenet(
         options.output,
         FaceNet(options.width, facenet_training.DROPOUT),
-        facenet_training.Recipe(seed=options.seed, **given),
+        facenet_training.FaceNetRecipe(**given(options, "seed", "people", "steps")),
         progress=progress("training"),
     )
-    found = facenet_training.figures(network)
-    figures = {name: f"{figure:.4f}" for name, figure in found.items()}
-    for name, figure in figures.items():
-        print(f"{name:24} {figure}")
-    page = options.output / report.PAGE
-    report.plain_training(page, "FaceNet", command_line(), figures, drawn=True)
-    print(f"Written: {options.output / facenet_training.NETWORK}")
+    figures = print_figures(facenet_training.figures(network))
+    written = options.output / facenet_training.NETWORK
+    report_training("FaceNet", written, figures, drawn=True)
 
 
 def finetune(options: argparse.Namespace) -> None:
     from tfpriv.inpainting import facenet_option, recognition
     from tfpriv.inpainting.experiment import finetuning
     from tfpriv.inpainting.experiment.people import People
-    from tfpriv.support.files import check_new, write_json
+    from tfpriv.support.outputs import check_new, write_json
 
     check_new(options.output)
     finetuning.check_options(options)
@@ -274,8 +270,7 @@ def finetune(options: argparse.Namespace) -> None:
             "not covered by epsilon": done.figures,
         },
     )
-    for name, figure in done.figures.items():
-        print(f"{name:24} {figure:.4f}")
+    print_figures(done.figures)
     print(done.ledger.statement(delta=options.delta))
     print(f"Written: {options.output}")
 
@@ -285,9 +280,8 @@ def train_inpainter(options: argparse.Namespace) -> None:
     from tfpriv.inpainting.experiment import facenet_training
     from tfpriv.inpainting.experiment.people import People
     from tfpriv.networks.diffusion import small, train
-    from tfpriv.networks.diffusion.training import Recipe
-    from tfpriv.support import report
-    from tfpriv.support.settings import is_taken_up
+    from tfpriv.networks.diffusion.training import DiffusionRecipe
+    from tfpriv.support.outputs import is_taken_up
 
     is_taken_up(options.output / train.CHECKPOINT)  # raises before all is drawn
     if options.data == "faces":
@@ -298,22 +292,15 @@ def train_inpainter(options: argparse.Namespace) -> None:
         data = people.pictures(
             people.training, options.size, progress("reading pictures")
         )
-    steps = {} if options.steps is None else {"unet_steps": options.steps}
     train.train_inpainter(
         data,
         options.output,
         small.small_inpainter(options.size, options.seed),
-        Recipe(seed=options.seed, **steps),
+        DiffusionRecipe(**given(options, "seed", "unet_steps")),
         progress=progress("training"),
     )
-    report.plain_training(
-        options.output / report.PAGE,
-        "A latent diffusion inpainter",
-        command_line(),
-        {},
-        drawn=options.data == "faces",
-    )
-    print(f"Written: {options.output / train.INPAINTER}")
+    written, drawn = options.output / train.INPAINTER, options.data == "faces"
+    report_training("A latent diffusion inpainter", written, drawn=drawn)
 
 
 def evaluate(options: argparse.Namespace) -> None:

@@ -1,9 +1,10 @@
 """Trains a FaceNet on drawn faces, in one go or in several.
 
-The embedded FaceNet: `FaceNet(0.25, dropout=0.2)` and the default `Recipe`.
+The embedded FaceNet: `FaceNet(0.25, dropout=0.2)` and the default `FaceNetRecipe`.
 """
 
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -23,8 +24,9 @@ from tfpriv.networks.facenet.network import (
     FaceNet,
     standardised,
 )
-from tfpriv.support.files import atomic_path
-from tfpriv.support.training import restore_state, save_state
+from tfpriv.support.models import save_model
+from tfpriv.support.recipe import TrainingRecipe
+from tfpriv.support.training import run
 
 CHECKPOINT, NETWORK = "training.npz", "facenet.keras"
 WIDTH, DROPOUT = 0.25, 0.2
@@ -35,7 +37,7 @@ _OF_EACH = 8  # pictures of a test person; half of them are the gallery
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class FaceNetRecipe(TrainingRecipe):
     """How a FaceNet is trained.
 
     Attributes:
@@ -71,6 +73,8 @@ class Recipe:
     switch: float = 0.75
     noise: float = 6.0
     seed: int = 0
+    zero_allowed = ("margin", "switch", "noise")
+    at_most_one = ("switch",)
 
     def size(self, number: int) -> int:
         """Of the pictures of a step, in pixels."""
@@ -84,7 +88,7 @@ class Recipe:
 def train_facenet(
     folder: str | os.PathLike,
     network: FaceNet | None = None,
-    recipe: Recipe | None = None,
+    recipe: FaceNetRecipe | None = None,
     *,
     save_every: int = 500,
     progress: Callable[[int, int], None] | None = None,
@@ -97,7 +101,7 @@ def train_facenet(
     Args:
         folder: for the checkpoint, and at the end `facenet.keras`; created if need be.
         network: trained in place; by default a narrow one.
-        recipe: how; by default `Recipe()`.
+        recipe: how; by default `FaceNetRecipe()`.
         save_every: steps from one checkpoint to the next.
         progress: `None`, or a function called with `(steps done, steps)`.
 
@@ -105,31 +109,25 @@ def train_facenet(
         The network.
 
     Raises:
+        FileExistsError: the folder holds other files.
         ValueError: a checkpoint of another training; losses that are not finite.
     """
-    recipe = recipe or Recipe()
-    trainer = Trainer(network, recipe)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    owner = {
-        "recipe": dataclasses.asdict(recipe),
-        "network": trainer.network.get_config(),
-    }
-    start = restore_state(folder / CHECKPOINT, trainer.state, owner)
-    for number in range(start, recipe.steps):
-        loss = trainer.step(number)
-        if not np.isfinite(loss):
-            raise ValueError(
-                "Training diverged; try a lower learning rate. Received: loss "
-                f"{loss} at step {number}"
-            )
-        done = number + 1
-        if done % save_every == 0 or done == recipe.steps:
-            save_state(folder / CHECKPOINT, trainer.state, owner, done)
-        if progress:
-            progress(done, recipe.steps)
-    with atomic_path(folder / NETWORK) as partial:
-        trainer.network.save(partial)
+    recipe = recipe or FaceNetRecipe()
+    trainer, folder = Trainer(network, recipe), Path(folder)
+    run(
+        trainer.step,
+        lambda start: map(trainer.batch, itertools.count(start)),
+        trainer.state,
+        recipe.steps,
+        checkpoint=folder / CHECKPOINT,
+        owner={
+            "recipe": dataclasses.asdict(recipe),
+            "network": trainer.network.get_config(),
+        },
+        save_every=save_every,
+        progress=progress,
+    )
+    save_model(trainer.network, folder / NETWORK)
     return trainer.network
 
 
@@ -141,7 +139,7 @@ class Trainer:
         recipe: how.
     """
 
-    def __init__(self, network: FaceNet | None, recipe: Recipe):
+    def __init__(self, network: FaceNet | None, recipe: FaceNetRecipe):
         keras.utils.set_random_seed(recipe.seed)
         self.network = network or FaceNet(WIDTH, DROPOUT)
         self.network.trainable, self.network.trained_on = True, DRAWN_FACES
@@ -167,14 +165,14 @@ class Trainer:
     def _trained(self):
         return [*self.network.trainable_variables, self.persons]
 
-    def step(self, number: int) -> float:
-        """Trains on a batch.
+    def batch(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draws the faces of a step.
 
         Args:
             number: of the step, from 0.
 
         Returns:
-            The loss.
+            Standardised float32 images, and their int32 labels.
         """
         recipe = self.recipe
         random = np.random.default_rng([recipe.seed, number])
@@ -183,9 +181,20 @@ class Trainer:
         pictures = draw(faces, recipe.drawn, zoom=ZOOM).astype(np.float32)
         pictures += recipe.noise * random.standard_normal(pictures.shape, np.float32)
         pictures = standardised(pictures, recipe.size(number))
-        labels = faces.identity.astype(np.int32)
-        margin = tf.constant(recipe.margin_at(number), tf.float32)
-        return float(self._step(pictures, labels, margin))
+        return pictures, faces.identity.astype(np.int32)
+
+    def step(self, number: int, batch: tuple[np.ndarray, np.ndarray]) -> float:
+        """Trains on a batch.
+
+        Args:
+            number: of the step, from 0; decides about the margin.
+            batch: as `batch` returns it.
+
+        Returns:
+            The loss.
+        """
+        margin = tf.constant(self.recipe.margin_at(number), tf.float32)
+        return float(self._step(*batch, margin))
 
     def _one_step(self, pictures, labels, margin):
         with tf.GradientTape() as tape:

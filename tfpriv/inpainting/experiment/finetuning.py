@@ -9,7 +9,6 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tfpriv.accounting import checks
 from tfpriv.accounting.ledger import Ledger
 from tfpriv.faces.celeba import TRUTH
 from tfpriv.inpainting import recognition, report
@@ -18,7 +17,8 @@ from tfpriv.inpainting.experiment.identities import EPOCHS, train_identities
 from tfpriv.inpainting.experiment.people import People
 from tfpriv.inpainting.experiment.private_training import Protection
 from tfpriv.networks.facenet.network import DRAWN_FACES, FaceNet
-from tfpriv.support.files import new_directory
+from tfpriv.support import checks
+from tfpriv.support.outputs import new_directory
 from tfpriv.support.report import PAGE
 
 CLASSIFIER, FACENET = "classifier.keras", "facenet.keras"

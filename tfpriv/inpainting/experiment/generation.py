@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from tfpriv.accounting import checks, recording
+from tfpriv.accounting import recording
 from tfpriv.accounting.journal import Journal
 from tfpriv.inpainting.experiment import outputs
 from tfpriv.inpainting.experiment.people import SPLIT, People
@@ -20,8 +20,8 @@ from tfpriv.inpainting.masks import geometric, kinds
 from tfpriv.inpainting.masks.kinds import Settings, Subject
 from tfpriv.inpainting.photos import inpainters
 from tfpriv.inpainting.seeds import derived
-from tfpriv.support import images
-from tfpriv.support.settings import take_up
+from tfpriv.support import checks, images
+from tfpriv.support.outputs import take_up
 
 JOURNAL, LEDGER = "masks.journal", outputs.LEDGER
 RUN = "generation.json"  # what the folder's pictures were made with

@@ -12,7 +12,7 @@ from tfpriv.audit.intervals import Estimate
 from tfpriv.inpainting.experiment.evaluation import Evaluation, EvaluationRow
 from tfpriv.inpainting.report import masks_claim
 from tfpriv.support import images, tables
-from tfpriv.support.files import atomic_file, write_json
+from tfpriv.support.outputs import atomic_file, write_json
 from tfpriv.support.report import PAGE, Code, Group, Strips, Table, Text, report
 
 TABLE, FIGURES, SHEET = "evaluation.md", "evaluation.json", "evaluation.png"

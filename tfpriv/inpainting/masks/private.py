@@ -12,10 +12,11 @@ from fractions import Fraction
 
 import numpy as np
 
-from tfpriv.accounting import checks, mechanisms, recording
+from tfpriv.accounting import mechanisms, recording
 from tfpriv.accounting.ledger import Ledger
 from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.inpainting.masks import geometric
+from tfpriv.support import checks
 from tfpriv.support.images import checked
 from tfpriv.support.randomness import Randomness
 

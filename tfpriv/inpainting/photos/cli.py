@@ -137,7 +137,7 @@ def _output(options, settings):
 
 def _preview(output, one):
     """The file of the preview, which replaces an earlier run's and nothing else."""
-    from tfpriv.support.settings import SETTINGS
+    from tfpriv.support.outputs import SETTINGS
 
     output = output.resolve()  # "." has no name
     path = output.with_name(f"{output.stem if one else output.name}-preview.png")

@@ -14,7 +14,7 @@ from tfpriv.inpainting.photos.boxes import Box
 from tfpriv.inpainting.photos.record import Record
 from tfpriv.inpainting.photos.tracking import PATIENCE, Tracker
 from tfpriv.support import images
-from tfpriv.support.files import atomic_file, check_new
+from tfpriv.support.outputs import atomic_file, check_new
 
 _SHOWN = 8  # photographs on a preview
 _PARTIAL = re.compile(r"\.[0-9a-f]{8}\.(.+)")  # what `files.atomic_path` names

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfpriv.inpainting.photos.anonymiser import Outcome
 from tfpriv.support import images
-from tfpriv.support.files import atomic_file
+from tfpriv.support.outputs import atomic_file
 
 TITLE = "Shows the originals: not to be published"
 _CELL = 320  # pixels

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from tfpriv.inpainting.photos import boxes
 from tfpriv.inpainting.photos.boxes import Box
-from tfpriv.support.files import atomic_file
-from tfpriv.support.settings import SETTINGS, take_up
+from tfpriv.support.outputs import SETTINGS, atomic_file, take_up
 
 
 def named(name: str, share: tuple[int, int]) -> str:

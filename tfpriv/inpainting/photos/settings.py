@@ -54,7 +54,7 @@ class Settings:
     masks_only: bool = False
 
     def __post_init__(self):
-        from tfpriv.accounting import checks
+        from tfpriv.support import checks
 
         for name, known in (("mask", MASKS), ("if_no_face", WITHOUT_FACES)):
             if getattr(self, name) not in known:

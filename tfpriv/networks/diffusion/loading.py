@@ -18,13 +18,8 @@ from tfpriv.networks.diffusion.text_encoder import text_encoder, text_weights
 from tfpriv.networks.diffusion.tokenizer import read_tokenizer
 from tfpriv.networks.diffusion.unet import UNet
 from tfpriv.networks.diffusion.vae import VAE
-from tfpriv.support.files import (
-    atomic_path,
-    is_plain_name,
-    new_directory,
-    read_json,
-    write_json,
-)
+from tfpriv.support.files import is_plain_name, read_json
+from tfpriv.support.outputs import atomic_path, new_directory, write_json
 from tfpriv.support.weights import read_torch
 
 INDEX, CONFIG = "model_index.json", "config.json"

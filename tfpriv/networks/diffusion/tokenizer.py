@@ -6,7 +6,8 @@ from pathlib import Path
 import keras_hub
 import numpy as np
 
-from tfpriv.support.files import atomic_file, read_json, write_json
+from tfpriv.support.files import read_json
+from tfpriv.support.outputs import atomic_file, write_json
 
 VOCABULARY, MERGES, WHOLE = "vocab.json", "merges.txt", "tokenizer.json"
 SETTINGS = ("special_tokens_map.json", "tokenizer_config.json")

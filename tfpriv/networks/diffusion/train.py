@@ -1,10 +1,9 @@
 """Trains a small latent diffusion inpainter, in one go or in several.
 
-The embedded inpainter: `small_inpainter()` and the default `Recipe`.
+The embedded inpainter: `small_inpainter()` and the default `DiffusionRecipe`.
 """
 
 import os
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +12,10 @@ import numpy as np
 from tfpriv.networks.diffusion import loading
 from tfpriv.networks.diffusion.pipeline import StableDiffusionInpainter
 from tfpriv.networks.diffusion.small import small_inpainter
-from tfpriv.networks.diffusion.training import Recipe, Trainer, random_masks
+from tfpriv.networks.diffusion.training import DiffusionRecipe, Trainer, random_masks
 from tfpriv.support import images
-from tfpriv.support.files import moved_aside
-from tfpriv.support.training import batches, mark_of, restore_state, save_state
+from tfpriv.support.outputs import replaced_directory
+from tfpriv.support.training import batches, mark_of, run
 
 CHECKPOINT, SAMPLES, INPAINTER = "training.npz", "samples.png", "inpainter"
 _SAMPLES = 4  # pictures on the sheet, three of each
@@ -27,7 +26,7 @@ def train_inpainter(
     data,
     folder: str | os.PathLike,
     inpainter: StableDiffusionInpainter | None = None,
-    recipe: Recipe | None = None,
+    recipe: DiffusionRecipe | None = None,
     *,
     save_every: int = 500,
     progress: Callable[[int, int], None] | None = None,
@@ -44,7 +43,7 @@ def train_inpainter(
             `StableDiffusionInpainter.from_diffusers` reads it; created if need be.
         inpainter: Trained in place, without a text encoder; by default
             `small_inpainter()`.
-        recipe: How; by default `Recipe()`.
+        recipe: How; by default `DiffusionRecipe()`.
         save_every: Steps from one checkpoint to the next.
         progress: Called with `(steps done, steps)`.
 
@@ -56,35 +55,31 @@ def train_inpainter(
         ValueError: Pictures of another size; a text encoder; a checkpoint of another
             training; losses that are not finite.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or DiffusionRecipe()
     inpainter = inpainter or small_inpainter(seed=recipe.seed)
     if inpainter.text_encoder is not None:
         raise ValueError(
             "Inpainters are trained without prompts. Received: one with a text encoder"
         )
-    folder = Path(folder)
-    trainer = Trainer(inpainter, recipe)
-    checkpoint, owner = folder / CHECKPOINT, _owner(trainer, data)
-    start = restore_state(checkpoint, trainer.state, owner)
+    trainer, folder = Trainer(inpainter, recipe), Path(folder)
     _check_replaceable(folder / INPAINTER)
-    folder.mkdir(parents=True, exist_ok=True)
-    size = inpainter.vae.config["sample_size"]
-    fed = batches(data, size, recipe.batch_size, recipe.seed, start)
-    for number in range(start, recipe.steps):
-        pictures = next(fed)
-        loss = trainer.step(number, pictures)
-        if not np.isfinite(loss):
-            raise ValueError(
-                "Training diverged; try a lower learning rate. Received: loss "
-                f"{loss} at step {number}"
-            )
-        done = number + 1
-        if done % save_every == 0 or done == recipe.steps:
-            save_state(checkpoint, trainer.state, owner, done)
-            _draw_samples(trainer, pictures[:_SAMPLES], folder / SAMPLES, done, loss)
-        if progress:
-            progress(done, recipe.steps)
-    _replace(trainer.trained, folder / INPAINTER)
+    size, count = inpainter.vae.config["sample_size"], recipe.batch_size
+    run(
+        trainer.step,
+        lambda start: batches(data, size, count, recipe.seed, start),
+        trainer.state,
+        recipe.steps,
+        checkpoint=folder / CHECKPOINT,
+        owner=_owner(trainer, data),
+        save_every=save_every,
+        on_save=lambda done, loss, pictures: _draw_samples(
+            trainer, pictures[:_SAMPLES], folder / SAMPLES, done, loss
+        ),
+        progress=progress,
+    )
+    with replaced_directory(folder / INPAINTER) as new:
+        trainer.trained.save_diffusers(new)
+        _check_replaceable(folder / INPAINTER)
     return trainer.trained
 
 
@@ -96,15 +91,6 @@ def _check_replaceable(path):
             "The trained inpainter's folder is replaced, and holds other things; move "
             f"them elsewhere. Received: {path} with {', '.join(others[:5]) or 'a link'}"
         )
-
-
-def _replace(inpainter, path):
-    """Writes an inpainter; one that is there is removed when the new one is whole."""
-    new = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
-    inpainter.save_diffusers(new)
-    _check_replaceable(path)
-    with moved_aside(path):
-        new.rename(path)
 
 
 def _owner(trainer, data):

@@ -10,10 +10,11 @@ from keras import ops
 
 from tfpriv.networks.diffusion.pipeline import StableDiffusionInpainter, empty_context
 from tfpriv.networks.diffusion.unet import UNet
+from tfpriv.support.recipe import TrainingRecipe
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class DiffusionRecipe(TrainingRecipe):
     """How to train.
 
     Args:
@@ -35,22 +36,7 @@ class Recipe:
     divergence: float = 1e-6
     half_life: float = 8_000
     seed: int = 0
-
-    def __post_init__(self):
-        for name in ("vae_steps", "unet_steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` must be at least 1. Received: {getattr(self, name)}"
-                )
-        for name in ("learning_rate", "half_life"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(
-                    f"`{name}` must be positive. Received: {getattr(self, name)}"
-                )
-        if not 0 <= self.divergence < float("inf"):
-            raise ValueError(
-                f"`divergence` must be 0 or more. Received: {self.divergence}"
-            )
+    zero_allowed = ("divergence",)
 
     @property
     def steps(self) -> int:
@@ -106,7 +92,7 @@ class Trainer:
         recipe: How.
     """
 
-    def __init__(self, inpainter: StableDiffusionInpainter, recipe: Recipe):
+    def __init__(self, inpainter: StableDiffusionInpainter, recipe: DiffusionRecipe):
         self.inpainter, self.recipe = inpainter, recipe
         self.vae, self.unet = inpainter.vae, inpainter.unet
         self.average = UNet(self.unet.config)

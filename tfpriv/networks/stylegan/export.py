@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 
 from tfpriv.networks.stylegan.generator import PSI, TRUNCATED_LAYERS, StyleGAN
-from tfpriv.support.files import check_new, new_directory
 from tfpriv.support.models import file_errors
+from tfpriv.support.outputs import check_new, new_directory
 
 ENDPOINTS = {"z": "serve", "w": "from_w", "wp": "from_wp"}
 

@@ -14,8 +14,8 @@ from tfpriv.networks.stylegan import names
 from tfpriv.networks.stylegan.generator import FUSED_FROM, RESOLUTIONS, StyleGAN
 from tfpriv.networks.stylegan.synthesis import FIRST
 from tfpriv.support import weights
-from tfpriv.support.files import atomic_file, atomic_path
 from tfpriv.support.models import load_model
+from tfpriv.support.outputs import atomic_file, atomic_path
 
 ENDINGS = (".pth", ".pt", ".pkl", ".keras", ".weights.h5", ".safetensors")
 _NETWORK = "dnnlib.tflib.network.Network"

@@ -1,6 +1,6 @@
 """Trains a small StyleGAN on pictures, in one go or in several.
 
-The embedded generator: `small_generator()` and the default `Recipe`.
+The embedded generator: `small_generator()` and the default `StyleGANRecipe`.
 """
 
 import os
@@ -12,9 +12,9 @@ import numpy as np
 
 from tfpriv.networks.stylegan.generator import StyleGAN, standard_channels
 from tfpriv.networks.stylegan.loading import save_generator
-from tfpriv.networks.stylegan.training import Recipe, Trainer
+from tfpriv.networks.stylegan.training import StyleGANRecipe, Trainer
 from tfpriv.support import images
-from tfpriv.support.training import batches, mark_of, restore_state, save_state
+from tfpriv.support.training import batches, mark_of, run
 
 CHECKPOINT, SAMPLES, GENERATOR = "training.npz", "samples.png", "generator.keras"
 _SAMPLES = 16  # pictures on the sheet
@@ -40,7 +40,7 @@ def train(
     data,
     folder: str | os.PathLike,
     generator: StyleGAN | None = None,
-    recipe: Recipe | None = None,
+    recipe: StyleGANRecipe | None = None,
     *,
     save_every: int = 500,
     progress: Callable[[int, int], None] | None = None,
@@ -56,7 +56,7 @@ def train(
         folder: For the checkpoint, a sheet of samples, and at the end
             `generator.keras`; created if need be.
         generator: Trained in place; by default `small_generator()`.
-        recipe: How; by default `Recipe()`.
+        recipe: How; by default `StyleGANRecipe()`.
         save_every: Steps from one checkpoint to the next.
         progress: Called with `(steps done, steps)`.
 
@@ -67,28 +67,23 @@ def train(
         ValueError: Pictures of another size; a checkpoint of another training; losses
             that are not finite.
     """
-    recipe = recipe or Recipe()
+    recipe = recipe or StyleGANRecipe()
     generator = generator or small_generator(seed=recipe.seed)
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(generator, recipe)
-    checkpoint, owner = folder / CHECKPOINT, _owner(trainer, data)
-    start = restore_state(checkpoint, trainer.state, owner)
-    size, count = generator.resolution, recipe.batch_size
-    fed = batches(data, size, count, recipe.seed, start)
-    for number in range(start, recipe.steps):
-        losses = trainer.step(number, next(fed))
-        if not np.isfinite(losses).all():
-            raise ValueError(
-                "Training diverged; try a lower learning rate or a higher `r1`. "
-                f"Received: losses {losses} at step {number}"
-            )
-        done = number + 1
-        if done % save_every == 0 or done == recipe.steps:
-            save_state(checkpoint, trainer.state, owner, done)
-            _draw_samples(trainer.average, folder / SAMPLES, done, losses)
-        if progress:
-            progress(done, recipe.steps)
+    trainer, folder = Trainer(generator, recipe), Path(folder)
+    size, count, seed = generator.resolution, recipe.batch_size, recipe.seed
+    run(
+        trainer.step,
+        lambda start: batches(data, size, count, seed, start),
+        trainer.state,
+        recipe.steps,
+        checkpoint=folder / CHECKPOINT,
+        owner=_owner(trainer, data),
+        save_every=save_every,
+        on_save=lambda done, losses, _: _draw_samples(
+            trainer.average, folder / SAMPLES, done, losses
+        ),
+        progress=progress,
+    )
     save_generator(trainer.average, folder / GENERATOR)
     return trainer.average
 

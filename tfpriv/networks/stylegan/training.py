@@ -8,12 +8,13 @@ from keras import ops
 
 from tfpriv.networks.stylegan.discriminator import Discriminator
 from tfpriv.networks.stylegan.generator import StyleGAN
+from tfpriv.support.recipe import TrainingRecipe
 
 W_AVERAGE_KEPT = 0.995  # of the mean w, at each step
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class StyleGANRecipe(TrainingRecipe):
     """How to train.
 
     Args:
@@ -39,27 +40,15 @@ class Recipe:
     mixing: float = 0.9
     half_life: float = 5_000
     seed: int = 0
+    zero_allowed = ("r1", "mixing")
+    at_most_one = ("mixing",)
 
     def __post_init__(self):
-        if self.batch_size % 4 or self.batch_size < 4:
+        super().__post_init__()
+        if self.batch_size % 4:
             raise ValueError(
                 "`batch_size` must be a multiple of 4: pictures are compared in "
                 f"groups of four. Received: batch_size={self.batch_size}"
-            )
-        for name in ("steps", "r1_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` must be at least 1. Received: {getattr(self, name)}"
-                )
-        for name in ("learning_rate", "half_life"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(
-                    f"`{name}` must be positive. Received: {getattr(self, name)}"
-                )
-        if not (0 <= self.mixing <= 1 and 0 <= self.r1 < float("inf")):
-            raise ValueError(
-                "`mixing` must lie between 0 and 1, and `r1` be 0 or more. "
-                f"Received: mixing={self.mixing}, r1={self.r1}"
             )
 
 
@@ -90,7 +79,7 @@ class Trainer:
         recipe: How.
     """
 
-    def __init__(self, generator: StyleGAN, recipe: Recipe):
+    def __init__(self, generator: StyleGAN, recipe: StyleGANRecipe):
         self.recipe = recipe
         self.generator = generator
         keras.utils.set_random_seed(recipe.seed)

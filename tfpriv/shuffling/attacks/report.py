@@ -11,7 +11,7 @@ from PIL import Image
 import tfpriv
 from tfpriv.shuffling.attacks.attack import AttackResult
 from tfpriv.support import images, tables
-from tfpriv.support.files import atomic_file, write_json
+from tfpriv.support.outputs import atomic_file, write_json
 from tfpriv.support.report import (
     PAGE,
     Code,

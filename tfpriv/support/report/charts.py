@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfpriv.support.files import atomic_file
+from tfpriv.support.outputs import atomic_file
 from tfpriv.support.report.sections import Chart
 
 _SIZE = (4.6, 3.9)  # inches of a chart: legible on a phone

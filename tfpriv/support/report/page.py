@@ -13,7 +13,7 @@ import numpy as np
 
 import tfpriv
 from tfpriv.support import images
-from tfpriv.support.files import atomic_file
+from tfpriv.support.outputs import atomic_file
 from tfpriv.support.report import charts
 from tfpriv.support.report.sections import (
     Charts,
