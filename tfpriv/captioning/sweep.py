@@ -8,7 +8,13 @@ import keras
 from tfpriv.captioning.coco import CaptionSet
 from tfpriv.captioning.evaluate import FIGURES, evaluate
 from tfpriv.captioning.model import Captioner
-from tfpriv.captioning.train import Protection, Trained, prepare, train
+from tfpriv.captioning.train import (
+    CaptioningRecipe,
+    Protection,
+    Trained,
+    prepare,
+    train,
+)
 
 
 @dataclasses.dataclass(frozen=True)
