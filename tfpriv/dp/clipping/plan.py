@@ -81,7 +81,8 @@ def _choose(problem, spec, style, engine, group_size, strategy):
         try:
             plan = Plan(*options, vectorized.vectorized)
         except vectorized.NOT_VECTORIZABLE:
-            plan = Plan(*options, vectorized.one_by_one)
+            plan = None
+        plan = plan or Plan(*options, vectorized.one_by_one)
         plan.check()
         return plan
 
