@@ -333,7 +333,7 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
                 noise_multiplier = joint_noise_multiplier(noise_multiplier)
             return style.mechanism(mechanism, noise_multiplier)
 
-        z = calibrate_noise(
+        noise_multiplier = calibrate_noise(
             epsilon,
             delta,
             mechanism=step,
@@ -343,7 +343,7 @@ class PrivateOptimizer(keras_internals.AlreadyReduced):
         )
         optimizer = cls(
             l2_norm_clip=l2_norm_clip,
-            noise_multiplier=z,
+            noise_multiplier=noise_multiplier,
             clipping=style,
             budget=Budget(float(epsilon), float(delta), accountant),
             **kwargs,

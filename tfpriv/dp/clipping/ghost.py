@@ -159,10 +159,11 @@ def _unscaled(problem, g, like=None):
 def _penalties(problem, dtype, seeds):
     """Weight regularisers: their sum, and pairs of variable and gradient."""
     total, found = tf.zeros([], dtype), []
+    penalised = [v for v in problem.keras_variables if v.regularizer is not None]
+    if not penalised:
+        return total, found
     with keras_internals.seeds_of_example(problem.seed_generators, seeds):
-        for variable in problem.keras_variables:
-            if variable.regularizer is None:
-                continue
+        for variable in penalised:
             value = variable.value
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(value)

@@ -81,7 +81,8 @@ def _choose(problem, spec, style, engine, group_size, strategy):
         try:
             plan = Plan(*options, vectorized.vectorized)
         except vectorized.NOT_VECTORIZABLE:
-            plan = Plan(*options, vectorized.one_by_one)
+            plan = None
+        plan = plan or Plan(*options, vectorized.one_by_one)
         plan.check()
         return plan
 
@@ -90,13 +91,11 @@ def _choose(problem, spec, style, engine, group_size, strategy):
         try:
             plan = attempt("ghost")
             if found := coverage.layers_without_rule(problem.model):
-                names = ", ".join(
-                    f"'{one.name}' ({type(one).__name__})" for one in found
-                )
+                named = [f"'{one.name}' ({type(one).__name__})" for one in found]
                 said.append(
-                    f"No clipping rule for {names}: exact, but slower, since gradients "
-                    "of these layers' own weights are computed whole for each example. "
-                    "`tfpriv.dp.register_clipping_rule` teaches the engine a layer."
+                    f"No clipping rule for {', '.join(named)}: exact, but slower: the "
+                    "gradients of these layers' own weights are computed whole for "
+                    "each example. `tfpriv.dp.register_clipping_rule` teaches a layer."
                 )
         except NotCoveredError as error:
             if engine == "ghost":
