@@ -16,7 +16,7 @@ from competitors import keras_networks, workload
 
 from tfpriv.dp import clipping, keras_internals, noise
 from tfpriv.dp.clipping import ghost, scaling, styles
-from tfpriv.dp.clipping.problem import Chunk, example_seeds
+from tfpriv.dp.clipping.objective import Chunk, example_seeds
 
 BATCH, ROUNDS = 64, 15
 NETWORKS = {"cnn": keras_networks.cnn, "decoder": keras_networks.hub_decoder}
@@ -27,24 +27,24 @@ def stages(network):
     model = keras.Model(*NETWORKS[network](keras))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     batch = clipping.as_batch(*workload.batch(network, BATCH))
-    problem = clipping.Problem(model, keras_internals.wrap_loss(loss, model))
+    objective = clipping.Objective(model, keras_internals.wrap_loss(loss, model))
     spec = clipping.spec_of(batch)
     flat = styles.get("flat")
-    clipping.make_plan(problem, spec, flat, "ghost")
+    clipping.make_plan(objective, spec, flat, "ghost")
     optimizer = keras.optimizers.Adam(1e-3)
     optimizer.build(model.trainable_variables)
     key = tf.zeros([32], tf.uint8)
-    style = flat.bind(problem)
+    style = flat.bind(objective)
     any_size = {k: _any_size(v) for k, v in spec.items()}
 
     def private(data, last):
-        words = tf.zeros([len(problem.seed_generators) + 1, 2], tf.int64)
+        words = tf.zeros([len(objective.seed_generators) + 1, 2], tf.int64)
         seeds = example_seeds(words, BATCH)
         chunk = Chunk({**data, "seeds": seeds}, tf.fill([BATCH], True))
-        seen = ghost.every_example(problem, chunk)
+        seen = ghost.every_example(objective, chunk)
         if last == "pass":
             return [part.tensors for parts in seen.parts for part, _ in parts]
-        gradients = ghost.per_variable(problem, chunk, seen)
+        gradients = ghost.per_variable(objective, chunk, seen)
         norms, _ = ghost.norms_of(gradients)
         if last == "norms":
             return norms

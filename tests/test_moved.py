@@ -7,6 +7,8 @@ import warnings
 
 import pytest
 
+from tfpriv.accounting import Ledger
+from tfpriv.dp.sampling import Sampler
 from tfpriv.support import moved
 
 
@@ -65,3 +67,18 @@ def test_every_way_to_import_warns_at_the_line_of_the_import(statement):
 def test_paths_that_never_existed_are_not_found():
     with pytest.raises(ModuleNotFoundError, match=r"tfpriv\.nowhere"):
         importlib.import_module("tfpriv.nowhere")
+
+
+def test_renamed_attributes_give_the_new_ones():
+    ledger = Ledger()
+    with pytest.warns(DeprecationWarning, match="`Ledger.caution` is called `add_warn"):
+        ledger.caution("Chosen by exact figures.")
+    with pytest.warns(DeprecationWarning, match="recorded_warnings"):
+        assert ledger.recorded_cautions == ledger.recorded_warnings
+    with pytest.warns(DeprecationWarning, match="includes"):
+        assert ledger.covers(Ledger())
+
+
+def test_samplers_with_the_old_name_of_the_batch_size_are_refused():
+    with pytest.raises(TypeError, match="called `expected_batch_size`"):
+        type("Own", (Sampler,), {"divisor": 5.0})

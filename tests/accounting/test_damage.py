@@ -124,7 +124,7 @@ def test_version_1_is_one_run_however_often_it_is_read(ledger):
     assert first == second == ledger
     assert first.merge(second) == ledger
     first.record(m.poisson(0.01, 1.1), unit="image", purpose="training")
-    assert not second.covers(first)
+    assert not second.includes(first)
     assert len(first.merge(ledger)) == 2 * len(ledger) + 1  # it holds no ids to compare
 
 

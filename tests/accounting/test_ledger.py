@@ -109,7 +109,7 @@ def test_merge_is_the_union_and_stays_in_place(ledger):
 def test_merge_counts_separate_trainings_of_equal_length_twice(ledger):
     other = Ledger()
     other.record(TRAIN, unit="image", purpose="training", count=1000)
-    assert not ledger.covers(other)
+    assert not ledger.includes(other)
     assert len(ledger.merge(other)) == 2000
 
 
@@ -117,12 +117,12 @@ def test_covers_compares_steps(ledger):
     less, more, other = ledger.copy(), ledger.copy(), ledger.copy()
     for branch in (more, other):
         branch.record(TRAIN, unit="image", purpose="training")
-    assert ledger.covers(less)
-    assert more.covers(ledger)
-    assert not ledger.covers(more)
-    assert not other.covers(more)  # as many, but others
-    assert ledger.covers(Ledger())
-    assert not Ledger().covers(ledger)
+    assert ledger.includes(less)
+    assert more.includes(ledger)
+    assert not ledger.includes(more)
+    assert not other.includes(more)  # as many, but others
+    assert ledger.includes(Ledger())
+    assert not Ledger().includes(ledger)
 
 
 def test_merge_speaks_for_weights_only_if_both_do(ledger):
@@ -267,8 +267,8 @@ def test_every_statement_is_about_one_run(ledger, spent):
 def test_cautions_are_part_of_a_ledger(ledger):
     plain, epsilon = ledger.copy(), ledger.epsilon(1e-6)
     for _ in range(2):
-        ledger.caution("A choice was made.")
-    assert ledger.recorded_cautions == ("A choice was made.",)
+        ledger.add_warning("A choice was made.")
+    assert ledger.recorded_warnings == ("A choice was made.",)
     assert ledger != plain
     assert ledger.epsilon(1e-6) == epsilon
     assert ledger.releasable
@@ -277,9 +277,9 @@ def test_cautions_are_part_of_a_ledger(ledger):
     assert warned == ["A choice was made."]
     assert Ledger.from_bytes(ledger.to_bytes()) == ledger
     assert ledger.copy() == ledger
-    assert plain.merge(ledger).recorded_cautions == ledger.recorded_cautions
+    assert plain.merge(ledger).recorded_warnings == ledger.recorded_warnings
     with pytest.raises(ValueError, match="text"):
-        ledger.caution(" ")
+        ledger.add_warning(" ")
 
 
 def test_ledgers_written_before_there_were_cautions(ledger):

@@ -52,7 +52,7 @@ class World:
             counts(ledger) == [sum(kind == k for kind, _ in steps) for k in (0, 1)]
             for ledger, steps in zip(self.ledgers, self.steps, strict=True)
         ) and all(
-            a.covers(b) == (steps_a >= steps_b)
+            a.includes(b) == (steps_a >= steps_b)
             for a, steps_a in zip(self.ledgers, self.steps, strict=True)
             for b, steps_b in zip(self.ledgers, self.steps, strict=True)
         )
@@ -96,7 +96,7 @@ def test_the_union_is_commutative_associative_and_idempotent(acts, i, j, k):
     a, b, c = (ledgers[n % len(ledgers)] for n in (i, j, k))
 
     def same(one, other):
-        return one == other and one.covers(other) and other.covers(one)
+        return one == other and one.includes(other) and other.includes(one)
 
     assert same(a.copy().merge(b), b.copy().merge(a))
     assert same(a.copy().merge(b).merge(c), a.copy().merge(b.copy().merge(c)))
@@ -116,7 +116,7 @@ def branches():
 
 def test_branches_of_equal_length_add_up():
     left, right = branches()
-    assert not left.covers(right)
+    assert not left.includes(right)
     assert len(left.merge(right)) == 5 + 3 + 3
 
 
@@ -197,8 +197,8 @@ def test_a_ledger_and_its_journal_hold_the_same_steps(tmp_path):
     saved = reread(ledger)
     record(ledger)  # after the journal was closed
     with Journal(tmp_path / "journal") as journal:
-        assert journal.covers(saved)
-        assert not journal.covers(ledger)
+        assert journal.includes(saved)
+        assert not journal.includes(ledger)
     ledger.open_journal(tmp_path / "journal")
     spend(ledger)
     ledger.close_journal()
@@ -261,7 +261,7 @@ def test_a_journal_of_version_1_is_one_run(tmp_path):
         spend(journal)
     with Journal(path) as journal:
         assert len(journal) == 4
-        assert journal.covers(first)
+        assert journal.includes(first)
 
 
 def test_a_journal_whose_steps_have_no_run_is_damaged(tmp_path):

@@ -177,7 +177,7 @@ def check_is_cautioned(model, callback):
     name = type(callback).__name__
     with pytest.warns(UserWarning, match=f"{name} can read exact .*private_metrics"):
         train(model, callback)
-    (caution,) = [c for c in model.privacy.ledger.recorded_cautions if name in c]
+    (caution,) = [c for c in model.privacy.ledger.recorded_warnings if name in c]
     assert "accuracy" in caution
     assert "not covered by epsilon" in caution
     assert caution in json.loads(model.privacy.statement(format="json"))["warnings"]
@@ -213,12 +213,12 @@ def test_a_callback_in_a_list_in_a_list_is_a_caution(model):
 
     inner = keras.callbacks.CallbackList([Inner()])
     train(model, keras.callbacks.CallbackList([inner]))
-    assert any("Inner" in c for c in model.privacy.ledger.recorded_cautions)
+    assert any("Inner" in c for c in model.privacy.ledger.recorded_warnings)
 
 
 @pytest.mark.filterwarnings("error::UserWarning")
 def test_known_callbacks_are_no_caution(model, tmp_path):
-    before = model.privacy.ledger.recorded_cautions
+    before = model.privacy.ledger.recorded_warnings
     train(
         model,
         Patient(),
@@ -226,7 +226,7 @@ def test_known_callbacks_are_no_caution(model, tmp_path):
         keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate),
         keras.callbacks.ModelCheckpoint(tmp_path / "m.keras", monitor="loss"),
     )
-    assert model.privacy.ledger.recorded_cautions == before
+    assert model.privacy.ledger.recorded_warnings == before
 
 
 @pytest.mark.filterwarnings("ignore:Printed can read")
@@ -243,12 +243,12 @@ def test_evaluation_of_undeclared_data_by_a_callback_is_a_caution():
     class Evaluates(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             shown = self.model.evaluate(dp.Public(*small.data(4)), verbose=0)
-            assert not self.model.privacy.ledger.recorded_cautions, shown
+            assert not self.model.privacy.ledger.recorded_warnings, shown
             self.model.evaluate(*small.data(4), verbose=0)
 
     model = small.private(private_metrics=True)
     train(model, Evaluates(), validation=False)
-    (caution,) = model.privacy.ledger.recorded_cautions
+    (caution,) = model.privacy.ledger.recorded_warnings
     assert "`evaluate` was called on data that were not declared public" in caution
     model.evaluate(*small.data(4), verbose=0)  # afterwards it chooses nothing
 
@@ -261,25 +261,25 @@ def test_private_metrics_are_no_caution():
 
     model = dp.make_private(small.plain(), private_metrics=True)
     train(small.compiled(model, metrics=["accuracy"]), Sees())
-    assert model.privacy.ledger.recorded_cautions == ()
+    assert model.privacy.ledger.recorded_warnings == ()
 
 
 def test_cautions_stay_with_weights(model, tmp_path):
     """Saved, loaded, loaded into a model that trains, added to another ledger."""
     ledger = model.privacy.ledger
-    assert ledger.recorded_cautions
+    assert ledger.recorded_warnings
     path = tmp_path / "m.weights.h5"
     model.save_weights(path)
     other = dp.make_private(small.plain())
     other.load_weights(path)
-    assert other.privacy.ledger.recorded_cautions == ledger.recorded_cautions
+    assert other.privacy.ledger.recorded_warnings == ledger.recorded_warnings
     privacy = dp.Privacy()
     privacy.add(ledger)
-    assert privacy.ledger.recorded_cautions == ledger.recorded_cautions
+    assert privacy.ledger.recorded_warnings == ledger.recorded_warnings
     resumed = dp.Privacy()
     with resumed.training():
         resumed.load(ledger)
-    assert resumed.ledger.recorded_cautions == ledger.recorded_cautions
+    assert resumed.ledger.recorded_warnings == ledger.recorded_warnings
 
 
 # What is public follows from where a figure was computed.

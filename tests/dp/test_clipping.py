@@ -217,10 +217,10 @@ def test_groups_are_averaged_over_their_present_members_and_clipped_once(rng):
 def planned(model, x, y, **options):
     from tfpriv.dp import clipping, keras_internals
 
-    problem = clipping.Problem(model, keras_internals.wrap_loss("mse", model))
+    objective = clipping.Objective(model, keras_internals.wrap_loss("mse", model))
     spec = clipping.spec_of(clipping.as_batch(x, y))
     style = styles.get("flat")
-    return clipping.make_plan(problem, spec, style, "vectorized", **options)
+    return clipping.make_plan(objective, spec, style, "vectorized", **options)
 
 
 # Dropout.
@@ -280,29 +280,29 @@ def total(norms):
     return tf.cast(tf.norm(norms, axis=0), tf.float32)
 
 
-def clip_the_sum(problem, chunk, clip):
-    grads, losses, y_pred = vectorized.per_example_gradients(problem, chunk)
+def clip_the_sum(objective, chunk, clip):
+    grads, losses, y_pred = vectorized.per_example_gradients(objective, chunk)
     sums = [tf.reduce_sum(g, 0) for g in grads]
     norms = total(vectorized.gradient_norms(grads))
     clipped, _ = tf.clip_by_global_norm(sums, bound_of(clip))
     return clipped, norms, losses, y_pred
 
 
-def clip_by_the_batch(problem, chunk, clip):
-    grads, losses, y_pred = vectorized.per_example_gradients(problem, chunk)
+def clip_by_the_batch(objective, chunk, clip):
+    grads, losses, y_pred = vectorized.per_example_gradients(objective, chunk)
     norms = total(vectorized.gradient_norms(grads))
     scale = tf.minimum(bound_of(clip) / tf.reduce_mean(norms), 1.0)
     return [scale * tf.reduce_sum(g, 0) for g in grads], norms, losses, y_pred
 
 
-def mean_instead_of_sum(problem, chunk, clip):
-    sums, norms, losses, y_pred = vectorized.clipped_sum(problem, chunk, clip)
+def mean_instead_of_sum(objective, chunk, clip):
+    sums, norms, losses, y_pred = vectorized.clipped_sum(objective, chunk, clip)
     size = tf.cast(tf.shape(norms)[0], tf.float32)
     return [s / size for s in sums], norms, losses, y_pred
 
 
-def clip_each_layer(problem, chunk, clip):
-    grads, losses, y_pred = vectorized.per_example_gradients(problem, chunk)
+def clip_each_layer(objective, chunk, clip):
+    grads, losses, y_pred = vectorized.per_example_gradients(objective, chunk)
     norms = vectorized.gradient_norms(grads)
     sums = []
     for g, own in zip(grads, tf.unstack(norms), strict=True):
@@ -311,8 +311,8 @@ def clip_each_layer(problem, chunk, clip):
     return sums, total(norms), losses, y_pred
 
 
-def forget_a_variable(problem, chunk, clip):
-    grads, losses, y_pred = vectorized.per_example_gradients(problem, chunk)
+def forget_a_variable(objective, chunk, clip):
+    grads, losses, y_pred = vectorized.per_example_gradients(objective, chunk)
     norms = vectorized.gradient_norms(grads)
     scale = clip(norms[1:])[0]
     used = tf.ones_like(norms[0], bool)
@@ -320,13 +320,13 @@ def forget_a_variable(problem, chunk, clip):
     return sums, total(norms), losses, y_pred
 
 
-def count_an_example_twice(problem, chunk, clip):
-    sums, norms, losses, y_pred = vectorized.clipped_sum(problem, chunk, clip)
+def count_an_example_twice(objective, chunk, clip):
+    sums, norms, losses, y_pred = vectorized.clipped_sum(objective, chunk, clip)
     first = {
         k: tf.nest.map_structure(lambda t: t[:1], v) for k, v in chunk.data.items()
     }
     again, *_ = vectorized.clipped_sum(
-        problem, type(chunk)(first, chunk.unit_present[:1]), clip
+        objective, type(chunk)(first, chunk.unit_present[:1]), clip
     )
     sums = [a + b for a, b in zip(sums, again, strict=True)]
     return sums, norms, losses, y_pred
@@ -352,11 +352,13 @@ def test_planted_faults_are_caught(rng, monkeypatch, fault):
 
 def test_counted_padding_is_caught(rng, monkeypatch):
     """The same as above, for rows that are not present."""
-    from tfpriv.dp.clipping import problem as problems
+    from tfpriv.dp.clipping import objective as objectives
 
-    def everybody(problem, chunk, clip):
+    def everybody(objective, chunk, clip):
         there = tf.ones_like(chunk.unit_present)
-        return vectorized.clipped_sum(problem, problems.Chunk(chunk.data, there), clip)
+        return vectorized.clipped_sum(
+            objective, objectives.Chunk(chunk.data, there), clip
+        )
 
     monkeypatch.setattr(vectorized, "clipped_sum", everybody)
     with pytest.raises((AssertionError, RecursionError)):
@@ -364,9 +366,9 @@ def test_counted_padding_is_caught(rng, monkeypatch):
 
 
 def test_shared_dropout_masks_are_caught(monkeypatch):
-    from tfpriv.dp.clipping import problem as problems
+    from tfpriv.dp.clipping import objective as objectives
 
-    own = problems.example_seeds
+    own = objectives.example_seeds
 
     def shared(words, count, start):
         return [tf.repeat(s[:1], count, axis=0) for s in own(words, count, start)]

@@ -98,7 +98,7 @@ def test_clipped_sums_are_those_of_the_slow_loop(make, engine, style):
 
 
 class OfProblem:
-    """As much of a problem as a style looks at: three layers, four weights."""
+    """As much of a objective as a style looks at: three layers, four weights."""
 
     def __init__(self):
         self.model = keras.Sequential(

@@ -67,7 +67,7 @@ def rule(monkeypatch):
 
 def right(layer, call, record, inputs):
     def gradients(g):
-        return [(layer.scale, per_example.Whole(g * inputs))]
+        return [(layer.scale, per_example.Dense(g * inputs))]
 
     return record(call(inputs), gradients)
 
@@ -81,7 +81,7 @@ def test_a_rule_that_sums_over_steps(rule, rng):
     @rule(Scale)
     def scale(layer, call, record, inputs):
         def gradients(g):
-            return [(layer.scale, per_example.Whole(tf.reduce_sum(g * inputs, 1)))]
+            return [(layer.scale, per_example.Dense(tf.reduce_sum(g * inputs, 1)))]
 
         return record(call(inputs), gradients)
 
@@ -140,19 +140,19 @@ def test_rules_belong_to_layer_classes(wrong):
 
 
 def off_by_a_hundredth(layer, g, inputs):
-    return [(layer.scale, per_example.Whole(1.01 * g * inputs))]
+    return [(layer.scale, per_example.Dense(1.01 * g * inputs))]
 
 
 def of_another_axis(layer, g, inputs):
-    return [(layer.scale, per_example.Whole(tf.reduce_sum(g * inputs, 2)))]
+    return [(layer.scale, per_example.Dense(tf.reduce_sum(g * inputs, 2)))]
 
 
 def of_another_shape(layer, g, inputs):
-    return [(layer.scale, per_example.Whole(g * inputs))]
+    return [(layer.scale, per_example.Dense(g * inputs))]
 
 
 def without_the_gradient(layer, g, inputs):
-    return [(layer.scale, per_example.Whole(tf.reduce_sum(inputs, 1) + 0 * g[:, 0]))]
+    return [(layer.scale, per_example.Dense(tf.reduce_sum(inputs, 1) + 0 * g[:, 0]))]
 
 
 @pytest.mark.parametrize(

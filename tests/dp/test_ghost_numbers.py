@@ -41,14 +41,14 @@ def in_units(model, batch, engine, loss="mse", loss_scale=1.0):
         batch: Dict of `x`, `y` and `present`, as samplers hand out.
     """
     compile_loss = keras_internals.wrap_loss(loss, model)
-    problem = clipping.Problem(model, compile_loss, loss_scale=loss_scale)
+    objective = clipping.Objective(model, compile_loss, loss_scale=loss_scale)
     examples = {"x": batch["x"], "y": batch["y"]}
     if batch["present"].ndim == 2:
         examples = tf.nest.map_structure(lambda t: t[0], examples)
     spec = clipping.spec_of(clipping.as_batch(**examples))
     size = batch["present"].shape[1] if batch["present"].ndim == 2 else None
     style = styles.get("flat")
-    plan = clipping.make_plan(problem, spec, style, engine, group_size=size)
+    plan = clipping.make_plan(objective, spec, style, engine, group_size=size)
 
     @tf.function(autograph=False)
     def run(batch, bound, microbatch_size):

@@ -9,20 +9,20 @@ from hypothesis import strategies as st
 
 from tfpriv.dp.clipping import ghost, scaling, styles
 from tfpriv.dp.clipping.convolved import Convolved, Geometry
-from tfpriv.dp.clipping.per_example import Lookup, Outer, Sum, Whole
-from tfpriv.dp.clipping.problem import Chunk
+from tfpriv.dp.clipping.objective import Chunk
+from tfpriv.dp.clipping.per_example import Dense, Lookup, LowRank, Sum
 
 UNITS, STEPS, M, N = 3, 6, 5, 4
 GEOMETRY = Geometry((3,), (1,), (1,), ((1, 1),))
 
 
 def whole(rng):
-    return Whole(rng.normal(size=(UNITS, M, N)))
+    return Dense(rng.normal(size=(UNITS, M, N)))
 
 
 def outer(rng):
     left, right = rng.normal(size=(UNITS, STEPS, M)), rng.normal(size=(UNITS, STEPS, N))
-    return Outer(left, right, (M, N))
+    return LowRank(left, right, (M, N))
 
 
 def lookup(rng):
@@ -54,9 +54,9 @@ def in_float32(gradient, *scales):
 def truth(gradient):
     """What the factors stand for, in float64: `(units, ...)`."""
     tensors = [np.asarray(t, "float64") for t in gradient.tensors]
-    if isinstance(gradient, Whole):
+    if isinstance(gradient, Dense):
         return tensors[0]
-    if isinstance(gradient, Outer):
+    if isinstance(gradient, LowRank):
         return np.einsum("utm,utn->umn", *tensors)
     if isinstance(gradient, Sum):
         return truth(gradient.outer) + truth(gradient.lookup)
@@ -157,7 +157,7 @@ def cancelling(form, rng, left_over):
         # The outer products undo the lookups.
         left = np.eye(M)[gradient.lookup.ids.numpy()]
         right = -np.asarray(gradient.lookup.right) * (1 - left_over)
-        return in_float32(Sum(Outer(left, right, (M, N)), gradient.lookup))
+        return in_float32(Sum(LowRank(left, right, (M, N)), gradient.lookup))
     *lefts, right = (t.numpy() for t in gradient.tensors)
     right[:, STEPS // 2 :] = -right[:, : STEPS // 2] * (1 - left_over)
     if form is lookup:

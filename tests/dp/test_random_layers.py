@@ -16,7 +16,7 @@ from tensorflow.python.client import pywrap_tf_session
 
 import tfpriv.dp as dp
 from tfpriv.dp import keras_internals, validate
-from tfpriv.dp.clipping import problem as problems
+from tfpriv.dp.clipping import objective as objectives
 
 ENGINES = ["ghost", "vectorized"]
 ROWS = 4
@@ -30,8 +30,8 @@ def pin_key(patch):
 
 def seeds_of(model, count):
     """What the examples of a step draw from."""
-    return problems.example_seeds(
-        problems.draw_words(problems.Problem(model, None)), count
+    return objectives.example_seeds(
+        objectives.draw_words(objectives.Objective(model, None)), count
     )
 
 

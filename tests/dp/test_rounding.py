@@ -169,7 +169,7 @@ def test_attack_on_a_training_step_finds_nothing(optimizer):
         assert np.array_equal(whole % digits, np.zeros_like(whole))
 
 
-# Whole numbers.
+# Dense numbers.
 
 
 @settings(max_examples=60, deadline=None)

@@ -165,7 +165,9 @@ def noiseless(x, y, sampler_options, **options):
     model.set_weights([np.zeros((3, 1)), np.zeros(1)])
     sampler = dp.PoissonSampler((x, y), steps_per_epoch=1, **sampler_options)
     model.fit(sampler, verbose=0)
-    return -sampler.divisor * np.concatenate([w.ravel() for w in model.get_weights()])
+    return -sampler.expected_batch_size * np.concatenate(
+        [w.ravel() for w in model.get_weights()]
+    )
 
 
 def gradients_at_zero(x, y):

@@ -461,7 +461,7 @@ def test_released_files_do_not_tell_batch_sizes(tmp_path, monkeypatch):
         for path in (tmp_path / f"{run}.keras", tmp_path / f"{run}"):
             numbers = numbers_in(path)
             found.append(set(numbers[numbers == np.round(numbers)]) - {0.0})
-    # Whole numbers in the files: steps done, and the seeds of Keras' own generators.
+    # Dense numbers in the files: steps done, and the seeds of Keras' own generators.
     for first, second in (found[::2], found[1::2]):
         both = {n for n in first | second if abs(n) < 1e6}
         assert both <= {2.0}, both
@@ -813,7 +813,7 @@ def test_weights_of_untrained_and_plain_models_load_in_silence(
     assert "had learned before" not in model.privacy.statement()
 
 
-# Whole or not at all.
+# Dense or not at all.
 
 
 def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):

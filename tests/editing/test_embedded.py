@@ -37,7 +37,7 @@ def latents_of(generator, count):
 
 
 def readings(generator, reader, latents):
-    pictures = images.to_bytes(generator.generate(latents, batch_size=64))
+    pictures = images.to_uint8(generator.generate(latents, batch_size=64))
     return reader.predict(pictures.astype(np.float32), verbose=0)
 
 
@@ -89,5 +89,5 @@ def test_inversion_recovers_its_own_pictures(generator):
         steps=300,
         learning_rate=0.03,
     )
-    pair = images.to_bytes(wanted), images.to_bytes(found.pictures)
+    pair = images.to_uint8(wanted), images.to_uint8(found.pictures)
     assert structural_similarities(*pair).min() > 0.9

@@ -26,7 +26,7 @@ def home(tmp_path_factory):
         boundary = Boundary(np.eye(8)[i], name, generator=generator.fingerprint)
         boundary.save(home / f"{name}.npz")
     z = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
-    drawn = images.to_bytes(generator.generate(np.asarray(generator.mapping(z))))
+    drawn = images.to_uint8(generator.generate(np.asarray(generator.mapping(z))))
     (home / "faces").mkdir()
     for i, picture in enumerate(drawn):
         images.save(home / "faces" / f"{i}.png", picture)

@@ -273,7 +273,7 @@ def captioning_generate(path, monkeypatch):
 def edit_invert(path, monkeypatch):
     """What `edit invert` inverts."""
     face = editing.read_face(path, SIZE, aligned=True)
-    return images.to_bytes(face)
+    return images.to_uint8(face)
 
 
 def inpaint(path, monkeypatch):

@@ -88,15 +88,15 @@ def calibrate_noise(
         )
     planned = plan(noise)
     bound = bounds.epsilon(planned.steps(), delta, accountant)
-    cautions = planned.cautions(delta, bound)
+    warnings = planned.warnings(delta, bound)
     if before > _NEARLY_ALL * epsilon:
-        cautions.append(
+        warnings.append(
             f"The ledger has spent {before:.4g} of epsilon={epsilon:g} already; what "
             f"is left takes a noise multiplier of {noise:g}, with which little can be "
             "learned. Epsilon is that of the whole training: a larger one leaves room."
         )
-    for caution in cautions:
-        warn(caution)
+    for warning in warnings:
+        warn(warning)
     return noise
 
 

@@ -7,6 +7,7 @@ import dp_accounting as dpa
 from tfpriv.accounting import epsilon as bounds
 from tfpriv.accounting.entry import Entry
 from tfpriv.accounting.journal_file import Key
+from tfpriv.support.moved import renamed
 from tfpriv.support.warning import warn
 
 
@@ -19,7 +20,7 @@ class Composition:
     def __init__(self) -> None:
         self._entries: dict[Key, Entry] = {}
         self._not_for_release: list[str] = []
-        self._cautions: list[str] = []
+        self._warnings: list[str] = []
         self._weights_digest: str | None = None
 
     # What it holds.
@@ -44,7 +45,7 @@ class Composition:
             {entry.key: entry.count for entry in self.entries}
             == {entry.key: entry.count for entry in other.entries}
             and set(self._not_for_release) == set(other._not_for_release)
-            and set(self._cautions) == set(other._cautions)
+            and set(self._warnings) == set(other._warnings)
             and self._weights_digest == other._weights_digest
         )
 
@@ -101,8 +102,8 @@ class Composition:
                 a delta allows to publish one of them.
         """
         bound = bounds.epsilon(self.steps(), delta, accountant)
-        for caution in self.cautions(delta, bound):
-            warn(caution)
+        for warning in self.warnings(delta, bound):
+            warn(warning)
         return bound.value
 
     def delta(self, epsilon: float, accountant: str = "rdp") -> float:
@@ -119,8 +120,8 @@ class Composition:
             ValueError: as for `epsilon`.
         """
         bound = bounds.delta(self.steps(), epsilon, accountant)
-        for caution in self.cautions(bound.value if bound.value < 1 else 0, bound):
-            warn(caution)
+        for warning in self.warnings(bound.value if bound.value < 1 else 0, bound):
+            warn(warning)
         return bound.value
 
     def deltas(self, epsilons: Sequence[float], accountant: str = "rdp") -> list[float]:
@@ -143,28 +144,31 @@ class Composition:
         """Returns the recorded events with their counts."""
         return [(entry.mechanism.event, entry.count) for entry in self.entries]
 
-    def cautions(self, delta: float, bound: bounds.Bound) -> list[str]:
+    def warnings(self, delta: float, bound: bounds.Bound) -> list[str]:
         """Returns what a reader of a bound at some delta should be warned of."""
-        cautions = []
+        warnings = []
         n = self.population
         if n is not None and delta >= 1 / n:
-            cautions.append(
+            warnings.append(
                 f"delta={delta:g} is not below 1/n for n={n}: such a delta would allow "
                 f"one {self.unit} to be published. Choose a delta well below {1 / n:g}."
             )
         if bound.fallback:
-            cautions.append(
+            warnings.append(
                 "The privacy loss distribution cannot resolve this: "
                 f"{bound.fallback}. The RDP bound is given instead."
             )
-        return cautions
+        return warnings
 
     # Release.
 
+    cautions = renamed("cautions", "warnings")
+    recorded_cautions = renamed("recorded_cautions", "recorded_warnings")
+
     @property
-    def recorded_cautions(self) -> tuple[str, ...]:
-        """What `caution` added, in that order."""
-        return tuple(self._cautions)
+    def recorded_warnings(self) -> tuple[str, ...]:
+        """What `add_warning` added, in that order."""
+        return tuple(self._warnings)
 
     @property
     def not_for_release(self) -> tuple[str, ...]:

@@ -65,7 +65,7 @@ class Entry:
             last=max(self.last, other.last),
         )
 
-    def covers(self, other: "Entry") -> bool:
+    def includes(self, other: "Entry") -> bool:
         """Whether every use of another entry of the same key is one of this entry's."""
         return all(self.runs.get(run, 0) >= n for run, n in other.runs.items())
 

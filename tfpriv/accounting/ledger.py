@@ -14,6 +14,7 @@ from tfpriv.accounting.errors import LedgerError
 from tfpriv.accounting.journal_file import JournalFile, Key, Use
 from tfpriv.accounting.mechanisms import Mechanism
 from tfpriv.support import checks
+from tfpriv.support.moved import renamed
 from tfpriv.support.outputs import atomic_file
 
 # The file of a ledger in a SavedModel or `.keras` file.
@@ -31,8 +32,8 @@ class Ledger(Composition):
 
     Every ledger object records under a run id that no other object has: 128 random
     bits. Another ledger that holds steps of that run (a copy, a saved file, a journal)
-    holds the first of them, so that `merge` counts each step once and `covers` compares
-    steps, not counts.
+    holds the first of them, so that `merge` counts each step once and `includes`
+    compares steps, not counts.
 
     Two ledgers are equal if they hold the same entries with the same counts, the same
     marks and the same digest, whenever and in whichever run they were recorded.
@@ -165,8 +166,8 @@ class Ledger(Composition):
         self._entries = union._entries
         for reason in tuple(other._not_for_release):
             self.mark_not_for_release(reason)
-        for text in tuple(other._cautions):
-            self.caution(text)
+        for text in tuple(other._warnings):
+            self.add_warning(text)
         if self._weights_digest != other._weights_digest:
             self._weights_digest = None
         return self
@@ -219,17 +220,17 @@ class Ledger(Composition):
             self._file.close()
             self._file = None
 
-    def covers(self, other: "Ledger") -> bool:
+    def includes(self, other: "Ledger") -> bool:
         """Whether every step of another ledger is also one of this ledger's."""
         own = self._entries
-        return all(e.key in own and own[e.key].covers(e) for e in other.entries)
+        return all(e.key in own and own[e.key].includes(e) for e in other.entries)
 
     def copy(self) -> "Ledger":
         """Returns a ledger with the same steps, which records under its own run id."""
         copy = Ledger()
         copy._entries = dict(self._entries)
         copy._not_for_release = list(self._not_for_release)
-        copy._cautions = list(self._cautions)
+        copy._warnings = list(self._warnings)
         copy._weights_digest = self._weights_digest
         return copy
 
@@ -275,10 +276,10 @@ class Ledger(Composition):
         if reason not in self._not_for_release:
             self._not_for_release.append(reason)
 
-    def caution(self, text: str) -> None:
+    def add_warning(self, text: str) -> None:
         """Adds a sentence to the warnings of every later statement.
 
-        Epsilon does not change: a caution is about what the events do not cover, such
+        Epsilon does not change: a warning is about what the events do not cover, such
         as a choice by exact figures. It is saved with the ledger and never removed.
 
         Args:
@@ -288,8 +289,11 @@ class Ledger(Composition):
             ValueError: if the text is empty, or not a string.
         """
         checks.text("text", text)
-        if text not in self._cautions:
-            self._cautions.append(text)
+        if text not in self._warnings:
+            self._warnings.append(text)
+
+    caution = renamed("caution", "add_warning")
+    covers = renamed("covers", "includes")
 
     def set_weights_digest(self, digest: str) -> None:
         """Sets which weights the ledger matches.
@@ -326,7 +330,7 @@ class Ledger(Composition):
             {
                 "entries": [entry.to_json() for entry in self.entries],
                 "not_for_release": list(self._not_for_release),
-                "cautions": list(self._cautions),
+                "cautions": list(self._warnings),
                 "weights_digest": self._weights_digest,
             },
         )
@@ -364,7 +368,7 @@ class Ledger(Composition):
             for reason in content["not_for_release"]:
                 ledger.mark_not_for_release(reason)
             for text in content.get("cautions", ()):  # absent in older files
-                ledger.caution(text)
+                ledger.add_warning(text)
             if content["weights_digest"] is not None:
                 ledger.set_weights_digest(content["weights_digest"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -86,7 +86,7 @@ def check_copy(path: Path, journal: Journal) -> None:
     Raises:
         LedgerError: the journal lacks what was released there.
     """
-    if path.is_file() and not journal.covers(Ledger.load(path)):
+    if path.is_file() and not journal.includes(Ledger.load(path)):
         raise LedgerError(
             "The journal says less than the ledger beside the results: it is another "
             "one, or an older state. Restore it, or name another folder. "

@@ -95,7 +95,7 @@ def describe(
             for entry in ledger.entries
         ],
         "notes": list(dict.fromkeys([*assumed, *notes])),
-        "warnings": [*ledger.recorded_cautions, *ledger.cautions(delta, bound)],
+        "warnings": [*ledger.recorded_warnings, *ledger.warnings(delta, bound)],
         "releasable": ledger.releasable,
         "not_for_release": list(ledger.not_for_release),
         "not_covered": list(NOT_COVERED),

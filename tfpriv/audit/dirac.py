@@ -99,7 +99,7 @@ def train(plan: AuditPlan, included: np.ndarray, engine: str = "auto") -> Observ
     model.fit(sampler, verbose=0, callbacks=[weights])
     moved = np.diff(np.array(weights.seen, np.float64), axis=0)
     return Observed(
-        updates=moved[:, : plan.canaries] * sampler.divisor / CLIP,
+        updates=moved[:, : plan.canaries] * sampler.expected_batch_size / CLIP,
         applied=int(optimizer.iterations),
         ledger=model.privacy.ledger,
     )

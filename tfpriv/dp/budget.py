@@ -131,8 +131,8 @@ class Budget:
         """Warns before the first step of a delta that promises nothing."""
         one_more = with_steps(ledger, mechanism, 1)
         bound = bounds.epsilon(one_more.steps(), self.delta, "rdp")
-        for caution in one_more.cautions(self.delta, bound):
-            warn(caution)
+        for warning in one_more.warnings(self.delta, bound):
+            warn(warning)
 
 
 def with_steps(

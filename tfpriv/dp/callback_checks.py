@@ -1,4 +1,4 @@
-"""Callbacks that act on what training shows: which are refused, and which a caution."""
+"""Callbacks that act on training figures: refused, or recorded as a warning."""
 
 import keras
 
@@ -93,10 +93,10 @@ def that_choose(model, callbacks):
     return names
 
 
-def caution(model, names):
-    """Records a caution for each class of callbacks that may choose."""
+def record_warnings(model, names):
+    """Records a warning for each class of callbacks that may choose."""
     for name in names:
-        model.privacy.ledger.caution(
+        model.privacy.ledger.add_warning(
             f"A callback of class {name} could read exact training figures "
             f"({', '.join(model._exact_figures)}): choices made by it, such as when to "
             "stop or which weights to keep, are not covered by epsilon."

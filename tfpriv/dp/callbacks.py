@@ -84,13 +84,13 @@ class PrivacyLogger(keras.callbacks.Callback):
             next_one = self._sampler.events(self._step + 1, 1)
             self.model.stop_training |= self._events_left < next_one
         self._batch, self._step = batch, self._step + 1
-        if not self._shown_for.covers(self._privacy.ledger):  # another one was added
+        if not self._shown_for.includes(self._privacy.ledger):  # another one was added
             self._predict(self.params["steps"] - batch - 1)
         if logs is not None:
             logs["epsilon"] = self._shown
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if not self._privacy.ledger.covers(self._shown_for):  # it has fewer steps
+        if not self._privacy.ledger.includes(self._shown_for):  # it has fewer steps
             self._predict(0)
         if logs is not None:
             self.not_covered = tuple(name for name in logs if name in self._exact)

@@ -31,7 +31,7 @@ def make_dataset(sampler, pay, randomness, steps, strategy, failures):
             for _ in range(steps):
                 ticket, batch = next(drawn)
                 size = len(tf.nest.flatten(batch)[0])
-                divisor = sampler.divisor or float(max(size, 1))
+                divisor = sampler.expected_batch_size or float(max(size, 1))
                 for replica in range(replicas):
                     rows = operator.itemgetter(slice(replica, None, replicas))
                     share = tf.nest.map_structure(rows, batch)

@@ -82,7 +82,7 @@ def fit(model, keras_fit, x, y, batch_size, epochs, **kwargs):
         if budget is not None:
             budget.check(ledger, mechanism)
         model.optimizer.warn_of_large_delta(ledger, mechanism)
-        callback_checks.caution(model, choosing)
+        callback_checks.record_warnings(model, choosing)
         watch = dp_callbacks.PrivacyLogger(model, sampler, mechanism, choosing)
         epochs_left = epochs - kwargs.get("initial_epoch", 0)
         dataset = feeding.make_dataset(
@@ -123,7 +123,7 @@ def evaluate(model, keras_evaluate, x, y=None, sample_weight=None, **kwargs):
     if public or of_fit:
         return figures
     if model.privacy.in_training:  # called by a callback
-        model.privacy.ledger.caution(_EVALUATED)
+        model.privacy.ledger.add_warning(_EVALUATED)
     if kwargs["verbose"]:
         print(
             "Figures of evaluate are exact functions of its data: "
@@ -258,7 +258,7 @@ def warn_of_small_batches(planned, sampler):
     """Noise that was calibrated for large batches drowns small ones."""
     if planned is None or not isinstance(sampler, PoissonSampler):
         return
-    (batch_size, population), drawn = planned, sampler.divisor
+    (batch_size, population), drawn = planned, sampler.expected_batch_size
     if sampler.sampling_probability >= 0.99 * batch_size / population:
         return
     advice = f"calibrate for population={sampler.population}"

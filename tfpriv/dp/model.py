@@ -116,7 +116,7 @@ def make_private(
             model.privacy.provenance.receive(model.weights)
         if was_trained:
             warn(_TRAINED_BEFORE)
-            model.privacy.ledger.caution(STARTED_FROM)
+            model.privacy.ledger.add_warning(STARTED_FROM)
     model.privacy.declare(unit, max_occurrences, seed, max_participations)
     model.__class__ = _private_class(model.plain_class, **options)
     model._forget_plan()
@@ -218,14 +218,14 @@ class PrivateModel(MixedIn):
         if self._private_plan is not None and self._private_spec == key:
             return
         options, strategy = self._private_options, self.distribute_strategy
-        problem = clipping.Problem(
+        objective = clipping.Objective(
             self,
             keras_internals.quiet_copy(keras_internals.compiled_loss(self)),
             loss_scale=self.optimizer.loss_scale_factor or 1.0,
             randomness=self.privacy.randomness,
         )
         plan = clipping.make_plan(
-            problem,
+            objective,
             spec,
             self.optimizer.clipping,
             options["engine"],

@@ -21,7 +21,7 @@ from tfpriv.dp import keras_internals, noise
 from tfpriv.dp.budget import Budget
 from tfpriv.dp.clipping import check_l2_norm_clip, styles, tags
 from tfpriv.dp.clipping.adaptive import INDICATOR, AdaptiveClipping
-from tfpriv.dp.clipping.problem import sum_dtype
+from tfpriv.dp.clipping.objective import sum_dtype
 from tfpriv.dp.privacy import NO_TICKET, Privacy
 from tfpriv.dp.private_loss import joint_noise_multiplier
 from tfpriv.dp.sampling import Sampler

@@ -28,9 +28,17 @@ class Sampler(abc.ABC):
 
     steps_per_epoch: int | None = None  # `None` where the data decides
     # Public constant that the noisy sum is divided by; `None`: the size of each batch.
-    divisor: float | None = None
+    expected_batch_size: float | None = None
     groups_units: bool = False  # whether a unit is a group of examples
     group_size: Any = None  # examples in a group at most, or `None`
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "divisor" in vars(cls):
+            raise TypeError(
+                "The attribute `divisor` of samplers is called `expected_batch_size`. "
+                f"Received: class {cls.__name__} with `divisor`"
+            )
 
     @abc.abstractmethod
     def mechanism(self, noise_multiplier: float) -> Mechanism:
@@ -90,14 +98,14 @@ class _RandomAccessSampler(Sampler):
             raise ValueError("Expected at least one example. Received: empty data")
         hint = _LISTS if isinstance(data, list) and groups is None else ""
         self._notes = () if population is not None else (SIZE_FROM_DATA,)
-        self.found = found
+        self.num_units = found
         self._population = int(population or found)
         if not 0 < batch_size <= self._population:
             raise ValueError(
                 "`batch_size` must be positive and at most the number of units. "
                 f"{hint}Received: batch_size={batch_size} for {self._population} units"
             )
-        self._divisor = float(batch_size)
+        self._batch_size = float(batch_size)
         steps = steps_per_epoch or calibration.steps_per_epoch(
             self.population, batch_size
         )
@@ -111,9 +119,9 @@ class _RandomAccessSampler(Sampler):
         return self._population
 
     @property
-    def divisor(self) -> float:  # type: ignore[override]
+    def expected_batch_size(self) -> float:  # type: ignore[override]
         """Expected number of units in a batch."""
-        return self._divisor
+        return self._batch_size
 
     def batches(
         self, pay: Callable[..., int], randomness: Randomness
@@ -217,7 +225,7 @@ class PoissonSampler(_RandomAccessSampler):
     @property
     def sampling_probability(self):
         """Probability q of a unit to be in a batch."""
-        return min(1.0, self.divisor / self.population)
+        return min(1.0, self.expected_batch_size / self.population)
 
     def mechanism(self, noise_multiplier: float) -> Mechanism:
         return mechanisms.poisson(
@@ -228,7 +236,7 @@ class PoissonSampler(_RandomAccessSampler):
         )
 
     def _draw(self, randomness):
-        drawn = randomness.bernoulli(self.sampling_probability, self.found)
+        drawn = randomness.bernoulli(self.sampling_probability, self.num_units)
         if self._members is None:
             return self._take(drawn)
         # (groups, k, ...), with a mask for groups smaller than k.
@@ -272,11 +280,14 @@ class FixedSizeSampler(_RandomAccessSampler):
 
     def mechanism(self, noise_multiplier: float) -> Mechanism:
         return mechanisms.fixed_size(
-            self.population, int(self.divisor), noise_multiplier, notes=self._notes
+            self.population,
+            int(self.expected_batch_size),
+            noise_multiplier,
+            notes=self._notes,
         )
 
     def _draw(self, randomness):
-        return self._take(randomness.subset(int(self.divisor), self.population))
+        return self._take(randomness.subset(int(self._batch_size), self.population))
 
 
 class Stream(Sampler):

@@ -200,7 +200,7 @@ def _variable_of(model, graph, operation):
     return next(filter(None, handles), None)
 
 
-def check_loss(problem, spec, y_pred):
+def check_loss(objective, spec, y_pred):
     """Raises `ValueError` if the loss of an example depends on the others beside it.
 
     That would be no breach of privacy: every example's loss is computed alone. But it
@@ -208,20 +208,20 @@ def check_loss(problem, spec, y_pred):
     tried on made-up outputs, of the shapes of `y_pred`: moving one row must change it
     by as much, whatever the other rows are.
     """
-    if problem.compile_loss is None:
+    if objective.compile_loss is None:
         return
     rng = np.random.default_rng(0)
     few = tf.nest.map_structure(
         lambda s: made_up([LOSS_EXAMPLES, *s.shape], s.dtype, rng), spec
     )
-    generators = problem.seed_generators
+    generators = objective.seed_generators
     seeds = [tf.zeros([2], tf.int32)] * (len(generators) + 1)
 
     @tf.function(autograph=False)
     def loss(outputs):
         with keras_internals.seeds_of_example(generators, seeds):  # the same each time
             return tf.reduce_sum(
-                problem.compile_loss(few.get("y"), outputs, few.get("sample_weight"))
+                objective.compile_loss(few.get("y"), outputs, few.get("sample_weight"))
             )
 
     try:
@@ -234,7 +234,7 @@ def check_loss(problem, spec, y_pred):
             "The loss compares the examples of a batch, but private training computes "
             "that of each alone. Expected a sum or a mean of one loss per example, "
             f"reduced over `axis={axis}`, as `keras.losses.Dice` can. "
-            f"Received: loss {problem.model.loss!r} of model '{problem.model.name}'"
+            f"Received: loss {objective.model.loss!r} of model '{objective.model.name}'"
         )
 
 

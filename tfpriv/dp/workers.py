@@ -85,7 +85,7 @@ def fit_on_workers(
         batches = sampler.batches(pay, model.privacy.randomness)
         for _ in range(steps):
             ticket, batch = next(batches)
-            step(feeding.element(batch, ticket, sampler.divisor))
+            step(feeding.element(batch, ticket, sampler.expected_batch_size))
     return steps
 
 
@@ -136,7 +136,7 @@ def _agree(model, strategy, sampler, steps, mechanism):
     own = {
         "steps": steps,
         "population": sampler.population,
-        "batch_size": sampler.divisor,
+        "batch_size": sampler.expected_batch_size,
         "max_examples_per_group": sampler.groups_units and sampler.group_size,
         # Notes may name layers, which Keras numbers by what a process made before.
         "step of the ledger": repr(dataclasses.replace(mechanism, notes=())),
@@ -146,7 +146,7 @@ def _agree(model, strategy, sampler, steps, mechanism):
         "weights": digest_of(model.weights),
         "optimizer's state": digest_of(model.optimizer.variables),
     }
-    everyone = _gather(strategy, [own, sampler.found])
+    everyone = _gather(strategy, [own, sampler.num_units])
     for name in own:
         values = [settings[name] for settings, _ in everyone]
         if any(value != values[_CHIEF] for value in values):

@@ -189,7 +189,7 @@ def _losses(vgg: str | None, reader: Path | None):
 
     from tfpriv.editing import losses, scores
     from tfpriv.faces import reader as readers
-    from tfpriv.support.images import to_bytes
+    from tfpriv.support.images import to_uint8
     from tfpriv.support.models import load_model
 
     parts, identity = {"pixels": (1.0, losses.PixelLoss())}, None
@@ -204,7 +204,7 @@ def _losses(vgg: str | None, reader: Path | None):
 
         def identity(one, other):
             read = [
-                model.predict(scores.resized(to_bytes(p), model), verbose=0)
+                model.predict(scores.resized(to_uint8(p), model), verbose=0)
                 for p in (one, other)
             ]
             return readers.identity_similarity(*read)

@@ -253,7 +253,7 @@ def _draw_samples(generator, path, title, seed):
     sizes = (generator.latent_dim, generator.resolution, seed)
     z, wanted = pairs(_FIRST_SAMPLE, _SAMPLES, *sizes)
     found = generator.generate(z, "z", psi=1, batch_size=_SAMPLES)
-    both = images.to_bytes(np.concatenate([wanted, found]))
+    both = images.to_uint8(np.concatenate([wanted, found]))
     sheet = images.contact_sheet(
         list(both),
         [""] * len(both),

@@ -14,7 +14,7 @@ from tfpriv.editing.inversion_state import State
 from tfpriv.editing.losses import Loss
 from tfpriv.support import checks
 from tfpriv.support.fidelity import structural_similarities
-from tfpriv.support.images import to_bytes
+from tfpriv.support.images import to_uint8
 from tfpriv.support.outputs import atomic_file
 
 SPACES = ("w", "wp")
@@ -152,7 +152,7 @@ def invert(
         best,
         drawn,
         np.array(state.history),
-        structural_similarities(to_bytes(wanted), to_bytes(drawn)),
+        structural_similarities(to_uint8(wanted), to_uint8(drawn)),
         None if identity is None else np.asarray(identity(wanted, drawn)),
     )
     state.delete()

@@ -111,7 +111,7 @@ def invert_files(
             for path, latent, drawn in zip(
                 part, found.latents, found.pictures, strict=True
             ):
-                content = images.encode(images.to_bytes(drawn), ".png")
+                content = images.encode(images.to_uint8(drawn), ".png")
                 with atomic_file(output / f"{path.stem}.png", private=True) as file:
                     file.write(content)
                 inversion.save_latents(output / f"{path.stem}.npy", latent)
@@ -183,7 +183,7 @@ def release_files(
             journal.save(output / LEDGER)
         for i, (path, latent) in enumerate(zip(latents, released, strict=True)):
             drawn = generator.generate(latent, release.space, **options)
-            images.save(output / f"{path.stem}.png", images.to_bytes(drawn))
+            images.save(output / f"{path.stem}.png", images.to_uint8(drawn))
             with atomic_file(output / f"{path.stem}.npy") as file:
                 np.save(file, latent[None] if latent.ndim == 1 else latent)
             if progress:

@@ -58,7 +58,7 @@ def sample_and_score(
     for first in range(0, count, _AT_ONCE):
         part = z[first : first + _AT_ONCE].astype(np.float32)
         w = np.asarray(generator.mapping(part))
-        drawn = images.to_bytes(
+        drawn = images.to_uint8(
             generator.generate(w, psi=psi, layers=layers, batch_size=_AT_ONCE)
         )
         shown += list(drawn[: _SHOWN - len(shown)])

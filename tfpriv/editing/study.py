@@ -197,7 +197,7 @@ class _Bench:
     def _seen(self, latents):
         """Pictures of latents, and what the judge reads from them."""
         drawn = self._generator.generate(latents, psi=self._psi, batch_size=_AT_ONCE)
-        pictures = images.to_bytes(drawn)
+        pictures = images.to_uint8(drawn)
         sized = scores.resized(pictures, self._judge)
         return pictures, self._judge.predict(sized, batch_size=_AT_ONCE, verbose=0)
 

@@ -219,9 +219,9 @@ def to_values(pictures):
     return (pictures + 1) * 127.5
 
 
-def to_bytes(pictures: np.ndarray) -> np.ndarray:
-    """Brings pictures between -1 and 1 to uint8; what lies outside is cut."""
-    return np.rint(to_values(np.clip(pictures, -1, 1))).astype(np.uint8)
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """Converts images from the range -1 to 1 to uint8; other values are clipped."""
+    return np.rint(to_values(np.clip(images, -1, 1))).astype(np.uint8)
 
 
 def from_array(array: np.ndarray) -> Image.Image:

@@ -101,6 +101,26 @@ class MovedModules(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         sys.modules[old] = importlib.import_module(renamed)
 
 
+def renamed(old: str, new: str) -> property:
+    """A read-only attribute that gives another one, until 1.0, with a warning.
+
+    Args:
+        old: Name of the attribute.
+        new: Name of the attribute, or method, that replaces it.
+    """
+
+    def get(self: object) -> object:
+        warnings.warn(
+            f"`{type(self).__name__}.{old}` is called `{new}` now. The old name works "
+            "until tfpriv 1.0.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return getattr(self, new)
+
+    return property(get)
+
+
 def install() -> None:
     """Makes old paths importable."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):

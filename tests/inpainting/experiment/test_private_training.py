@@ -52,7 +52,7 @@ def clipped_sum(network, features, targets, groups):
     )
     model.fit(sampler, verbose=0)
     moved = start - model.get_layer("last_linear").get_weights()[0]
-    return sampler.divisor * moved
+    return sampler.expected_batch_size * moved
 
 
 def change(network, people, groups, targets_of):

@@ -48,7 +48,9 @@ def clipped_sum(head, embeddings, labels, person, by_person):
     )
     model.fit(sampler, verbose=0)
     moved = zip(head.get_weights(), model.get_weights(), strict=True)
-    return sampler.divisor * np.concatenate([(a - b).ravel() for a, b in moved])
+    return sampler.expected_batch_size * np.concatenate(
+        [(a - b).ravel() for a, b in moved]
+    )
 
 
 def change(head, people, by_person):

@@ -8,8 +8,8 @@ import tensorflow as tf
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import styles, tags
 from tfpriv.dp.clipping.microbatches import sum_over_chunks
+from tfpriv.dp.clipping.objective import Objective, sum_dtype
 from tfpriv.dp.clipping.plan import make_plan
-from tfpriv.dp.clipping.problem import Problem, sum_dtype
 from tfpriv.dp.sources import as_tensors
 
 # Where a model keeps what `clipped_gradients` prepared for it, and how many of these.
@@ -153,12 +153,12 @@ def _make_run(model, loss, batch, engine, style, microbatch_size):
         compile_loss = keras_internals.quiet_copy(loss)
     else:
         compile_loss = keras_internals.wrap_loss(loss, model)
-    problem = Problem(model, compile_loss)
-    plan = make_plan(problem, spec_of(batch), style, engine, microbatch_size)
+    objective = Objective(model, compile_loss)
+    plan = make_plan(objective, spec_of(batch), style, engine, microbatch_size)
 
     def run(batch, l2_norm_clip):
         sums, norms, _ = sum_over_chunks(plan, batch, l2_norm_clip)
-        pairs = zip(sums, problem.variables, strict=True)
+        pairs = zip(sums, objective.variables, strict=True)
         return [tf.cast(s, sum_dtype(v.dtype)) for s, v in pairs], norms
 
     any_size = tf.nest.map_structure(

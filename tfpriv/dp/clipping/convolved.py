@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpriv import ops
-from tfpriv.dp.clipping.per_example import Products, Whole, product_lengths
+from tfpriv.dp.clipping.per_example import Dense, Products, product_lengths
 
 # A gradient is kept whole where it is no larger than so many times what it is made of.
 _LARGEST_KEPT = 2
@@ -59,7 +59,7 @@ class Convolved(Products):
         return tf.reshape(lengths, [tf.shape(lengths)[0], -1])
 
     def whole(self):
-        return Whole(*ops.conv_gradients(*self.tensors, **self.geometry.arguments))
+        return Dense(*ops.conv_gradients(*self.tensors, **self.geometry.arguments))
 
     def is_cheaper_whole(self):
         sizes = [t.shape[1:].num_elements() for t in self.tensors]

@@ -18,7 +18,7 @@ from tfpriv.dp.keras_internals import own_variables
 def layers_without_rule(model):
     """Layers whose matrices, or larger weights, no rule answers for.
 
-    Whole gradients of vectors, such as the scale and offset of a normalization, cost
+    Dense gradients of vectors, such as the scale and offset of a normalization, cost
     an example no more than its feature maps do.
     """
 
@@ -49,7 +49,7 @@ def refuse_sizes_of_its_own(seen, spec):
         )
 
 
-def used_elsewhere(problem, seen):
+def used_elsewhere(objective, seen):
     """Follows every weight through the graph, tap by tap, to the loss.
 
     Returns:
@@ -59,7 +59,7 @@ def used_elsewhere(problem, seen):
     graph = seen.loss.graph
     weights = {  # identity of each resource handle -> that of its Keras variable
         id(part.handle): id(v)
-        for v in problem.keras_variables
+        for v in objective.keras_variables
         for part in getattr(v.value, "values", [v.value])  # one for each replica
     }
     reached = {

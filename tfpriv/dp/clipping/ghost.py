@@ -22,8 +22,9 @@ import tensorflow as tf
 
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import scaling, vectorized
+from tfpriv.dp.clipping.objective import sum_dtype
 from tfpriv.dp.clipping.per_example import (
-    Whole,
+    Dense,
     by_unit,
     combine,
     computed,
@@ -31,15 +32,14 @@ from tfpriv.dp.clipping.per_example import (
     square_norms,
     taken_apart,
 )
-from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.clipping.shapes import merge_axes
 from tfpriv.dp.clipping.taps import tapped
 
 
-def clipped_sum(problem, chunk, clip):
+def clipped_sum(objective, chunk, clip):
     """Sum of the clipped gradients of the units in one chunk; see `vectorized`."""
-    seen = every_example(problem, chunk)
-    gradients = per_variable(problem, chunk, seen)
+    seen = every_example(objective, chunk)
+    gradients = per_variable(objective, chunk, seen)
     norms, rounding = norms_of(gradients)
 
     # What is added up may be longer than the gradient by its rounding.
@@ -59,23 +59,23 @@ class Pass:
     y_pred: Any
 
 
-def every_example(problem, chunk):
+def every_example(objective, chunk):
     """The `Pass` of a chunk, each example alone."""
     forms: dict = {}
 
     def one(example):
-        seen = alone(problem, example)
-        if problem.watch is not None:
-            problem.watch.taps(seen, example)
+        seen = alone(objective, example)
+        if objective.watch is not None:
+            objective.watch.taps(seen, example)
         found = [[taken_apart(part) for part in parts] for parts in seen.parts]
         outputs = [keras_internals.Output.of(t) for t in tf.nest.flatten(seen.y_pred)]
         forms.update(found=found, outputs=outputs, y_pred=seen.y_pred)
         tensors = [[tensors for tensors, _ in parts] for parts in found]
         return tensors, seen.loss, [output.tensors for output in outputs]
 
-    tensors, losses, outputs = problem.map_examples(one, chunk.data)
-    if problem.watch is not None:
-        problem.watch.mapped()
+    tensors, losses, outputs = objective.map_examples(one, chunk.data)
+    if objective.watch is not None:
+        objective.watch.mapped()
     parts = [
         [_joined_rows(*pair) for pair in zip(form, found, strict=True)]
         for form, found in zip(forms["found"], tensors, strict=True)
@@ -87,7 +87,7 @@ def every_example(problem, chunk):
     y_pred = tf.nest.pack_sequence_as(forms["y_pred"], outputs)
     # Draws of a regulariser are the same for all, and depend on no example.
     seeds = [of_generator[0] for of_generator in chunk.data["seeds"]]
-    penalty, penalised = _penalties(problem, losses.dtype, seeds)
+    penalty, penalised = _penalties(objective, losses.dtype, seeds)
     return Pass(parts, losses, penalty, penalised, y_pred)
 
 
@@ -113,29 +113,29 @@ class Alone:
     y_pred: Any  # a batch of one
 
 
-def alone(problem, example):
+def alone(objective, example):
     """Runs model and loss on one example and differentiates.
 
     To the weights only where no rule answers for them.
     """
-    with vectorized.batch_of_one(problem, example) as (batch, tape):
-        with tapped(problem.model, tape) as taps:
+    with vectorized.batch_of_one(objective, example) as (batch, tape):
+        with tapped(objective.model, tape) as taps:
             y_pred = keras_internals.call_model(
-                problem.model, batch["x"], training=True
+                objective.model, batch["x"], training=True
             )
-        loss = problem.loss(batch, y_pred, regularised=False)
-        scaled = loss * tf.cast(problem.loss_scale, loss.dtype)
-    left = taps.directly | problem.directly
-    directly = [v for v in problem.keras_variables if id(v) in left]
+        loss = objective.loss(batch, y_pred, regularised=False)
+        scaled = loss * tf.cast(objective.loss_scale, loss.dtype)
+    left = taps.directly | objective.directly
+    directly = [v for v in objective.keras_variables if id(v) in left]
     sources = [tap.tensors for tap in taps], [v.value for v in directly]
     of_taps, of_weights = tape.gradient(scaled, sources)
     gradients: list = []
     for tap, found in zip(taps, of_taps, strict=True):
         pairs = zip(found, tap.tensors, strict=True)
         reached = any(g is not None for g in found)
-        unscaled = [_unscaled(problem, *pair) for pair in pairs] if reached else None
+        unscaled = [_unscaled(objective, *pair) for pair in pairs] if reached else None
         gradients.append(unscaled)
-    parts: dict = {id(v): [] for v in problem.keras_variables}
+    parts: dict = {id(v): [] for v in objective.keras_variables}
     for tap, found in zip(taps, gradients, strict=True):
         for variable, gradient in tap.gradients(found) if found else ():
             if id(variable) in parts:  # not if it is frozen
@@ -143,26 +143,28 @@ def alone(problem, example):
     for variable, g in zip(directly, of_weights, strict=True):
         parts[id(variable)] = []
         if g is not None:
-            whole = tf.expand_dims(_unscaled(problem, g), 0)
-            parts[id(variable)].append(Whole(whole))
+            whole = tf.expand_dims(_unscaled(objective, g), 0)
+            parts[id(variable)].append(Dense(whole))
     return Alone(taps, gradients, list(parts.values()), left, loss, y_pred)
 
 
-def _unscaled(problem, g, like=None):
+def _unscaled(objective, g, like=None):
     """The loss's own gradient, without the loss scale; zeros where there is none."""
     g = tf.zeros_like(like) if g is None else vectorized.dense(g)
     g = tf.cast(g, sum_dtype(g.dtype))
     # A division is a pass over all of it.
-    return g if problem.loss_scale == 1.0 else g / tf.cast(problem.loss_scale, g.dtype)
+    return (
+        g if objective.loss_scale == 1.0 else g / tf.cast(objective.loss_scale, g.dtype)
+    )
 
 
-def _penalties(problem, dtype, seeds):
+def _penalties(objective, dtype, seeds):
     """Weight regularisers: their sum, and pairs of variable and gradient."""
-    total, found = tf.zeros([], dtype), []
-    penalised = [v for v in problem.keras_variables if v.regularizer is not None]
+    total, found = tf.zeros([], dtype), []  # type: ignore[var-annotated]
+    penalised = [v for v in objective.keras_variables if v.regularizer is not None]
     if not penalised:
         return total, found
-    with keras_internals.seeds_of_example(problem.seed_generators, seeds):
+    with keras_internals.seeds_of_example(objective.seed_generators, seeds):
         for variable in penalised:
             value = variable.value
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -173,19 +175,19 @@ def _penalties(problem, dtype, seeds):
     return total, found
 
 
-def per_variable(problem, chunk, seen):
-    """One per-example gradient for each variable of the problem, by unit."""
+def per_variable(objective, chunk, seen):
+    """One per-example gradient for each variable of the objective, by unit."""
     found = {
         id(v): [of_examples(computed(part), rows) for part, rows in parts]
-        for v, parts in zip(problem.keras_variables, seen.parts, strict=True)
+        for v, parts in zip(objective.keras_variables, seen.parts, strict=True)
     }
     examples = tf.shape(seen.losses)[:1]
     for variable, gradient in seen.penalised:
         same = tf.cast(gradient, sum_dtype(gradient.dtype))
         same = tf.broadcast_to(same, tf.concat([examples, tf.shape(same)], axis=0))
         same = tf.ensure_shape(same, [None, *gradient.shape])
-        found[id(variable)].append(Whole(same))
-    problem.refuse_unreached([p or None for p in found.values()])
+        found[id(variable)].append(Dense(same))
+    objective.refuse_unreached([p or None for p in found.values()])
     return [by_unit(combine(p), chunk) for p in found.values()]
 
 

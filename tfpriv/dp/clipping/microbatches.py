@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfpriv.dp.clipping.problem import Chunk, draw_words, example_seeds, sum_dtype
+from tfpriv.dp.clipping.objective import Chunk, draw_words, example_seeds, sum_dtype
 from tfpriv.dp.clipping.rounding import MOST_IN_FLOAT32
 from tfpriv.dp.clipping.shapes import merge_axes
 
@@ -25,7 +25,7 @@ def sum_over_chunks(plan, batch, l2_norm_clip, on_chunk=None, microbatch_size=No
         `(examples,)`.
     """
     units = tf.shape(tf.nest.flatten(batch["x"])[0])[0]
-    variables, present = plan.problem.variables, batch.get("present")
+    variables, present = plan.objective.variables, batch.get("present")
     group_size = (
         None if present is None or present.shape.rank == 1 else present.shape[1]
     )
@@ -35,7 +35,7 @@ def sum_over_chunks(plan, batch, l2_norm_clip, on_chunk=None, microbatch_size=No
     zeros = [tf.zeros(v.shape, tf.float64) for v in variables]
     dtypes = [sum_dtype(v.dtype) for v in variables]
     dtype = max(dtypes, key=lambda d: d.size)
-    words = draw_words(plan.problem)
+    words = draw_words(plan.objective)
 
     def body(i, sums, norms, losses):
         chunk = _slice(batch, words, i * step, step, group_size)

@@ -72,7 +72,7 @@ class Gradients:
 
 
 @dataclasses.dataclass
-class Whole(Gradients):
+class Dense(Gradients):
     """Gradients as they are."""
 
     gradient: Any  # (units, *weight.shape)
@@ -81,7 +81,7 @@ class Whole(Gradients):
     floats = ("gradient",)
 
     def rebuilt(self, tensors):
-        return Whole(*tensors)  # the squares are of other tensors
+        return Dense(*tensors)  # the squares are of other tensors
 
     def square_norms(self):
         if self.squares is not None:
@@ -114,7 +114,7 @@ class Products(Gradients):
 
 
 @dataclasses.dataclass
-class Outer(Products):
+class LowRank(Products):
     """Sums of outer products: gradient_i = sum_t left[i, t] x right[i, t]."""
 
     left: Any  # (units, t, m)
@@ -143,7 +143,7 @@ class Outer(Products):
 
     def whole(self):
         product = tf.matmul(self.left, self.right, transpose_a=True)
-        return Whole(reshape(product, [sizes(product)[0], *self.shape]))
+        return Dense(reshape(product, [sizes(product)[0], *self.shape]))
 
     def is_cheaper_whole(self):
         t, m, n = self.left.shape[1], self.left.shape[2], self.right.shape[2]
@@ -168,7 +168,7 @@ class Lookup(Products):
 
     @functools.cached_property
     def grams(self):
-        """As for `Outer`, whose `left` would be one-hot."""
+        """As for `LowRank`, whose `left` would be one-hot."""
         return self.left_gram(self), ops.row_products(self.right)
 
     def weighted_sum(self, weights):
@@ -186,7 +186,7 @@ class Lookup(Products):
             tf.reshape(ids, [-1]),
             units * self.shape[0],
         )
-        return Whole(tf.reshape(rows, [units, *self.shape]))
+        return Dense(tf.reshape(rows, [units, *self.shape]))
 
     def left_gram(self, other):
         if isinstance(other, Lookup):
@@ -199,9 +199,9 @@ class Lookup(Products):
 
 @dataclasses.dataclass
 class Sum(Products):
-    """The sum of an `Outer` and a `Lookup` of one table (tied embeddings)."""
+    """The sum of an `LowRank` and a `Lookup` of one table (tied embeddings)."""
 
-    outer: Outer
+    outer: LowRank
     lookup: Lookup
 
     @property
@@ -225,11 +225,11 @@ class Sum(Products):
         return self.outer.weighted_sum(weights) + self.lookup.weighted_sum(weights)
 
     def whole(self):
-        return Whole(self.outer.whole().gradient + self.lookup.whole().gradient)
+        return Dense(self.outer.whole().gradient + self.lookup.whole().gradient)
 
 
 @dataclasses.dataclass
-class Later:
+class Deferred:
     """Gradients that are cheaper to compute for all examples at once."""
 
     compute: Callable  # from `tensors` to one of the gradients above
@@ -238,7 +238,7 @@ class Later:
 
 def computed(gradient):
     """The gradient itself, where it was left for later."""
-    if isinstance(gradient, Later):
+    if isinstance(gradient, Deferred):
         return gradient.compute(*gradient.tensors)
     return gradient
 
@@ -302,18 +302,18 @@ def square_norms(gradients):
 
 def combine(parts):
     """One gradient from those of several uses of the same weight."""
-    outers = [p for p in parts if isinstance(p, Outer)]
+    outers = [p for p in parts if isinstance(p, LowRank)]
     lookups = [p for p in parts if isinstance(p, Lookup)]
     if len(outers) + len(lookups) == len(parts):
         kinds = [_side_by_side(kind) for kind in (outers, lookups) if kind]
         parts = kinds if len(kinds) == 1 else [Sum(*kinds)]
     if len(parts) > 1:
-        return Whole(tf.add_n([part.whole().gradient for part in parts]))
+        return Dense(tf.add_n([part.whole().gradient for part in parts]))
     return parts[0].whole() if parts[0].is_cheaper_whole() else parts[0]
 
 
 def _side_by_side(parts):
-    """One of several `Outer`, or of several `Lookup`."""
+    """One of several `LowRank`, or of several `Lookup`."""
     if len(parts) == 1:
         return parts[0]
     sides = zip(*(part.sides for part in parts), strict=True)
@@ -325,8 +325,8 @@ def by_unit(gradient, chunk):
     """Of rows that are examples, the same for units: a group's mean is its gradient."""
     if chunk.group_size is None:
         return gradient
-    if not isinstance(gradient, (Outer, Lookup, Sum)):
-        return Whole(average_over_groups(gradient.whole().gradient, chunk))
+    if not isinstance(gradient, (LowRank, Lookup, Sum)):
+        return Dense(average_over_groups(gradient.whole().gradient, chunk))
     if isinstance(gradient, Sum):
         return Sum(by_unit(gradient.outer, chunk), by_unit(gradient.lookup, chunk))
     # (examples, 1, 1): 1 / present examples of the unit, 0 for an absent example.
@@ -344,11 +344,11 @@ def of_examples(gradient, fold):
     """Of rows, `fold` in a row for each example, the same for examples: their sum."""
     if fold == 1:
         return gradient
-    if isinstance(gradient, (Outer, Lookup)):
+    if isinstance(gradient, (LowRank, Lookup)):
         left, right = (_in_one_row(t, fold) for t in gradient.sides)
         return type(gradient)(left, right, gradient.shape)
     each = gradient.whole().gradient
-    return Whole(tf.reduce_sum(tf.reshape(each, [-1, fold, *each.shape[1:]]), axis=1))
+    return Dense(tf.reduce_sum(tf.reshape(each, [-1, fold, *each.shape[1:]]), axis=1))
 
 
 def _in_one_row(tensor, k):

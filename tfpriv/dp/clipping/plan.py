@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from tfpriv.dp import keras_internals, validate
 from tfpriv.dp.clipping import coverage, ghost, vectorized
-from tfpriv.dp.clipping.problem import Chunk, Problem
+from tfpriv.dp.clipping.objective import Chunk, Objective
 from tfpriv.dp.clipping.rounding import inner_bound
 from tfpriv.dp.clipping.rules import NotCoveredError, trial
 from tfpriv.support.warning import warn
@@ -25,7 +25,7 @@ ENGINES = {"ghost": ghost, "vectorized": vectorized}
 
 
 def make_plan(
-    problem: Problem,
+    objective: Objective,
     spec: dict,
     style: Any,
     engine: str = "auto",
@@ -36,7 +36,7 @@ def make_plan(
     """Traces the step of a model and checks the graph.
 
     Args:
-        problem: `Problem`; its model may still be unbuilt.
+        objective: `Objective`; its model may still be unbuilt.
         spec: Dict of `tf.TensorSpec` for one example (no batch axis): `x` and, where
             used, `y`, `sample_weight`.
         style: Clipping style (see `styles`).
@@ -54,11 +54,11 @@ def make_plan(
     # Inside a `tf.function` being traced, a fresh thread is where TensorFlow is eager.
     with concurrent.futures.ThreadPoolExecutor(1) as outside:
         strategy = strategy or tf.distribute.get_strategy()
-        options = problem, spec, style, engine, group_size, strategy
+        options = objective, spec, style, engine, group_size, strategy
         plan, said = outside.submit(_choose, *options).result()
     for sentence in said:
         warn(sentence)
-    validate.warn_of_statistics(problem.model)
+    validate.warn_of_statistics(objective.model)
     if microbatch_size is None:
         fitting = MEMORY_LIMIT // max(1, plan.bytes_per_example)
         microbatch_size = int(min(max(1, fitting), LARGEST_CHUNK))
@@ -68,16 +68,16 @@ def make_plan(
     return plan
 
 
-def _choose(problem, spec, style, engine, group_size, strategy):
+def _choose(objective, spec, style, engine, group_size, strategy):
     """The first way that is exact, and what the user should know about it."""
     with strategy.scope():
-        validate.check_layers(problem.model)
-        keras_internals.build(problem.model, spec)
-        validate.check_layers(problem.model)  # some make their layers when called
-    factors = style.bind(problem)
+        validate.check_layers(objective.model)
+        keras_internals.build(objective.model, spec)
+        validate.check_layers(objective.model)  # some make their layers when called
+    factors = style.bind(objective)
 
     def attempt(name):
-        options = problem, spec, factors, ENGINES[name].clipped_sum, group_size
+        options = objective, spec, factors, ENGINES[name].clipped_sum, group_size
         try:
             plan = Plan(*options, vectorized.vectorized)
         except vectorized.NOT_VECTORIZABLE:
@@ -90,7 +90,7 @@ def _choose(problem, spec, style, engine, group_size, strategy):
     if engine != "vectorized":
         try:
             plan = attempt("ghost")
-            if found := coverage.layers_without_rule(problem.model):
+            if found := coverage.layers_without_rule(objective.model):
                 named = [f"'{one.name}' ({type(one).__name__})" for one in found]
                 said.append(
                     f"No clipping rule for {', '.join(named)}: exact, but slower: the "
@@ -100,19 +100,19 @@ def _choose(problem, spec, style, engine, group_size, strategy):
         except NotCoveredError as error:
             if engine == "ghost":
                 raise ValueError(
-                    f"The ghost engine is not exact for '{problem.model.name}': "
+                    f"The ghost engine is not exact for '{objective.model.name}': "
                     f"{error.reason}. Use engine='auto' or 'vectorized'. Received: "
                     "engine='ghost'"
                 ) from None
             said.append(
-                f"The fast engine is not exact for '{problem.model.name}': "
+                f"The fast engine is not exact for '{objective.model.name}': "
                 f"{error.reason}. Every example goes through the model by itself "
                 "instead: exact, but slower."
             )
     plan = plan or attempt("vectorized")
     if plan.mapper is vectorized.one_by_one:
         said.append(
-            f"TensorFlow cannot vectorise '{problem.model.name}' over examples; its "
+            f"TensorFlow cannot vectorise '{objective.model.name}' over examples; its "
             "gradients are computed one example at a time: exact, but slower."
         )
     return plan, said
@@ -126,9 +126,9 @@ class Plan:
     """How to compute clipped sums for one model on data of one shape: a traced step.
 
     Args:
-        problem, spec, group_size: As for `make_plan`.
+        objective, spec, group_size: As for `make_plan`.
         factors: Function from norms and a bound to factors (see `styles`).
-        engine: Function `(problem, chunk, clip) -> (sums, norms, losses, y_pred)`.
+        engine: Function `(objective, chunk, clip) -> (sums, norms, losses, y_pred)`.
         mapper: Function that maps over examples.
 
     Attributes:
@@ -141,11 +141,11 @@ class Plan:
 
     microbatch_size: int
 
-    def __init__(self, problem, spec, factors, engine, group_size, mapper):
-        self.problem, self.mapper = problem, mapper
+    def __init__(self, objective, spec, factors, engine, group_size, mapper):
+        self.objective, self.mapper = objective, mapper
         self._engine, self._factors = engine, factors
         self._spec, self._group_size = spec, group_size
-        problem.map_examples = mapper
+        objective.map_examples = mapper
         while not self._trace():
             pass
         if _may_fail_when_run(self._operations):
@@ -153,10 +153,10 @@ class Plan:
 
     def check(self):
         """Raises for wrong rules, for losses over the batch, for what keeps state."""
-        validate.check_no_state_updates(self.problem.model, self._function.graph)
+        validate.check_no_state_updates(self.objective.model, self._function.graph)
         y_pred = [output.value for output in self._outputs]
         y_pred = tf.nest.pack_sequence_as(self._form, y_pred)
-        validate.check_loss(self.problem, self._spec, y_pred)
+        validate.check_loss(self.objective, self._spec, y_pred)
         for call in self._unproven.values():
             trial.check(*call)
 
@@ -167,9 +167,9 @@ class Plan:
         any_size = tf.nest.map_structure(
             lambda s: tf.TensorSpec([None, *s.shape], s.dtype), self._spec
         )
-        any_size["seeds"] = self.problem.seeds_spec(None)
+        any_size["seeds"] = self.objective.seeds_spec(None)
         step = tf.function(self._step, autograph=False)
-        self.problem.watch = self
+        self.objective.watch = self
         try:
             self._function = step.get_concrete_function(
                 any_size,
@@ -180,7 +180,7 @@ class Plan:
         except _AgainError:
             return False
         finally:
-            self.problem.watch = None
+            self.objective.watch = None
         return True
 
     def _step(self, data, unit_present, example_present, l2_norm_clip):
@@ -188,7 +188,7 @@ class Plan:
         present = None if size is None else example_present
         chunk = Chunk(data, unit_present, size, present)
         clip = _clip(self._factors, l2_norm_clip)
-        sums, norms, losses, y_pred = self._engine(self.problem, chunk, clip)
+        sums, norms, losses, y_pred = self._engine(self.objective, chunk, clip)
         if self._mapped is not None:
             after = tf.compat.v1.get_default_graph().get_operations()[self._mapped :]
             self.bytes_per_example += _bytes(after, batched=True)
@@ -202,7 +202,7 @@ class Plan:
         # A traced function reads the weights of the replica that it was traced in.
         if replicas > 1 or chunk.group_size != self._group_size:
             clip = _clip(self._factors, l2_norm_clip)
-            return self._engine(self.problem, chunk, clip)
+            return self._engine(self.objective, chunk, clip)
         present = chunk.example_present
         if present is None:
             present = tf.zeros([tf.shape(chunk.unit_present)[0], 0], tf.bool)
@@ -228,8 +228,8 @@ class Plan:
         """After the ghost engine's pass of one example."""
         self._unproven = seen.taps.unproven
         coverage.refuse_sizes_of_its_own(seen, self._spec)
-        if used := coverage.used_elsewhere(self.problem, seen):
-            self.problem.directly |= used
+        if used := coverage.used_elsewhere(self.objective, seen):
+            self.objective.directly |= used
             raise _AgainError
         self.example(example, [seen.loss, coverage.tensors_of(seen)])
 
@@ -245,7 +245,7 @@ class Plan:
             shape = [size or 1] + [4 if d is None else d for d in spec.shape]
             return tf.zeros(shape, spec.dtype)
 
-        spec = {**self._spec, "seeds": self.problem.seeds_spec()}
+        spec = {**self._spec, "seeds": self.objective.seeds_spec()}
         present = None if size is None else tf.fill([1, size], False)
         data = tf.nest.map_structure(zeros, spec)
         self.clipped_sum(Chunk(data, tf.constant([False]), size, present), 1.0)

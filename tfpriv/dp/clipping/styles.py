@@ -1,6 +1,6 @@
 """Clipping styles: which factor bounds a unit's gradient.
 
-A style, bound to a problem, is a function `(norms, l2_norm_clip) -> factors`. `norms`
+A style, bound to a objective, is a function `(norms, l2_norm_clip) -> factors`. `norms`
 is a float64 tensor `(variables, units)`, finite and at least 0; `l2_norm_clip` a
 positive float or float64 scalar; the result a float64 tensor that broadcasts to
 `(variables, units)`, finite and at least 0. Whatever the norms,
@@ -30,8 +30,8 @@ class Style:
 
     name: str
 
-    def bind(self, problem: Any) -> Callable[..., Any]:
-        """The function `(norms, l2_norm_clip) -> factors` for this `Problem`."""
+    def bind(self, objective: Any) -> Callable[..., Any]:
+        """The function `(norms, l2_norm_clip) -> factors` for this `Objective`."""
         raise NotImplementedError
 
     def mechanism(
@@ -58,8 +58,8 @@ class Flat(Style):
 
     name = "flat"
 
-    def bind(self, problem: Any) -> Callable[..., Any]:
-        del problem
+    def bind(self, objective: Any) -> Callable[..., Any]:
+        del objective
         return lambda norms, l2_norm_clip: _shrink(norms, l2_norm_clip)[tf.newaxis]
 
 
@@ -82,12 +82,12 @@ class PerLayer(Style):
 
     name = "per_layer"
 
-    def bind(self, problem: Any) -> Callable[..., Any]:
+    def bind(self, objective: Any) -> Callable[..., Any]:
         owners: dict = {}  # the number of its layer, for each variable
-        for number, layer in enumerate(keras_internals.flatten_layers(problem.model)):
+        for number, layer in enumerate(keras_internals.flatten_layers(objective.model)):
             for variable in keras_internals.own_variables(layer):
                 owners.setdefault(id(variable), number)
-        layers = [owners[id(v)] for v in problem.keras_variables]
+        layers = [owners[id(v)] for v in objective.keras_variables]
         order = list(dict.fromkeys(layers))
         rows = [order.index(layer) for layer in layers]
         groups = [[i for i, row in enumerate(rows) if row == r] for r in set(rows)]
@@ -113,8 +113,8 @@ class Automatic(Style):
 
     name = "automatic"
 
-    def bind(self, problem: Any) -> Callable[..., Any]:
-        del problem
+    def bind(self, objective: Any) -> Callable[..., Any]:
+        del objective
 
         def factors(norms, l2_norm_clip):
             factor = l2_norm_clip / (total_norm(norms) + STABILITY)

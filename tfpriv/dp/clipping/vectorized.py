@@ -17,7 +17,7 @@ from tfpriv.dp import keras_internals
 from tfpriv.dp import tensorflow_internals as internals
 from tfpriv.dp.clipping import scaling
 from tfpriv.dp.clipping.converters import exact_converters
-from tfpriv.dp.clipping.problem import sum_dtype
+from tfpriv.dp.clipping.objective import sum_dtype
 from tfpriv.dp.clipping.shapes import reshape, sizes, sizes_from
 
 # What TensorFlow raises, depending on the operation, when it cannot vectorise.
@@ -31,7 +31,7 @@ NOT_VECTORIZABLE = (
 )
 
 
-def clipped_sum(problem, chunk, clip):
+def clipped_sum(objective, chunk, clip):
     """Sum of the clipped gradients of the units in one `Chunk`.
 
     `clip` is a function from the units' norms to their factors (see `styles`).
@@ -42,7 +42,7 @@ def clipped_sum(problem, chunk, clip):
         absent and infinity where its gradient was not finite; per-example losses,
         shape `(examples,)`; and predictions with leading axis `(examples,)`.
     """
-    grads, losses, y_pred = per_example_gradients(problem, chunk)
+    grads, losses, y_pred = per_example_gradients(objective, chunk)
     grads = [average_over_groups(g, chunk) for g in grads]
     factors, used, norms = scaling.scale(gradient_norms(grads), chunk, clip)
     factors = tf.unstack(tf.broadcast_to(factors, [len(grads), tf.shape(used)[0]]))
@@ -51,7 +51,7 @@ def clipped_sum(problem, chunk, clip):
 
 
 @contextlib.contextmanager
-def batch_of_one(problem, example):
+def batch_of_one(objective, example):
     """Inside, random layers draw by the `seeds` of an example, a dict of tensors.
 
     Yields:
@@ -63,32 +63,34 @@ def batch_of_one(problem, example):
         for name, part in example.items()
         if name != "seeds"
     }
-    seeds = keras_internals.seeds_of_example(problem.seed_generators, example["seeds"])
+    seeds = keras_internals.seeds_of_example(
+        objective.seed_generators, example["seeds"]
+    )
     with seeds, tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(problem.variables)
+        tape.watch(objective.variables)
         yield batch, tape
 
 
-def per_example_gradients(problem, chunk):
+def per_example_gradients(objective, chunk):
     """Dense gradients with a leading example axis, losses and predictions."""
 
     def one(example):
-        with batch_of_one(problem, example) as (batch, tape):
+        with batch_of_one(objective, example) as (batch, tape):
             y_pred = keras_internals.call_model(
-                problem.model, batch["x"], training=True
+                objective.model, batch["x"], training=True
             )
-            loss = problem.loss(batch, y_pred)
-            scaled = loss * tf.cast(problem.loss_scale, loss.dtype)
-        grads = tape.gradient(scaled, problem.variables)
-        problem.refuse_unreached(grads)
+            loss = objective.loss(batch, y_pred)
+            scaled = loss * tf.cast(objective.loss_scale, loss.dtype)
+        grads = tape.gradient(scaled, objective.variables)
+        objective.refuse_unreached(grads)
         grads, loss = [dense(g) for g in grads], tf.cast(loss, tf.float32)
-        if problem.watch is not None:
-            problem.watch.example(example, [grads, loss])
+        if objective.watch is not None:
+            objective.watch.example(example, [grads, loss])
         return grads, loss, y_pred
 
-    grads, losses, y_pred = problem.map_examples(one, chunk.data)
+    grads, losses, y_pred = objective.map_examples(one, chunk.data)
     grads = [tf.cast(g, sum_dtype(g.dtype)) for g in grads]
-    grads = [g / tf.cast(problem.loss_scale, g.dtype) for g in grads]
+    grads = [g / tf.cast(objective.loss_scale, g.dtype) for g in grads]
     y_pred = tf.nest.map_structure(lambda t: tf.squeeze(t, 1), y_pred)
     return grads, losses, y_pred
 

@@ -172,7 +172,7 @@ class StableDiffusionInpainter:
             ):
                 break
         painted = np.asarray(self.decode(latents.value()))
-        return np.where(masks[..., None], pictures_door.to_bytes(painted), images)
+        return np.where(masks[..., None], pictures_door.to_uint8(painted), images)
 
     def _checked(self, images, masks):
         images, masks = np.asarray(images), np.asarray(masks)

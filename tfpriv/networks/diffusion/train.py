@@ -105,11 +105,11 @@ def _owner(trainer, data):
 
 def _draw_samples(trainer, pictures, path, done, loss):
     """Pictures, what of them is seen, and what is painted."""
-    originals = images.to_bytes(pictures)
+    originals = images.to_uint8(pictures)
     masks = random_masks(np.random.default_rng(0), len(originals), originals.shape[1])
     masked = np.where(masks[..., None], np.uint8(128), originals)
     if done <= trainer.recipe.vae_steps:
-        painted = images.to_bytes(np.asarray(trainer.vae(pictures)))
+        painted = images.to_uint8(np.asarray(trainer.vae(pictures)))
     else:
         painted = trainer.trained(originals, masks, steps=_SAMPLE_STEPS)
     cells = [

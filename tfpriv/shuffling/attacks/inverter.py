@@ -10,7 +10,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from tfpriv.support.images import to_bytes, to_signed
+from tfpriv.support.images import to_signed, to_uint8
 
 _PENALTIES = (1e-4, 1e-2, 1.0, 10.0)  # times the mean eigenvalue
 _HELD_OUT = 10  # one picture in so many judges the training
@@ -57,7 +57,7 @@ def linear(matrix: np.ndarray) -> Inverter:
         count, height, width, channels = shuffled.shape
         planes = _through(_rows(shuffled), matrix)
         planes = planes.reshape(count, channels, height, width)
-        return to_bytes(planes.transpose(0, 2, 3, 1))
+        return to_uint8(planes.transpose(0, 2, 3, 1))
 
     return invert
 
@@ -96,7 +96,7 @@ def network(
         callbacks=[best],
         verbose=0,
     )
-    return lambda pictures: to_bytes(np.asarray(model(to_signed(pictures))))
+    return lambda pictures: to_uint8(np.asarray(model(to_signed(pictures))))
 
 
 def _network(shape, matrix):

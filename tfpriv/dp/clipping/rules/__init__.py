@@ -36,13 +36,13 @@ def register_clipping_rule(layer_class: type[keras.Layer]) -> Callable[..., Any]
     the layer's weights first meet an example to `record(tensor, gradients)`, which
     returns the tensor to go on with. `gradients` is a function: given the gradient of
     the loss at `tensor` (same shape, leading axis: examples), it returns a list
-    of pairs: a weight of the layer and its `Whole`, `Outer` or `Lookup` of
+    of pairs: a weight of the layer and its `Dense`, `LowRank` or `Lookup` of
     `tfpriv.dp.per_example`.
 
         @dp.register_clipping_rule(Scale)          # call: inputs * self.scale
         def scale(layer, call, record, inputs):
             def gradients(g):
-                return [(layer.scale, dp.per_example.Whole(g * inputs))]
+                return [(layer.scale, dp.per_example.Dense(g * inputs))]
             return record(call(inputs), gradients)
 
     A wrong rule is found out: before training it is compared, on made-up inputs of

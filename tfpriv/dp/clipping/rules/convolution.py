@@ -8,7 +8,7 @@ from keras import layers
 
 from tfpriv import ops
 from tfpriv.dp.clipping.convolved import Convolved, Geometry
-from tfpriv.dp.clipping.per_example import Later, Outer, Whole
+from tfpriv.dp.clipping.per_example import Deferred, Dense, LowRank
 from tfpriv.dp.clipping.rules import register_clipping_rule
 from tfpriv.dp.clipping.rules.parts import (
     low_rank_factors,
@@ -90,7 +90,7 @@ def separable(layer, call, record, inputs):
     def of_pointwise(g):
         x, g = (_channels_last(layer, tf.cast(t, g.dtype)) for t in (between, g))
         kernel = layer.pointwise_kernel
-        product = Outer(rows(x), rows(g), tuple(kernel.shape))
+        product = LowRank(rows(x), rows(g), tuple(kernel.shape))
         return [(kernel, product), *_of_bias(layer, g)]
 
     between = keras.ops.depthwise_conv(
@@ -117,21 +117,21 @@ def separable(layer, call, record, inputs):
 
 def _of_kernel(geometry, x, g, groups):
     if groups > 1:
-        return Later(functools.partial(_of_groups, geometry, groups), [x, g])
+        return Deferred(functools.partial(_of_groups, geometry, groups), [x, g])
     if set(geometry.kernel_size) == set(geometry.strides) == {1}:
         shape = (*geometry.kernel_size, x.shape[-1], g.shape[-1])
-        return Outer(rows(x), rows(g), shape)
+        return LowRank(rows(x), rows(g), shape)
     return Convolved(x, g, geometry)
 
 
 def _of_groups(geometry, groups, x, g):
     pairs = zip(tf.split(x, groups, -1), tf.split(g, groups, -1), strict=True)
     wholes = [Convolved(*pair, geometry).whole().gradient for pair in pairs]
-    return Whole(tf.concat(wholes, -1))
+    return Dense(tf.concat(wholes, -1))
 
 
 def _by_channel(geometry, x, g):
-    return Later(functools.partial(_of_channels, geometry), [x, g])
+    return Deferred(functools.partial(_of_channels, geometry), [x, g])
 
 
 def _of_channels(geometry, x, g):
@@ -147,7 +147,7 @@ def _of_channels(geometry, x, g):
     found, squares = ops.conv_gradients(x, g, **geometry.arguments)
     found = tf.reshape(found, [examples, channels, *geometry.kernel_size, multiplier])
     squares = tf.reduce_sum(tf.reshape(squares, [examples, channels]), axis=1)
-    return Whole(tf.transpose(found, [0, *range(2, rank + 2), 1, rank + 2]), squares)
+    return Dense(tf.transpose(found, [0, *range(2, rank + 2), 1, rank + 2]), squares)
 
 
 def _low_rank(layer, geometry, x, g):
@@ -162,7 +162,7 @@ def _low_rank(layer, geometry, x, g):
     behind_b = tf.tensordot(scaled, b, [[-1], [1]])
     return [
         (layer.lora_kernel_a, _of_kernel(geometry, x, behind_b, 1)),
-        (layer.lora_kernel_b, Outer(rows(before_b), rows(scaled), tuple(b.shape))),
+        (layer.lora_kernel_b, LowRank(rows(before_b), rows(scaled), tuple(b.shape))),
     ]
 
 

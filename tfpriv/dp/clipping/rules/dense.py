@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfpriv.dp.clipping.per_example import Outer
+from tfpriv.dp.clipping.per_example import LowRank
 from tfpriv.dp.clipping.rules import register_clipping_rule
 from tfpriv.dp.clipping.rules.parts import (
     low_rank_factors,
@@ -20,7 +20,7 @@ def dense(layer, call, record, inputs, *args, **kwargs):
         if layer.lora_enabled:
             found = _low_rank(layer, x, g)
         else:
-            found = [(layer.kernel, Outer(rows(x), rows(g), layer.kernel.shape))]
+            found = [(layer.kernel, LowRank(rows(x), rows(g), layer.kernel.shape))]
         if layer.bias is not None:
             found.append((layer.bias, summed_to(g, [g.shape.rank - 1])))
         return found
@@ -34,6 +34,6 @@ def _low_rank(layer, x, g):
     a, b, scaled = low_rank_factors(layer, g)
     behind_b = tf.matmul(scaled, b, transpose_b=True)
     return [
-        (layer.lora_kernel_a, Outer(rows(x), rows(behind_b), tuple(a.shape))),
-        (layer.lora_kernel_b, Outer(rows(x @ a), rows(scaled), tuple(b.shape))),
+        (layer.lora_kernel_a, LowRank(rows(x), rows(behind_b), tuple(a.shape))),
+        (layer.lora_kernel_b, LowRank(rows(x @ a), rows(scaled), tuple(b.shape))),
     ]

@@ -6,7 +6,7 @@ import string
 import keras
 import tensorflow as tf
 
-from tfpriv.dp.clipping.per_example import Outer, Whole
+from tfpriv.dp.clipping.per_example import Dense, LowRank
 from tfpriv.dp.clipping.rules import register_clipping_rule
 from tfpriv.dp.clipping.rules.parts import (
     low_rank_factors,
@@ -34,7 +34,7 @@ def einsum_dense(layer, call, record, inputs, *args, **kwargs):
         if layer.bias is not None:
             summed = summed_to(g, [out.index(a) for a in layer.bias_axes])
             shaped = tf.reshape(summed.gradient, [-1, *layer.bias.shape])
-            found.append((layer.bias, Whole(shaped)))
+            found.append((layer.bias, Dense(shaped)))
         return found
 
     if not layer.lora_enabled and _is_one_product(x_axes, kernel, out):
@@ -88,14 +88,14 @@ def _is_ordinary(x, kernel, out):
 
 
 def _of_kernel(x_axes, kernel, out, x, g, shape):
-    """Outer products where kernel letters come from one side each, in one order."""
+    """LowRank products where kernel letters come from one side each, in one order."""
     between, over_x, over_g = _places(x_axes, kernel, out)
     ordered = over_x + over_g, over_g + over_x
     if kernel not in ordered:  # a letter on both sides, or letters in turns
-        return Whole(tf.einsum(f"{x_axes},{out}->{x_axes[0]}{kernel}", x, g))
+        return Dense(tf.einsum(f"{x_axes},{out}->{x_axes[0]}{kernel}", x, g))
     left = _matrix(x_axes, between, over_x, x)
     right = _matrix(out, between, over_g, g)
-    return Outer(*((left, right) if kernel == ordered[0] else (right, left)), shape)
+    return LowRank(*((left, right) if kernel == ordered[0] else (right, left)), shape)
 
 
 def _matrix(axes, between, over, tensor):

@@ -4,7 +4,7 @@ import keras
 import keras_hub
 import tensorflow as tf
 
-from tfpriv.dp.clipping.per_example import Lookup, Outer, Whole
+from tfpriv.dp.clipping.per_example import Dense, Lookup, LowRank
 from tfpriv.dp.clipping.rules import register_clipping_rule
 from tfpriv.dp.clipping.rules.parts import low_rank_factors, rows
 
@@ -28,9 +28,9 @@ def reversible_embedding(layer, call, record, inputs, reverse=False):
     def gradients(g):
         x, g = rows(tf.cast(inputs, g.dtype)), rows(g)
         if layer.tie_weights:
-            return [(layer.embeddings, Outer(g, x, tuple(layer.embeddings.shape)))]
+            return [(layer.embeddings, LowRank(g, x, tuple(layer.embeddings.shape)))]
         weight = layer.reverse_embeddings
-        return [(weight, Outer(x, g, tuple(weight.shape)))]
+        return [(weight, LowRank(x, g, tuple(weight.shape)))]
 
     return record(call(inputs, reverse=True), gradients)
 
@@ -45,7 +45,7 @@ def _of_table(layer, inputs, g):
     behind_b = tf.matmul(scaled, b, transpose_b=True)
     return [
         (layer.lora_embeddings_a, Lookup(ids, behind_b, tuple(a.shape))),
-        (layer.lora_embeddings_b, Outer(tf.gather(a, ids), scaled, tuple(b.shape))),
+        (layer.lora_embeddings_b, LowRank(tf.gather(a, ids), scaled, tuple(b.shape))),
     ]
 
 
@@ -62,6 +62,6 @@ def position_embedding(layer, call, record, inputs, start_index=0, positions=Non
         after = weight.shape[0] - start_index - tf.shape(g)[1]
         padded = tf.pad(g, [[0, 0], [start_index, after], [0, 0]])
         padded.set_shape([g.shape[0], *weight.shape])
-        return [(weight, Whole(padded))]
+        return [(weight, Dense(padded))]
 
     return record(call(inputs, start_index=start_index), gradients)

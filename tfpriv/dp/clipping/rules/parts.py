@@ -5,7 +5,7 @@ import math
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
-from tfpriv.dp.clipping.per_example import Whole
+from tfpriv.dp.clipping.per_example import Dense
 from tfpriv.dp.clipping.shapes import reshape, sizes
 
 
@@ -27,9 +27,9 @@ def rows(tensor):
 
 
 def summed_to(gradient, axes):
-    """`Whole` of the sum over all axes but the first and those given, in order."""
+    """`Dense` of the sum over all axes but the first and those given, in order."""
     others = [a for a in range(1, gradient.shape.rank) if a not in axes]
-    return Whole(tf.reduce_sum(gradient, axis=others) if others else gradient)
+    return Dense(tf.reduce_sum(gradient, axis=others) if others else gradient)
 
 
 def low_rank_factors(layer, g, weight="kernel"):

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfpriv.dp import keras_internals
-from tfpriv.dp.clipping.per_example import Outer, Whole
+from tfpriv.dp.clipping.per_example import Dense, LowRank
 from tfpriv.dp.clipping.rules import NotCoveredError, register_clipping_rule
 
 
@@ -66,7 +66,7 @@ def _reset_before(layer, x, h, reset, into):
     shape = tuple(layer.recurrent_kernel.shape)
     # One sum of outer products over two "steps".
     left = tf.stack([tf.cast(t, into.dtype) for t in (h, reset * h)], axis=1)
-    both = Outer(left, tf.stack([gates, candidate], axis=1), shape)
+    both = LowRank(left, tf.stack([gates, candidate], axis=1), shape)
     return [(v, both if v is layer.recurrent_kernel else f) for v, f in found]
 
 
@@ -79,13 +79,13 @@ def _linear(layer, x, h, into, inner):
     if layer.bias is not None:
         both = len(layer.bias.shape) == 2  # the recurrent product has its own
         g = tf.stack([into, inner], axis=1) if both else into
-        found.append((layer.bias, Whole(g)))
+        found.append((layer.bias, Dense(g)))
     return found
 
 
 def _product(left, g, weight):
     left = tf.cast(left, g.dtype)
-    return Outer(left[:, tf.newaxis], g[:, tf.newaxis], tuple(weight.shape))
+    return LowRank(left[:, tf.newaxis], g[:, tf.newaxis], tuple(weight.shape))
 
 
 def _dropped(layer, inputs, states, training):

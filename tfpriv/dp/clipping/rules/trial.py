@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from tfpriv.dp import keras_internals
 from tfpriv.dp.clipping import taps as recording
+from tfpriv.dp.clipping.objective import sum_dtype
 from tfpriv.dp.clipping.per_example import combine, computed, of_examples, taken_apart
-from tfpriv.dp.clipping.problem import sum_dtype
 from tfpriv.dp.clipping.rules import NotCoveredError, rule_of
 from tfpriv.dp.validate import made_up
 

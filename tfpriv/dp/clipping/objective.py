@@ -12,7 +12,7 @@ from tfpriv.support.randomness import Randomness
 
 
 @dataclasses.dataclass
-class Problem:
+class Objective:
     """A model and the loss of one example, ready to be differentiated."""
 
     model: Any
@@ -79,7 +79,7 @@ class Chunk:
         return tf.reshape(self.example_present, [-1])
 
 
-def draw_words(problem):
+def draw_words(objective):
     """What the seeds of one step are made of, int64 `(generators + 1, 2)`.
 
     Drawn by each replica once per step, from the operating system. Keras' own
@@ -88,8 +88,8 @@ def draw_words(problem):
     one clipped vector. Their counters, which are saved with a model, would also tell
     batch sizes.
     """
-    generators = len(problem.seed_generators) + 1
-    draw = problem.randomness.words
+    generators = len(objective.seed_generators) + 1
+    draw = objective.randomness.words
     words = tf.numpy_function(
         lambda: draw(2 * generators, "seeds").view(np.int64), [], tf.int64
     )
