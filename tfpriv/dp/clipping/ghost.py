@@ -158,7 +158,8 @@ def _unscaled(problem, g, like=None):
 
 def _penalties(problem, dtype, seeds):
     """Weight regularisers: their sum, and pairs of variable and gradient."""
-    total, found = tf.zeros([], dtype), []
+    total = tf.zeros([], dtype)
+    found: list = []
     penalised = [v for v in problem.keras_variables if v.regularizer is not None]
     if not penalised:
         return total, found
