@@ -160,7 +160,8 @@ def _unscaled(objective, g, like=None):
 
 def _penalties(objective, dtype, seeds):
     """Weight regularisers: their sum, and pairs of variable and gradient."""
-    total, found = tf.zeros([], dtype), []  # type: ignore[var-annotated]
+    total = tf.zeros([], dtype)
+    found: list = []
     penalised = [v for v in objective.keras_variables if v.regularizer is not None]
     if not penalised:
         return total, found
