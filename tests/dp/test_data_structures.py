@@ -260,7 +260,7 @@ class Items:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (tf.data.Dataset.from_tensor_slices(X1), r"dp\.Stream.*dataset\.batch"),
+        (tf.data.Dataset.from_tensor_slices(X1), r"from_dataset.*dp\.Stream"),
         (Batches(), r"dp\.PoissonSampler\(dataset"),
         (Items(), r"load=.*Items"),
         ((a for a in [X1]), r"from_generator.*generator"),

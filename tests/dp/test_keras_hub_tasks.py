@@ -191,7 +191,7 @@ def test_streams_and_groups_of_texts():
     dataset = tf.data.Dataset.from_tensor_slices((TEXTS, LABELS)).batch(2)
     stream = preprocessing.sampler_for(task, dp.Stream(dataset, 1))
     assert stream.element_spec()["x"]["token_ids"].shape == (LENGTH,)
-    _, batch = next(stream.batches(lambda: 0, None))
+    _, batch = next(stream.batches(lambda events: 0, None))
     x, y = task.preprocessor(TEXTS[:2], LABELS[:2])
     np.testing.assert_array_equal(batch["x"]["token_ids"], x["token_ids"])
     np.testing.assert_array_equal(batch["y"], y)

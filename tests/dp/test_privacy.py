@@ -373,6 +373,7 @@ OPTIONS = {
     "unit": "person",
     "max_occurrences": 2,
     "private_metrics": True,
+    "max_participations": None,
     "engine": "vectorized",
     "microbatch_size": 3,
 }

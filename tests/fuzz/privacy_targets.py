@@ -14,7 +14,7 @@ from tfpriv.accounting import Journal, Ledger, LedgerError, journal_file, serial
 from tfpriv.accounting import mechanisms as m
 from tfpriv.shuffling import codec, datasets
 from tfpriv.shuffling.keys import Key
-from tfpriv.shuffling.record import Record
+from tfpriv.shuffling.record import ShufflingRecord
 from tfpriv.support.files import parse_json
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "accounting"))
@@ -132,7 +132,7 @@ def _read_picture(data):
 
 def _records():
     nonce, check = bytes(range(12)), KEY.check_value()
-    records = (Record((5, 7)), Record((5, 7), nonce), Record((1, 1), nonce, check))
+    records = (ShufflingRecord((5, 7)), ShufflingRecord((5, 7), nonce), ShufflingRecord((1, 1), nonce, check))
     return [as_json(record.texts()) for record in records]
 
 
@@ -141,9 +141,9 @@ def _read_record(data):
     if not isinstance(content, dict):
         raise ValueError("a picture has texts by keyword")
     texts = {key: str(value) for key, value in content.items()}
-    record = Record.of(texts)
+    record = ShufflingRecord.of(texts)
     if record is not None:
-        assert Record.of(record.texts()) == record, "no round trip"
+        assert ShufflingRecord.of(record.texts()) == record, "no round trip"
 
 
 @functools.cache
