@@ -132,7 +132,11 @@ def _read_picture(data):
 
 def _records():
     nonce, check = bytes(range(12)), KEY.check_value()
-    records = (ShufflingRecord((5, 7)), ShufflingRecord((5, 7), nonce), ShufflingRecord((1, 1), nonce, check))
+    records = (
+        ShufflingRecord((5, 7)),
+        ShufflingRecord((5, 7), nonce),
+        ShufflingRecord((1, 1), nonce, check),
+    )
     return [as_json(record.texts()) for record in records]
 
 
