@@ -8,6 +8,7 @@ import warnings
 import pytest
 
 from tfpriv.accounting import Ledger
+from tfpriv.dp import per_example
 from tfpriv.dp.sampling import Sampler
 from tfpriv.support import moved
 
@@ -77,6 +78,13 @@ def test_renamed_attributes_give_the_new_ones():
         assert ledger.recorded_cautions == ledger.recorded_warnings
     with pytest.warns(DeprecationWarning, match="includes"):
         assert ledger.covers(Ledger())
+
+
+def test_rules_may_use_the_old_names_of_gradients():
+    with pytest.warns(DeprecationWarning, match=r"per_example\.Outer` is called `LowR"):
+        assert per_example.Outer is per_example.LowRank
+    with pytest.raises(AttributeError, match="Inner"):
+        _ = per_example.Inner
 
 
 def test_samplers_with_the_old_name_of_the_batch_size_are_refused():

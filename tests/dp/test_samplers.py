@@ -236,7 +236,9 @@ def test_arguments_of_poisson_are_checked(options, message):
         dp.PoissonSampler(small.data(10), **options)
 
 
-@pytest.mark.parametrize("name", ["divisor", "population", "max_occurrences"])
+@pytest.mark.parametrize(
+    "name", ["expected_batch_size", "population", "max_occurrences"]
+)
 def test_what_a_step_costs_by_is_read_only(name):
     """`fit` asks once for the cost of a step; a callback could change it after that."""
     data = small.data(10)

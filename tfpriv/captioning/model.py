@@ -138,7 +138,7 @@ class _Places(keras.layers.Layer):
 @dp.register_clipping_rule(_Places)
 def _clip_places(layer, call, record, x):
     """Every example adds to each vector just what comes back to it."""
-    return record(call(x), lambda g: [(layer.vectors, dp.per_example.Whole(g))])
+    return record(call(x), lambda g: [(layer.vectors, dp.per_example.Dense(g))])
 
 
 @keras.saving.register_keras_serializable("tfpriv")

@@ -21,6 +21,7 @@ References:
 import dataclasses
 import functools
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -366,3 +367,19 @@ def _flat(tensor):
 def _rows(tensor):
     """(units, t, n) -> (units * t, n)."""
     return tf.reshape(tensor, [-1, tensor.shape[2]])
+
+
+_RENAMED = {"Whole": "Dense", "Outer": "LowRank", "Later": "Deferred"}
+
+
+def __getattr__(name: str) -> Any:
+    """The classes by the names that they had, until 1.0."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        f"`per_example.{name}` is called `{_RENAMED[name]}` now. The old name works "
+        "until tfpriv 1.0.",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    return globals()[_RENAMED[name]]
