@@ -478,8 +478,9 @@ class PrivateModel(MixedIn):
 
         Args:
             filepath: Folder or file to write.
-            *args, **kwargs: As in the model's own class; in Keras `format`, `verbose`
-                and `input_signature`.
+            *args: As in the model's own class.
+            **kwargs: As in the model's own class; in Keras `format`, `verbose` and
+                `input_signature`.
         """
         privacy, plain_export = self.privacy, super().export
         privacy.check_weights()

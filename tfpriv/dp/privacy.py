@@ -158,8 +158,12 @@ class Privacy:
         """Writes what is protected, how strongly, and what is not.
 
         Args:
-            delta, accountant: As for `epsilon`, which raises as well.
+            delta: As for `epsilon`.
             format: `"text"`, or `"json"` for programs.
+            accountant: As for `epsilon`.
+
+        Raises:
+            tfpriv.accounting.LedgerError: As for `epsilon`.
         """
         self.check_weights()
         if len(self._ledger):
@@ -343,8 +347,8 @@ class Privacy:
         Args:
             ticket: What `pay` returned, or `NO_TICKET` for a step to be recorded now.
             noise_multiplier: Of the gradients.
-            budget, cost: As for `pay_user_batch`, for a step to be recorded now;
-                without `cost` that of the gradients alone.
+            budget: As for `pay_user_batch`, for a step to be recorded now.
+            cost: As for `pay_user_batch`; `None` for that of the gradients alone.
 
         Raises:
             ValueError: If the ticket is unknown, was used, or is for other noise.
