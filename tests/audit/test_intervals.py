@@ -55,6 +55,7 @@ def test_the_interval_over_persons_covers():
     assert coverage(1, grouped=True) >= stats.binom.ppf(1e-4, 300, 0.92)
 
 
+@pytest.mark.slow
 def test_an_interval_over_pictures_does_not():
     """Planted: grouping that ignores persons."""
     assert coverage(1, grouped=False) < stats.binom.ppf(1e-4, 300, 0.92) - 50

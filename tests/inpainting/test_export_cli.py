@@ -50,7 +50,7 @@ def answer(folder, what, rng):
 @pytest.mark.parametrize(
     ("what", "shape", "dtype"),
     [
-        ("facenet", (2, 512), "float32"),
+        pytest.param("facenet", (2, 512), "float32", marks=pytest.mark.slow),
         pytest.param("gradcam", (2, SIZE, SIZE), "bool", marks=pytest.mark.slow),
         pytest.param("inpainter", (2, SIZE, SIZE, 3), "uint8", marks=pytest.mark.slow),
         pytest.param("pipeline", (2, SIZE, SIZE, 3), "uint8", marks=pytest.mark.slow),

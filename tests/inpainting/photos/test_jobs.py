@@ -266,6 +266,7 @@ print(photo_jobs.anonymise_folder({source!r}, {output!r}, run).done)
 """
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(tmp_path):
     """As a process of its own, killed at three places; nothing is half-written."""
     source, output = tmp_path / "photos", tmp_path / "out"
