@@ -162,9 +162,6 @@ class Composition:
 
     # Release.
 
-    cautions = renamed("cautions", "warnings")
-    recorded_cautions = renamed("recorded_cautions", "recorded_warnings")
-
     @property
     def recorded_warnings(self) -> tuple[str, ...]:
         """What `add_warning` added, in that order."""
@@ -184,3 +181,8 @@ class Composition:
     def weights_digest(self) -> str | None:
         """The digest of the weights that this ledger matches, if any."""
         return self._weights_digest
+
+    # Former names.
+
+    cautions = renamed("cautions", "warnings")
+    recorded_cautions = renamed("recorded_cautions", "recorded_warnings")

@@ -12,7 +12,6 @@ from tfpriv.accounting.statement import rounded_up
 from tfpriv.support.warning import warn
 
 MOST_STEPS = 1 << 40
-ACCOUNTANTS = ("rdp", "pld")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,10 +41,10 @@ class Budget:
         if budget is None or isinstance(budget, Budget):
             return budget
         epsilon, delta, *accountant = budget
-        if len(accountant) > 1 or not set(accountant) <= set(ACCOUNTANTS):
+        if len(accountant) > 1 or not set(accountant) <= set(bounds.ACCOUNTANTS):
             raise ValueError(
                 "`budget` must be `(epsilon, delta)` or `(epsilon, delta, accountant)` "
-                f"with an accountant of {ACCOUNTANTS}. Received: budget={budget}"
+                f"with an accountant of {bounds.ACCOUNTANTS}. Received: budget={budget}"
             )
         return cls(float(epsilon), float(delta), *accountant)
 

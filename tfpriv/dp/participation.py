@@ -18,12 +18,17 @@ class Participations:
     that was charged is charged the difference.
 
     Args:
-        limit: Int, how many steps a unit can be in.
+        limit: Int, how many steps a unit can be in; `None` for all of them.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int | None) -> None:
         self.limit = limit
         self._charged: list[float] = []  # squared inverse noise multipliers, a heap
+
+    @property
+    def declared(self) -> str:
+        """What the statement says of it."""
+        return "" if self.limit is None else f"in at most {self.limit} batches in all"
 
     def charge(self, mechanism: Mechanism) -> Mechanism | None:
         """What a step of this cost adds to what was charged; `None` if nothing.
@@ -34,6 +39,7 @@ class Participations:
         event = mechanism.event
         if (
             not isinstance(event, dpa.GaussianDpEvent)
+            or self.limit is None
             or len(self._charged) < self.limit
         ):
             return mechanism
@@ -47,7 +53,7 @@ class Participations:
     def add(self, mechanism: Mechanism) -> None:
         """Takes a step into account whose charge was recorded."""
         event = mechanism.event
-        if not isinstance(event, dpa.GaussianDpEvent):
+        if self.limit is None or not isinstance(event, dpa.GaussianDpEvent):
             return
         heapq.heappush(self._charged, event.noise_multiplier**-2)
         if len(self._charged) > self.limit:

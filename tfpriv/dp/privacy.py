@@ -97,9 +97,7 @@ class Privacy:
             )
         self.unit = unit
         self.max_occurrences = max_occurrences
-        self._participations = (
-            None if max_participations is None else Participations(max_participations)
-        )
+        self._participations = Participations(max_participations)
         self.randomness = Randomness(seed)
         if seed is not None:
             self._ledger.mark_not_for_release("noise and sampling come from a seed")
@@ -314,15 +312,14 @@ class Privacy:
                 "one unit can be in it, so epsilon is infinite from here on. Declare "
                 "it with `make_private(model, max_occurrences=1)`, or let `fit` sample."
             )
-        bound = self._participations
-        declared = "" if bound is None else f"in at most {bound.limit} batches in all"
+        units = self._participations
         mechanism = cost(
             lambda z: mechanisms.stream(
-                z, max_occurrences=self.max_occurrences, participations=declared
+                z, max_occurrences=self.max_occurrences, participations=units.declared
             )
         )
         self.check_weights()
-        charge = mechanism if bound is None else bound.charge(mechanism)
+        charge = units.charge(mechanism)
         if budget is not None and charge is not None:
             budget.check(self._ledger, charge)
         ticket = self.pay(
@@ -331,8 +328,7 @@ class Privacy:
             "user-provided batch",
             count=0 if charge is None else 1,
         )
-        if bound is not None:
-            bound.add(mechanism)
+        units.add(mechanism)
         return ticket
 
     def redeem(

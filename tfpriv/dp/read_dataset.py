@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpriv.dp import tensorflow_internals
-from tfpriv.dp.sources import as_arrays, name_parts
+from tfpriv.dp.sources import name_parts
 from tfpriv.support.warning import warn
 
 
@@ -58,10 +58,7 @@ def read_dataset(dataset: tf.data.Dataset, is_grouped: bool = False) -> tuple[An
     columns = [_column(list(values)) for values in zip(*elements, strict=True)]
     data = tf.nest.pack_sequence_as(dataset.element_spec, columns)
     parts = name_parts(data)
-    return tuple(
-        as_arrays(parts[name]) if name in parts else None
-        for name in ("x", "y", "sample_weight")
-    )
+    return tuple(parts.get(name) for name in ("x", "y", "sample_weight"))
 
 
 def _column(values):

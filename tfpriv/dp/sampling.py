@@ -287,7 +287,9 @@ class FixedSizeSampler(_RandomAccessSampler):
         )
 
     def _draw(self, randomness):
-        return self._take(randomness.subset(int(self._batch_size), self.population))
+        return self._take(
+            randomness.subset(int(self.expected_batch_size), self.population)
+        )
 
 
 class Stream(Sampler):
@@ -341,7 +343,9 @@ class Stream(Sampler):
         self.dataset, self._max_occurrences = dataset, max_occurrences
         self._per_pass, self._in_all = max_participations_per_pass, max_participations
         self._check_declared()
-        length = steps_per_epoch or int(dataset.cardinality())
+        length = steps_per_epoch
+        if length is None:
+            length = int(dataset.cardinality())
         if length < 1:
             raise ValueError(
                 "Expected at least one batch, and a known number of them, or "

@@ -19,21 +19,28 @@ op_definition = op_def_registry.get  # (operation type) -> its `OpDef`, or None
 wrap = pfor.wrap  # (tensor, whether it has an example axis) -> what converters return
 
 
-def has_step(dataset, pattern):
-    """Whether a step of this kind is in a `tf.data.Dataset`, as far as is seen."""
-    found = re.search(pattern, type(dataset).__name__)
-    return bool(found) or any(has_step(d, pattern) for d in dataset._inputs())
+def _steps(dataset):
+    """The data sets that a `tf.data.Dataset` is made of, as far as is seen."""
+    yield dataset
+    for before in dataset._inputs():
+        yield from _steps(before)
+
+
+def has_step(dataset, kind):
+    """Whether a step is in a `tf.data.Dataset` whose class name contains `kind`."""
+    return any(kind in type(step).__name__ for step in _steps(dataset))
 
 
 def has_flat_map(dataset):
-    """Whether a `tf.data.Dataset` has a `flat_map`, as far as is seen.
+    """Whether a `tf.data.Dataset` has a `flat_map`.
 
     That of `from_generator`, over a data set of one tensor, is not counted.
     """
-    inputs = dataset._inputs()
-    if "FlatMap" in type(dataset).__name__:
-        return "TensorDataset" not in {type(d).__name__.strip("_") for d in inputs}
-    return any(map(has_flat_map, inputs))
+    flat = (step for step in _steps(dataset) if "FlatMap" in type(step).__name__)
+    return any(
+        all("TensorDataset" not in type(before).__name__ for before in step._inputs())
+        for step in flat
+    )
 
 
 def is_batched(dataset):

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from tfpriv.support.terminal import command_line
+from tfpriv.support.terminal import add_output, command_line
 
 NETWORKS = ("small_cnn", "vgg16_bn", "preresnet110")
 VIEWS = ("plain", "keyed", "shuffled")
@@ -29,7 +29,7 @@ def add_data(parser) -> None:
         parser: of the command.
     """
     _add_source(parser)
-    _add_folder(parser)
+    add_output(parser)
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
 
 
@@ -40,12 +40,6 @@ def _add_source(parser):
         metavar="SOURCE",
         help="shapes (generated), cifar10 or cifar100 (which TensorFlow Datasets "
         "downloads), a folder with CIFAR's binary files, or an .npz archive",
-    )
-
-
-def _add_folder(parser):
-    parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder to write"
     )
 
 
@@ -115,7 +109,7 @@ def _add_infer(actions):
 def _add_export(actions):
     parser = actions.add_parser("export", help="write a SavedModel")
     parser.add_argument("--model", type=_model, required=True, metavar="PATH")
-    _add_folder(parser)
+    add_output(parser)
     parser.add_argument("--key", type=Path, metavar="FILE")
     parser.add_argument(
         "--include-key",

@@ -5,7 +5,7 @@ import importlib.abc
 import importlib.machinery
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
 
 # A package brings its modules: `tfpriv.layers.keyed` is found by `tfpriv.layers`.
@@ -110,15 +110,35 @@ def renamed(old: str, new: str) -> property:
     """
 
     def get(self: object) -> object:
-        warnings.warn(
-            f"`{type(self).__name__}.{old}` is called `{new}` now. The old name works "
-            "until tfpriv 1.0.",
-            DeprecationWarning,
-            stacklevel=2,
-        )
+        _warn(f"{type(self).__name__}.{old}", new)
         return getattr(self, new)
 
     return property(get)
+
+
+def renamed_in(module: str, names: dict[str, str]) -> Callable[[str], object]:
+    """The `__getattr__` of a module some of whose names have changed.
+
+    Args:
+        module: Its name, `__name__`.
+        names: New names, by the old ones.
+    """
+
+    def find(name: str) -> object:
+        if name not in names:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        _warn(f"{module.rpartition('.')[2]}.{name}", names[name])
+        return getattr(sys.modules[module], names[name])
+
+    return find
+
+
+def _warn(old: str, new: str) -> None:
+    warnings.warn(
+        f"`{old}` is called `{new}` now. The old name works until tfpriv 1.0.",
+        DeprecationWarning,
+        stacklevel=3,
+    )
 
 
 def install() -> None:

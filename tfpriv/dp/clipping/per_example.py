@@ -21,7 +21,6 @@ References:
 import dataclasses
 import functools
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -30,6 +29,7 @@ import tensorflow as tf
 from tfpriv import ops
 from tfpriv.dp.clipping.shapes import reshape, sizes
 from tfpriv.dp.clipping.vectorized import average_over_groups
+from tfpriv.support.moved import renamed_in
 
 # Where a square norm is smaller than this part of the sum of its terms' own, these
 # cancel, and single precision is not enough: it is right to about 1e-7 of that sum.
@@ -200,7 +200,7 @@ class Lookup(Products):
 
 @dataclasses.dataclass
 class Sum(Products):
-    """The sum of an `LowRank` and a `Lookup` of one table (tied embeddings)."""
+    """The sum of a `LowRank` and a `Lookup` of one table (tied embeddings)."""
 
     outer: LowRank
     lookup: Lookup
@@ -369,17 +369,6 @@ def _rows(tensor):
     return tf.reshape(tensor, [-1, tensor.shape[2]])
 
 
-_RENAMED = {"Whole": "Dense", "Outer": "LowRank", "Later": "Deferred"}
-
-
-def __getattr__(name: str) -> Any:
-    """The classes by the names that they had, until 1.0."""
-    if name not in _RENAMED:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    warnings.warn(
-        f"`per_example.{name}` is called `{_RENAMED[name]}` now. The old name works "
-        "until tfpriv 1.0.",
-        DeprecationWarning,
-        stacklevel=2,
-    )
-    return globals()[_RENAMED[name]]
+__getattr__ = renamed_in(
+    __name__, {"Whole": "Dense", "Outer": "LowRank", "Later": "Deferred"}
+)

@@ -1,8 +1,8 @@
 """Clipping styles: which factor bounds a unit's gradient.
 
-A style, bound to a objective, is a function `(norms, l2_norm_clip) -> factors`. `norms`
-is a float64 tensor `(variables, units)`, finite and at least 0; `l2_norm_clip` a
-positive float or float64 scalar; the result a float64 tensor that broadcasts to
+A style, bound to an objective, is a function `(norms, l2_norm_clip) -> factors`.
+`norms` is a float64 tensor `(variables, units)`, finite and at least 0; `l2_norm_clip`
+a positive float or float64 scalar; the result a float64 tensor that broadcasts to
 `(variables, units)`, finite and at least 0. Whatever the norms,
 
     sum over variables of (factor * norm)^2 <= l2_norm_clip^2,

@@ -17,7 +17,7 @@ from tfpriv.support import images
 from tfpriv.support.outputs import atomic_file, check_new
 
 _SHOWN = 8  # photographs on a preview
-_PARTIAL = re.compile(r"\.[0-9a-f]{8}\.(.+)")  # what `files.atomic_path` names
+_PARTIAL = re.compile(r"\.[0-9a-f]{8}\.(.+)")  # what `outputs.atomic_path` names
 _NUMBERS = re.compile(r"(\d+)")
 
 
